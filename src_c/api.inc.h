@@ -1,0 +1,62 @@
+/* The kernels of one dtype; included by fastals.h once for float, once for double. */
+
+/* The other side of a half-sweep, and what a stored value r becomes:
+ *     a = a0 + a1 |r|        b = b0 + b1 r, but 0 where positive_only and r <= 0 */
+typedef struct {
+    ptrdiff_t k;           /* factors, >= 1 */
+    ptrdiff_t ld;          /* padded(k) */
+    const real *Z;         /* (n_other, ld) padded: the rotated factors of the other side */
+    const real *base;      /* (k) eigenvalues of the common term, >= 0 up to rounding */
+    real a0, a1, b0, b1;
+    int positive_only;
+    ptrdiff_t short_limit; /* rows of at most so many cells may be solved by the n x n form */
+} FA_T(fa_side);
+
+/* Solves one row: x (padded) in the rotated basis. *decrease gets x'rhs: by so much the row's part of the objective,
+ * x'Ax - 2 x'rhs, lies below that of x = 0. Returns 0, or a non-zero status: x is then zero and the caller's to mend.
+ * x holds the row's previous value on entry, for solvers that start from it. */
+typedef int (*FA_T(fa_row_solver))(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val,
+                                   real lambda, real *x, double *decrease, void *work);
+
+typedef struct {
+    const char *isa;
+    int vector_length; /* elements of one register */
+
+    /* Elements between padded rows of k factors. */
+    ptrdiff_t (*padded)(ptrdiff_t k);
+    /* Bytes of one thread's workspace. */
+    size_t (*workspace)(ptrdiff_t k);
+    /* Elements between the rows of a (k, k) system matrix A; A itself has system_rows(k) of them, 64-byte aligned. */
+    ptrdiff_t (*system_ld)(ptrdiff_t k);
+    ptrdiff_t (*system_rows)(ptrdiff_t k);
+    /* The longest row for which the n x n form costs less than the k x k form; at least 0, at most padded(k). */
+    ptrdiff_t (*short_limit)(ptrdiff_t k);
+
+    /* G (k, k) float64 += Y'Y, upper triangle, Y (n, ldy) with no alignment or padding needed.
+     * Sums of 128 rows are made in the dtype, then added in double. n k(k+1) flop. */
+    void (*gram)(ptrdiff_t n, ptrdiff_t k, const real *Y, ptrdiff_t ldy, double *G, void *work);
+
+    /* Z (n, padded) = Y (n, ldy) Q, Q (k, k) row-major with padded rows; Q NULL: a padded copy. 2 n k^2 flop. */
+    void (*rotate)(ptrdiff_t n, ptrdiff_t k, const real *Y, ptrdiff_t ldy, const real *Q, real *Z);
+
+    /* A (system_rows, system_ld), upper triangle = diag(D) + sum_j a_j z_j z_j', rhs (padded) = sum_j b_j z_j for the n
+     * stored cells (idx, val) of a row; D = base + lambda, 1 on the padding. A (lower triangle: arbitrary, finite) and
+     * rhs must not overlap Z. n k(k+1) + 2 n k flop; reads each z_j once. */
+    void (*row_gram)(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda, real *A,
+                     real *rhs, void *work);
+
+    /* Solves A x = rhs by Cholesky, A as row_gram leaves it. A: the factor U (A = U'U); rhs: destroyed; x (padded).
+     * Returns 0, or 1 + the first pivot that is not safely positive; x is then not written. k^3/3 + 2 k^2 flop. */
+    int (*posv)(ptrdiff_t k, real *A, real *rhs, real *x);
+
+    /* The exact solver: k x k or n x n form, whichever costs less. Status: 1 + a pivot that is not safely positive. An
+     * empty row gives x = 0. */
+    FA_T(fa_row_solver) solve_row;
+
+    /* Solves `count` <= FA_TASK_ROWS rows with `solve`, turns them back (x = Q x', QT (k, padded) = Q' with padded rows,
+     * NULL: Q = I) and writes them to X (., k), row by row as `rows` says. status[row] gets what `solve` returned;
+     * the sum of the decreases is returned. Task workspace: workspace(k) + extra for `solve` beyond solve_row's. */
+    double (*solve_rows)(const FA_T(fa_side) * side, FA_T(fa_row_solver) solve, ptrdiff_t count, const int32_t *rows,
+                         const int64_t *indptr, const int32_t *indices, const real *values, const real *lambda,
+                         const real *QT, real *X, int32_t *status, void *work);
+} FA_T(fa_kernels);

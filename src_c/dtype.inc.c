@@ -1,0 +1,43 @@
+/* The kernels of one dtype and instruction set, each file standing on those before it, and their table. */
+#include "vec.inc.h"
+#include "tile.inc.c"
+#include "gram.inc.c"
+#include "chol.inc.c"
+#include "dense.inc.c"
+#include "row.inc.c"
+
+extern const FA_S(fa_kernels) FA(fa_kernels);
+const FA_S(fa_kernels) FA(fa_kernels) = {
+    .isa = FA_STRING(FA_ISA),
+    .vector_length = (int)VL,
+    .padded = FA(padded),
+    .workspace = FA(workspace),
+    .system_ld = FA(system_ld),
+    .system_rows = FA(system_rows),
+    .short_limit = FA(short_limit),
+    .gram = FA(gram),
+    .rotate = FA(rotate),
+    .row_gram = FA(row_gram),
+    .posv = FA(posv),
+    .solve_row = FA(solve_row),
+    .solve_rows = FA(solve_rows),
+};
+
+#undef real
+#undef FA
+#undef FA_S
+#undef FA_INT
+#undef FA_EPS
+#undef FA_TINY
+#undef FA_SQRT
+#undef vec
+#undef VL
+#undef LOAD
+#undef STORE
+#undef MR
+#undef NV
+#undef LINE
+#undef BLOCK_BYTES
+#undef PREFETCH_CELLS
+#undef PIVOT_LOSS
+#undef GRAM_ROWS

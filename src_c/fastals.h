@@ -1,0 +1,47 @@
+/* fastals: the compiled core. C11, serial, no allocation, no Python.
+ *
+ * One row of a half-sweep is the k x k system of
+ *
+ *     ( D_u + sum_j a_j z_j z_j' ) x = sum_j b_j z_j          j over the stored cells of row u
+ *
+ * with D_u = base + lambda_u diagonal: the common term w0 Y'Y has been rotated into its eigenbasis by the caller
+ * (z = Q'y, base = its eigenvalues; explicit feedback: Q = I, base = 0). The kernels know a, b, D and nothing else.
+ *
+ * Everything below exists once per dtype (suffix _f32, _f64) and once per instruction set; fa_kernels_* is the table
+ * of one (dtype, instruction set), fa_kernels_for the only way to reach it.
+ *
+ * Layout, everywhere: row-major; "padded" rows have ld = padded(k) elements, start on 64 bytes, and hold zeros behind
+ * the k-th element, which stay zeros. Workspaces are the caller's, 64-byte aligned, one per thread, of workspace(k)
+ * bytes, with arbitrary contents. */
+#ifndef FASTALS_H
+#define FASTALS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { FA_GENERIC, FA_X86_V3, FA_X86_V4, FA_NEON, FA_ISAS };
+
+/* FA_ALIGN: bytes, of every workspace and padded matrix. FA_TASK_ROWS: rows solved between two rotations back. */
+enum { FA_ALIGN = 64, FA_TASK_ROWS = 16 };
+
+#define real float
+#define FA_T(name) name##_f32
+#include "api.inc.h"
+#undef real
+#undef FA_T
+
+#define real double
+#define FA_T(name) name##_f64
+#include "api.inc.h"
+#undef real
+#undef FA_T
+
+/* 1 if this build holds the instruction set and this processor and operating system can run it. */
+int fa_isa_available(int isa);
+/* The psABI-style name ("generic", "x86_v3", "x86_v4", "neon"), NULL outside 0..FA_ISAS-1. */
+const char *fa_isa_name(int isa);
+/* The table of an available instruction set, else NULL. */
+const fa_kernels_f32 *fa_kernels_for_f32(int isa);
+const fa_kernels_f64 *fa_kernels_for_f64(int isa);
+
+#endif

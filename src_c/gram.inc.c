@@ -1,0 +1,109 @@
+/* Gather and the symmetric rank-n update. */
+
+/* Cells gathered into one packed block: small enough to stay in the first-level cache, long enough to amortise the
+ * load and store of the accumulators. */
+#define BLOCK_BYTES 32768
+#define PREFETCH_CELLS 12
+
+FA_INLINE ptrdiff_t FA(round_up)(ptrdiff_t n, ptrdiff_t to) { return (n + to - 1) / to * to; }
+
+/* Rows are whole cache lines, so that a gathered row touches no more lines than it must. */
+static ptrdiff_t FA(padded)(ptrdiff_t k) { return FA(round_up)(k, LINE); }
+
+/* An odd number of lines: strides of a power of two would map a column of the matrix to a few cache sets. */
+static ptrdiff_t FA(system_ld)(ptrdiff_t k) {
+    ptrdiff_t lines = FA(round_up)(k, LINE) / LINE;
+    return (lines | 1) * LINE;
+}
+
+static ptrdiff_t FA(system_rows)(ptrdiff_t k) { return FA(round_up)(k, MR); }
+
+static ptrdiff_t FA(block_cells)(ptrdiff_t k) {
+    ptrdiff_t cells = (ptrdiff_t)(BLOCK_BYTES / sizeof(real)) / FA(system_ld)(k);
+    return cells < 32 ? 32 : cells > 256 ? 256 : cells;
+}
+
+/* A upper triangle += P'Q, P and Q (n, ld): the rank-n update, n FMAs a vector. */
+static void FA(syrk)(ptrdiff_t n, ptrdiff_t k, const real *P, const real *Q, ptrdiff_t ld, real *A, ptrdiff_t lda) {
+    const ptrdiff_t kp = FA(round_up)(k, VL);
+    for (ptrdiff_t i = 0; i < k; i += MR) {
+        const ptrdiff_t j = i / VL * VL;
+        FA(strip_update)(kp - j, n, P + i, ld, 1, Q + j, ld, 0, A + i * lda + j, lda);
+    }
+}
+
+/* rhs (k) += sum_j b_j Q_j, Q (n, ld) */
+static void FA(gemv)(ptrdiff_t n, ptrdiff_t k, const real *Q, ptrdiff_t ld, const real *b, real *rhs) {
+    const ptrdiff_t kp = FA(round_up)(k, VL);
+    ptrdiff_t j = 0;
+    for (; j + 4 * VL <= kp; j += 4 * VL) {
+        vec s[4];
+        FA_UNROLL for (int v = 0; v < 4; v++) s[v] = LOAD(rhs + j + v * VL);
+        for (ptrdiff_t p = 0; p < n; p++)
+            FA_UNROLL for (int v = 0; v < 4; v++) s[v] += b[p] * LOAD(Q + p * ld + j + v * VL);
+        FA_UNROLL for (int v = 0; v < 4; v++) STORE(rhs + j + v * VL, s[v]);
+    }
+    for (; j < kp; j += VL) {
+        vec s = LOAD(rhs + j);
+        for (ptrdiff_t p = 0; p < n; p++) s += b[p] * LOAD(Q + p * ld + j);
+        STORE(rhs + j, s);
+    }
+}
+
+FA_INLINE void FA(prefetch_row)(const FA_S(fa_side) * side, int32_t row) {
+    const real *z = side->Z + row * side->ld;
+    for (ptrdiff_t j = 0; j < side->ld; j += LINE) FA_PREFETCH(z + j);
+}
+
+/* What the stored values say: a and b of n cells; returns 1 if every a is positive. */
+static int FA(weights)(const FA_S(fa_side) * side, ptrdiff_t n, const real *val, real *a, real *b) {
+    int positive = 1;
+    for (ptrdiff_t j = 0; j < n; j++) {
+        const real r = val[j], size = r < 0 ? -r : r;
+        a[j] = side->a0 + side->a1 * size;
+        b[j] = side->positive_only && !(r > 0) ? 0 : side->b0 + side->b1 * r;
+        positive &= a[j] >= FA_TINY;
+    }
+    return positive;
+}
+
+/* Gathers n cells into rows of length ld: Q_j = s_j z_j, zero padding kept. `ahead` more cells are known to follow. */
+static void FA(gather)(const FA_S(fa_side) * side, ptrdiff_t n, ptrdiff_t ahead, const int32_t *idx, const real *s,
+                       real *Q, ptrdiff_t ld) {
+    const ptrdiff_t kp = FA(round_up)(side->k, VL);
+    for (ptrdiff_t j = 0; j < n; j++) {
+        if (j + PREFETCH_CELLS < n + ahead) FA(prefetch_row)(side, idx[j + PREFETCH_CELLS]);
+        const real *z = side->Z + idx[j] * side->ld;
+        for (ptrdiff_t c = 0; c < kp; c += VL) STORE(Q + j * ld + c, s[j] * LOAD(z + c));
+    }
+}
+
+/* A and rhs of one row; see row_gram. */
+static void FA(row_gram)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
+                         real *A, real *rhs, void *work) {
+    const ptrdiff_t k = side->k, kp = FA(round_up)(k, VL), ld = FA(system_ld)(k), block = FA(block_cells)(k);
+    real *a = work, *b = a + block, *P = b + block, *Q = P + block * ld;
+    for (ptrdiff_t i = 0; i < FA(system_rows)(k); i++) {
+        for (ptrdiff_t c = 0; c < ld; c++) A[i * ld + c] = 0;
+        A[i * ld + i] = i < k ? side->base[i] + lambda : 1;
+    }
+    for (ptrdiff_t c = 0; c < kp; c++) rhs[c] = 0;
+    for (ptrdiff_t j = 0; j < n; j += block) {
+        const ptrdiff_t m = n - j < block ? n - j : block;
+        if (FA(weights)(side, m, val + j, a, b)) {
+            /* sum a z z' = sum (sqrt(a) z)(sqrt(a) z)': one packed copy serves both factors of the product */
+            for (ptrdiff_t p = 0; p < m; p++) {
+                a[p] = FA_SQRT(a[p]);
+                b[p] /= a[p];
+            }
+            FA(gather)(side, m, n - j - m, idx + j, a, Q, ld);
+            FA(syrk)(m, k, Q, Q, ld, A, ld);
+        } else {
+            FA(gather)(side, m, n - j - m, idx + j, a, P, ld);
+            for (ptrdiff_t p = 0; p < m; p++) a[p] = 1;
+            FA(gather)(side, m, 0, idx + j, a, Q, ld);
+            FA(syrk)(m, k, P, Q, ld, A, ld);
+        }
+        FA(gemv)(m, k, Q, ld, b, rhs);
+    }
+}

@@ -1,0 +1,26 @@
+/* All kernels of one instruction set, for both dtypes. Included once by each kernels_<isa>.c, which has set
+ * FA_ISA (its name), FA_VECTOR_BYTES, FA_MR and the compiler's target. */
+#include "fastals.h"
+
+#define FA_PASTE(a, b, c) a##_##b##_##c
+#define FA_NAME(a, b, c) FA_PASTE(a, b, c)
+#define FA_QUOTE(a) #a
+#define FA_STRING(a) FA_QUOTE(a)
+
+#define real float
+#define FA(name) FA_NAME(name, f32, FA_ISA)
+#define FA_S(name) name##_f32
+#define FA_INT int32_t
+#define FA_EPS FLT_EPSILON
+#define FA_TINY ((real)1e-30)
+#define FA_SQRT sqrtf
+#include "dtype.inc.c"
+
+#define real double
+#define FA(name) FA_NAME(name, f64, FA_ISA)
+#define FA_S(name) name##_f64
+#define FA_INT int64_t
+#define FA_EPS DBL_EPSILON
+#define FA_TINY ((real)1e-280)
+#define FA_SQRT sqrt
+#include "dtype.inc.c"

@@ -1,0 +1,167 @@
+/* One row, solved exactly by the cheaper of two forms. */
+
+/* In-register transpose of a VL x VL block: at step h the off-diagonal h x h blocks change places. */
+FA_INLINE void FA(transpose)(vec t[]) {
+#if FA_VECTOR_BYTES && !defined(__clang__)
+    typedef FA_INT lanes __attribute__((vector_size(FA_VECTOR_BYTES)));
+    FA_UNROLL for (int h = (int)VL / 2; h; h /= 2) {
+        lanes low, high;
+        FA_UNROLL for (int i = 0; i < (int)VL; i++) {
+            low[i] = i & h ? (int)VL + i - h : i;
+            high[i] = i & h ? (int)VL + i : i + h;
+        }
+        FA_UNROLL for (int i = 0; i < (int)VL; i++)
+            if (!(i & h)) {
+                const vec a = t[i], b = t[i + h];
+                t[i] = __builtin_shuffle(a, b, low);
+                t[i + h] = __builtin_shuffle(a, b, high);
+            }
+    }
+#elif FA_VECTOR_BYTES
+    for (int i = 0; i < (int)VL; i++)
+        for (int c = 0; c < i; c++) {
+            const real s = t[i][c];
+            t[i][c] = t[c][i];
+            t[c][i] = s;
+        }
+#else
+    (void)t;
+#endif
+}
+
+/* Wt (k, ldw) = (diag(s) Z diag(d))' for the n gathered rows of Z; columns n.. up to a multiple of VL are zero. */
+static void FA(gather_transposed)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *s,
+                                  const real *d, real *Wt, ptrdiff_t ldw) {
+    for (ptrdiff_t j = 0; j < n; j += VL) {
+        const ptrdiff_t m = n - j < VL ? n - j : VL;
+        const vec scale = LOAD(s + j);
+        for (ptrdiff_t c = 0; c < side->k; c += VL) {
+            vec t[VL ? VL : 1];
+            for (ptrdiff_t i = 0; i < m; i++) t[i] = LOAD(side->Z + idx[j + i] * side->ld + c);
+            for (ptrdiff_t i = m; i < VL; i++) t[i] = (vec){0};
+            FA(transpose)(t);
+            FA_UNROLL for (ptrdiff_t i = 0; i < VL; i++) STORE(Wt + (c + i) * ldw + j, t[i] * (scale * d[c + i]));
+        }
+    }
+}
+
+/* x = sum_j c_j z_j scaled by D^-1, straight from the rows of Z, which the gather has just brought into the cache. */
+static void FA(combine)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *c, const real *d,
+                        real *x) {
+    const ptrdiff_t kp = FA(round_up)(side->k, VL);
+    for (ptrdiff_t p = 0; p < kp; p += VL) {
+        vec s = (vec){0};
+        for (ptrdiff_t j = 0; j < n; j++) s += c[j] * LOAD(side->Z + idx[j] * side->ld + p);
+        STORE(x + p, s * LOAD(d + p) * LOAD(d + p));
+    }
+}
+
+/* The n x n form (Woodbury), for n < k, all a > 0 and D > 0. With W = A^1/2 Z D^-1/2:
+ *     (I + W W') e = A^-1/2 b,      x = D^-1 Z' A^1/2 e,      x'rhs = g'(g - e) with g = A^-1/2 b.
+ * Every eigenvalue of I + W W' is at least 1, so this cannot break down. Returns 0 if the row is not of that kind. */
+static int FA(solve_short)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
+                           real *x, double *decrease, real *work) {
+    const ptrdiff_t k = side->k, kp = side->ld, ld = FA(system_ld)(k), ldw = FA(system_ld)(n);
+    const ptrdiff_t np = FA(round_up)(n, VL);
+    real *A = work, *Wt = A + FA(system_rows)(kp) * ld, *s = Wt + kp * ld, *g = s + ld, *e = g + ld, *d = e + ld,
+         *rhs = d + ld;
+    if (!FA(weights)(side, n, val, s, g)) return 0;
+    for (ptrdiff_t p = 0; p < kp; p++) {
+        const real D = p < k ? side->base[p] + lambda : 1;
+        if (!(D >= FA_TINY)) return 0;
+        d[p] = 1 / FA_SQRT(D);
+    }
+    for (ptrdiff_t j = 0; j < n; j++) {
+        s[j] = FA_SQRT(s[j]);
+        g[j] /= s[j];
+        rhs[j] = g[j];
+    }
+    for (ptrdiff_t j = n; j < FA(round_up)(np, MR); j++) s[j] = g[j] = rhs[j] = 0;
+    for (ptrdiff_t i = 0; i < FA(system_rows)(n); i++) {
+        for (ptrdiff_t c = 0; c < ldw; c++) A[i * ldw + c] = 0;
+        A[i * ldw + i] = 1;
+    }
+    FA(gather_transposed)(side, n, idx, s, d, Wt, ldw);
+    FA(syrk)(k, n, Wt, Wt, ldw, A, ldw);
+    if (FA(potrs)(n, A, ldw, rhs, e)) return 0;
+    double gain = 0;
+    for (ptrdiff_t j = 0; j < n; j++) {
+        gain += (double)g[j] * ((double)g[j] - (double)e[j]);
+        e[j] *= s[j];
+    }
+    FA(combine)(side, n, idx, e, d, x);
+    *decrease = gain;
+    return 1;
+}
+
+static int FA(solve_row)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
+                         real *x, double *decrease, void *work) {
+    const ptrdiff_t k = side->k, ld = FA(system_ld)(k);
+    *decrease = 0;
+    for (ptrdiff_t p = 0; p < side->ld; p++) x[p] = 0;
+    if (n == 0) return 0;
+    if (n <= side->short_limit && FA(solve_short)(side, n, idx, val, lambda, x, decrease, work)) return 0;
+    real *A = work, *rhs = A + FA(system_rows)(side->ld) * ld, *b = rhs + ld, *gram_work = b + ld;
+    FA(row_gram)(side, n, idx, val, lambda, A, rhs, gram_work);
+    for (ptrdiff_t p = 0; p < side->ld; p++) b[p] = rhs[p];
+    const int bad = FA(posv)(k, A, rhs, x);
+    if (bad) {
+        for (ptrdiff_t p = 0; p < side->ld; p++) x[p] = 0;
+        return bad;
+    }
+    double gain = 0;
+    for (ptrdiff_t p = 0; p < k; p++) gain += (double)x[p] * (double)b[p];
+    *decrease = gain;
+    return 0;
+}
+
+/* The task's own part of the workspace stands in front: FA_TASK_ROWS solutions, and as many turned back. */
+static double FA(solve_rows)(const FA_S(fa_side) * side, FA_S(fa_row_solver) solve, ptrdiff_t count,
+                             const int32_t *rows, const int64_t *indptr, const int32_t *indices, const real *values,
+                             const real *lambda, const real *QT, real *X, int32_t *status, void *work) {
+    const ptrdiff_t k = side->k, ld = side->ld;
+    real *x = work, *back = x + FA_TASK_ROWS * ld;
+    void *row_work = back + FA_TASK_ROWS * ld;
+    double total = 0;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const ptrdiff_t u = rows[i];
+        const int64_t first = indptr[u];
+        double decrease = 0;
+        status[u] = solve(side, (ptrdiff_t)(indptr[u + 1] - first), indices + first, values + first, lambda[u],
+                          x + i * ld, &decrease, row_work);
+        total += decrease;
+    }
+    if (QT) FA(rotate)(count, k, x, ld, QT, back);
+    else back = x;
+    for (ptrdiff_t i = 0; i < count; i++)
+        for (ptrdiff_t c = 0; c < k; c++) X[rows[i] * k + c] = back[i * ld + c];
+    return total;
+}
+
+static size_t FA(workspace)(ptrdiff_t k) {
+    const ptrdiff_t kp = FA(padded)(k), ld = FA(system_ld)(k), block = FA(block_cells)(k);
+    const ptrdiff_t gram = 2 * block + 2 * block * ld;
+    const ptrdiff_t row = FA(system_rows)(kp) * ld + (kp * ld > gram ? kp * ld : gram) + 8 * ld +
+                          2 * FA_TASK_ROWS * kp;
+    return (size_t)FA(round_up)(row * (ptrdiff_t)sizeof(real), FA_ALIGN);
+}
+
+/* Multiply-adds of an m x m upper triangle as the tile computes it, in vectors. */
+static double FA(triangle)(ptrdiff_t m) {
+    double vectors = 0;
+    for (ptrdiff_t i = 0; i < m; i += MR) vectors += (double)MR * (double)((FA(round_up)(m, VL) - i / VL * VL) / VL);
+    return vectors;
+}
+
+/* Cost of the factorization and solve, in the same unit: its flop, and per row the latency of pivots and sums. */
+static double FA(factor_cost)(ptrdiff_t m) { return (double)m * (FA(triangle)(m) / 3 / (double)MR + 40); }
+
+static ptrdiff_t FA(short_limit)(ptrdiff_t k) {
+    ptrdiff_t best = 0;
+    for (ptrdiff_t n = 1; n < FA(padded)(k); n++) {
+        const double full = (double)n * FA(triangle)(k) + FA(factor_cost)(k);
+        const double small = (double)k * FA(triangle)(n) + FA(factor_cost)(n) + 2 * (double)(n * k) / (double)VL;
+        if (small < full) best = n;
+    }
+    return best;
+}
