@@ -4,7 +4,7 @@
     ├── ParameterError (ValueError)     an argument breaks its rule
     ├── ArgumentTypeError (TypeError)   an argument is of a kind that is not accepted
     ├── DataError (ValueError)          the interactions themselves: NaN, shape, index out of range
-    ├── UnknownLabelError (LookupError) a user or item that the model does not know
+    ├── UnknownLabelError (LookupError, ValueError) a user or item that the model does not know
     ├── NotFittedError (ValueError, AttributeError)
     ├── NumericalError (ArithmeticError) no solver could give finite factors
     └── FileFormatError (OSError, ValueError) a file that cannot be read as what it should be
@@ -38,7 +38,7 @@ class DataError(FastalsError, ValueError):
     """The interactions cannot be used; the message names the first row or cell at fault."""
 
 
-class UnknownLabelError(FastalsError, LookupError):
+class UnknownLabelError(FastalsError, LookupError, ValueError):
     """A user or an item that the model does not know."""
 
 

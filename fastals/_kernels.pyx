@@ -115,7 +115,7 @@ def active_isa():
     return K32.isa.decode()
 
 
-use_isa(available_isas()[-1])
+use_isa(available_isas().pop())
 
 # ---------------------------------------------------------------------------------------------------------------------
 # memory
@@ -191,7 +191,57 @@ def rotate(real[:, ::1] Y, real[:, ::1] Q, int num_threads):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# rows: the slow twin through LAPACK, and the way out when a factorization breaks down
+# row solvers beside the one in C. After row_gram the workspace holds A, its right-hand side behind it, then row_gram's
+# own part; the upper triangle by rows is LAPACK's lower triangle by columns.
+
+
+cdef inline int posv_row(Py_ssize_t k, Py_ssize_t ld, real *A, const real *rhs, real *x,
+                         double *decrease) noexcept nogil:
+    """The slow twin: LAPACK ?posv."""
+    cdef int n = <int>k, lda = <int>ld, one = 1, info = 0
+    cdef Py_ssize_t p
+    for p in range(k):
+        x[p] = rhs[p]
+    if real is float:
+        sposv(b"L", &n, &one, A, &lda, x, &n, &info)
+    else:
+        dposv(b"L", &n, &one, A, &lda, x, &n, &info)
+    for p in range(k):
+        if info:
+            x[p] = 0
+        decrease[0] += <double>x[p] * rhs[p]
+    return info
+
+
+cdef inline int gelsd_row(Py_ssize_t k, Py_ssize_t ld, const real *A, const real *rhs, real *x, double *decrease,
+                          double *work) noexcept nogil:
+    """The way out: minimum norm, whatever the rank and the signs; directions below k eps count as null."""
+    cdef int n = <int>k, one = 1, rank = 0, info = 0, lwork = <int>gelsd_doubles(k)
+    cdef double *M = work
+    cdef double *b = M + k * k
+    cdef double *singular = b + k
+    cdef double *rest = singular + k
+    cdef double rcond = k * (1.1920929e-07 if real is float else 2.220446049250313e-16)
+    cdef Py_ssize_t p, q
+    for p in range(k):
+        b[p] = rhs[p]
+        for q in range(p, k):
+            M[p * k + q] = A[p * ld + q]
+            M[q * k + p] = A[p * ld + q]
+    dgelsd(&n, &n, &one, M, &n, b, &n, singular, &rcond, &rank, rest, &lwork, <int *>(rest + lwork), &info)
+    for p in range(k):
+        x[p] = 0 if info else <real>b[p]
+        decrease[0] += <double>x[p] * rhs[p]
+    return info
+
+
+cdef inline Py_ssize_t gelsd_doubles(Py_ssize_t k) noexcept nogil:
+    """lwork for k x k: LAPACK's formula with SMLSIZ = 25 and 20 levels of subdivision, far more than can occur."""
+    return (12 + 2 * 25 + 8 * 20 + 1 + 64) * k + 26 * 26
+
+
+cdef inline Py_ssize_t gelsd_bytes(Py_ssize_t k) noexcept nogil:
+    return 8 * (k * k + 2 * k + gelsd_doubles(k)) + 4 * (3 * 20 + 11) * k + FA_ALIGN
 
 
 cdef int lapack_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, const float *val, float lam, float *x,
@@ -199,21 +249,12 @@ cdef int lapack_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, c
     cdef Py_ssize_t ld = K32.system_ld(side.k), p
     cdef float *A = <float *>work
     cdef float *rhs = A + K32.system_rows(side.ld) * ld
-    cdef int k = <int>side.k, lda = <int>ld, one = 1, info = 0
     for p in range(side.ld):
         x[p] = 0
     if n == 0:
         return 0
     K32.row_gram(side, n, idx, val, lam, A, rhs, rhs + 2 * ld)
-    for p in range(side.k):
-        x[p] = rhs[p]
-    # the upper triangle by rows is LAPACK's lower triangle by columns
-    sposv(b"L", &k, &one, A, &lda, x, &k, &info)
-    for p in range(side.k):
-        if info:
-            x[p] = 0
-        decrease[0] += <double>x[p] * rhs[p]
-    return info
+    return posv_row(side.k, ld, A, rhs, x, decrease)
 
 
 cdef int lapack_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, const double *val, double lam, double *x,
@@ -221,17 +262,140 @@ cdef int lapack_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, c
     cdef Py_ssize_t ld = K64.system_ld(side.k), p
     cdef double *A = <double *>work
     cdef double *rhs = A + K64.system_rows(side.ld) * ld
-    cdef int k = <int>side.k, lda = <int>ld, one = 1, info = 0
     for p in range(side.ld):
         x[p] = 0
     if n == 0:
         return 0
     K64.row_gram(side, n, idx, val, lam, A, rhs, rhs + 2 * ld)
-    for p in range(side.k):
-        x[p] = rhs[p]
-    dposv(b"L", &k, &one, A, &lda, x, &k, &info)
-    for p in range(side.k):
-        if info:
-            x[p] = 0
-        decrease[0] += x[p] * rhs[p]
-    return info
+    return posv_row(side.k, ld, A, rhs, x, decrease)
+
+
+cdef int rescue_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, const float *val, float lam, float *x,
+                    double *decrease, void *work) noexcept nogil:
+    cdef Py_ssize_t ld = K32.system_ld(side.k), p
+    cdef float *A = <float *>work
+    cdef float *rhs = A + K32.system_rows(side.ld) * ld
+    for p in range(side.ld):
+        x[p] = 0
+    K32.row_gram(side, n, idx, val, lam, A, rhs, rhs + 2 * ld)
+    return gelsd_row(side.k, ld, A, rhs, x, decrease, <double *>(<char *>work + K32.workspace(side.k)))
+
+
+cdef int rescue_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, const double *val, double lam, double *x,
+                    double *decrease, void *work) noexcept nogil:
+    cdef Py_ssize_t ld = K64.system_ld(side.k), p
+    cdef double *A = <double *>work
+    cdef double *rhs = A + K64.system_rows(side.ld) * ld
+    for p in range(side.ld):
+        x[p] = 0
+    K64.row_gram(side, n, idx, val, lam, A, rhs, rhs + 2 * ld)
+    return gelsd_row(side.k, ld, A, rhs, x, decrease, <double *>(<char *>work + K64.workspace(side.k)))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# the half-sweep
+
+SOLVERS = {"cholesky": 0, "lapack": 1, "rescue": 2}
+
+
+def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssize_t short_limit,
+               const int32_t[::1] order, const int64_t[::1] tasks, const int64_t[::1] indptr,
+               const int32_t[::1] indices, const real[::1] values, const real[::1] lam, real[:, ::1] QT,
+               real[:, ::1] X, int32_t[::1] status, int num_threads):
+    """Solve the rows ``order``, task t being ``order[tasks[t]:tasks[t + 1]]``, into X; returns the sum of x'rhs.
+
+    Z and base describe the other side as ``fa_side`` does, weights are its (a0, a1, b0, b1, positive_only). QT is the
+    transposed rotation with padded rows, or None. status[row] is 0 for a solved row; others hold zeros in X.
+    """
+    cdef Py_ssize_t k = X.shape[1], n_tasks = tasks.shape[0] - 1, t, tid
+    cdef size_t stride = thread_bytes(real is float, k)
+    cdef int which = SOLVERS[solver]
+    if which == 2:
+        stride = (stride + gelsd_bytes(k) + FA_ALIGN) // FA_ALIGN * FA_ALIGN
+    cdef unsigned char[::1] work = aligned_empty(num_threads * stride, np.uint8)
+    cdef double[::1] decrease = np.zeros(max(1, n_tasks))
+    cdef const real *qt = NULL if QT is None else &QT[0, 0]
+    # a side without rows or a matrix without cells has no first element to point at
+    if n_tasks == 0:
+        return 0.0
+    cdef const int32_t *cells = &indices[0] if indices.shape[0] else NULL
+    cdef const real *cell_values = &values[0] if values.shape[0] else NULL
+    cdef const real *z = &Z[0, 0] if Z.shape[0] else NULL
+    cdef fa_side_f32 side32
+    cdef fa_side_f64 side64
+    cdef fa_row_solver_f32 solve32
+    cdef fa_row_solver_f64 solve64
+    if real is float:
+        side32 = fa_side_f32(k, Z.shape[1], z, &base[0], weights[0], weights[1], weights[2], weights[3], weights[4],
+                             short_limit)
+        solve32 = K32.solve_row if which == 0 else lapack_f32 if which == 1 else rescue_f32
+    else:
+        side64 = fa_side_f64(k, Z.shape[1], z, &base[0], weights[0], weights[1], weights[2], weights[3], weights[4],
+                             short_limit)
+        solve64 = K64.solve_row if which == 0 else lapack_f64 if which == 1 else rescue_f64
+    for t in prange(n_tasks, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
+        tid = threadid()
+        if real is float:
+            decrease[t] = K32.solve_rows(&side32, solve32, tasks[t + 1] - tasks[t], &order[tasks[t]], &indptr[0], cells,
+                                         cell_values, &lam[0], qt, &X[0, 0], &status[0], &work[tid * stride])
+        else:
+            decrease[t] = K64.solve_rows(&side64, solve64, tasks[t + 1] - tasks[t], &order[tasks[t]], &indptr[0], cells,
+                                         cell_values, &lam[0], qt, &X[0, 0], &status[0], &work[tid * stride])
+    return float(np.sum(decrease))
+
+
+def row_system(real[:, ::1] Z, real[::1] base, tuple weights, const int32_t[::1] idx, const real[::1] val, real lam):
+    """A (k, k) and rhs (k,) of one row, as the kernels build them: for tests and diagnosis."""
+    dtype = np.float32 if real is float else np.float64
+    cdef Py_ssize_t k = base.shape[0], n = idx.shape[0]
+    cdef Py_ssize_t ld = K32.system_ld(k) if real is float else K64.system_ld(k)
+    cdef Py_ssize_t rows = K32.system_rows(k) if real is float else K64.system_rows(k)
+    A = aligned_empty((rows, ld), dtype)
+    rhs = aligned_empty((ld,), dtype)
+    cdef real[:, ::1] a = A
+    cdef real[::1] r = rhs
+    cdef unsigned char[::1] work = aligned_empty(thread_bytes(real is float, k), np.uint8)
+    cdef const int32_t *cells = &idx[0] if n else NULL
+    cdef const real *cell_values = &val[0] if n else NULL
+    cdef fa_side_f32 side32
+    cdef fa_side_f64 side64
+    if real is float:
+        side32 = fa_side_f32(k, Z.shape[1], &Z[0, 0], &base[0], weights[0], weights[1], weights[2], weights[3],
+                             weights[4], 0)
+        K32.row_gram(&side32, n, cells, cell_values, lam, &a[0, 0], &r[0], &work[0])
+    else:
+        side64 = fa_side_f64(k, Z.shape[1], &Z[0, 0], &base[0], weights[0], weights[1], weights[2], weights[3],
+                             weights[4], 0)
+        K64.row_gram(&side64, n, cells, cell_values, lam, &a[0, 0], &r[0], &work[0])
+    return np.triu(A[:k, :k]) + np.triu(A[:k, :k], 1).T, rhs[:k].copy()
+
+
+def posv(real[:, ::1] A, real[::1] rhs):
+    """x of A x = rhs for a symmetric positive definite A (k, k), and the status: for tests."""
+    dtype = np.float32 if real is float else np.float64
+    cdef Py_ssize_t k = A.shape[0]
+    cdef Py_ssize_t ld = K32.system_ld(k) if real is float else K64.system_ld(k)
+    cdef Py_ssize_t rows = K32.system_rows(k) if real is float else K64.system_rows(k)
+    system, right, out = aligned_empty((rows, ld), dtype), aligned_empty((ld,), dtype), aligned_empty((ld,), dtype)
+    system[:] = np.eye(rows, ld)
+    system[:k, :k] = A
+    right[:] = 0
+    right[:k] = rhs
+    out[:] = 0
+    cdef real[:, ::1] a = system
+    cdef real[::1] r = right
+    cdef real[::1] x = out
+    cdef int status
+    if real is float:
+        status = K32.posv(k, &a[0, 0], &r[0], &x[0])
+    else:
+        status = K64.posv(k, &a[0, 0], &r[0], &x[0])
+    return out[:k].copy(), status
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# sparse: COO -> CSR, transpose, duplicates (src_c/sparse.h)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# top-N (src_c/topk.inc.c)
