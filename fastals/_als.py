@@ -1,0 +1,498 @@
+"""The estimators: explicit ratings and implicit feedback, both as one row equation with different weights."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._interactions import Interactions, as_interactions
+from ._recommend import Recommender
+from ._sweep import Basis, CellWeights, FactorArray, Rows, half_sweep, schedule
+from ._threads import resolve_num_threads, single_threaded_blas
+from ._validation import (
+    check_bool_or_none,
+    check_choice,
+    check_fitted,
+    check_initial_factors,
+    check_int,
+    check_random_state,
+    check_real,
+)
+
+if sys.version_info >= (3, 11):
+    from typing import Self
+else:
+    from typing import TypeVar
+
+    Self = TypeVar("Self", bound="ALS")
+
+Callback = Callable[[int, float, Mapping[str, float], float], object]
+
+
+class ALS(Recommender):
+    """What both estimators share; use :class:`ExplicitALS` or :class:`ImplicitALS`."""
+
+    _initial_scale: ClassVar[float]
+
+    factors: int
+    regularization: float
+    regularization_scaling: Literal["constant", "count"] | float
+    iterations: int
+    solver: Literal["auto", "cholesky", "lapack"]
+    dtype: Literal["float32", "float64"]
+    num_threads: int | None
+    random_state: int | np.random.Generator | np.random.RandomState | None
+
+    # -- parameters ---------------------------------------------------------------------------------------------------
+
+    def _check_params(self) -> None:
+        check_int("factors", self.factors, low=1)
+        check_real("regularization", self.regularization, low=0)
+        if isinstance(self.regularization_scaling, str):
+            check_choice("regularization_scaling", self.regularization_scaling, ("constant", "count"), "or a number")
+        else:
+            check_real("regularization_scaling", self.regularization_scaling, low=0)
+        check_int("iterations", self.iterations, low=0)
+        check_choice("solver", self.solver, ("auto", "cholesky", "lapack"))
+        check_choice("dtype", np.dtype(self.dtype).name, ("float32", "float64"))
+        resolve_num_threads(self.num_threads)
+        check_random_state(self.random_state)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's parameters by name, as scikit-learn's ``clone`` and searches expect.
+
+        Parameters
+        ----------
+        deep : bool
+            Ignored: no parameter is itself an estimator.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> fastals.ImplicitALS(factors=8).get_params()["factors"]
+        8
+        """
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change constructor parameters by name; they take effect at the next ``fit``.
+
+        Raises
+        ------
+        ParameterError
+            A name that is not a parameter, or a value that breaks its rule; nothing is changed then.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> fastals.ImplicitALS(factors=8).set_params(factors=16).factors
+        16
+        """
+        known = self.get_params()
+        for name in params:
+            check_choice("parameter name", name, tuple(known))
+        type(self)(**{**known, **params})
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
+        shown = (f"{name}={value!r}" for name, value in self.get_params().items() if value != defaults[name])
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    # -- the row equation ---------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _cell_weights(self) -> CellWeights:
+        """What this model's stored values add to a row's system."""
+
+    def _row_regularization(self, counts: NDArray[np.int64], n_other: int) -> FactorArray:
+        """lambda_u for rows of ``counts`` cells."""
+        scaling = self.regularization_scaling
+        if scaling == "constant":
+            lam = np.full(len(counts), float(self.regularization))
+        else:
+            exponent, offset = (1.0, 0.0) if scaling == "count" else (scaling, self._cell_weights().unobserved * n_other)
+            lam = self.regularization * (counts + offset) ** float(exponent)
+        out: FactorArray = lam.astype(self.dtype)
+        return out
+
+    @property
+    def _exact_solver(self) -> str:
+        return "lapack" if self.solver == "lapack" else "cholesky"
+
+    # -- training -----------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        data: Any,
+        *,
+        initial_factors: tuple[Any, Any] | None = None,
+        callback: Callback | None = None,
+        progress: bool | None = None,
+    ) -> Self:
+        """Train from scratch: every iteration solves all users given the items, then all items given the users.
+
+        Parameters
+        ----------
+        data : Interactions, sparse matrix, tuple of arrays or data frame
+            A scipy.sparse matrix or array of shape (n_users, n_items): rows are users, always. ``(users, items)`` or
+            ``(users, items, values)``: arrays of labels. A data frame with user, item and value columns.
+        initial_factors : (array of shape (n_users, factors), array of shape (n_items, factors)), optional
+            Where to start; drawn from ``random_state`` otherwise. The users' part matters only with ``iterations=0``.
+        callback : callable, optional
+            Called as ``callback(iteration, loss, metrics, seconds)`` after each iteration, counted from 1; metrics is an
+            empty mapping. Training stops when it returns True.
+        progress : bool, optional
+            Show a progress bar; by default where standard error is a terminal.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DataError, ParameterError, ArgumentTypeError
+            Before any work; a model that was fitted before stays as it was.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> from scipy.sparse import csr_array
+        >>> plays = csr_array([[3, 0, 1], [0, 2, 0]])
+        >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit(plays)
+        >>> model.user_factors_.shape, model.item_factors_.shape
+        ((2, 2), (3, 2))
+        """
+        self._check_params()
+        check_bool_or_none("progress", progress)
+        interactions = as_interactions(data)
+        shape = (interactions.n_users, interactions.n_items)
+        if initial_factors is None:
+            X, Y = self._draw_factors(shape)
+        else:
+            X, Y = check_initial_factors(initial_factors, shape, self.factors, np.dtype(self.dtype))
+        history = self._train(interactions, X, Y, callback, progress)
+        self.user_factors_, self.item_factors_ = X, Y
+        self.loss_history_ = history
+        self.n_iter_ = len(history)
+        self._users, self._items = interactions.user_labels, interactions.item_labels
+        self._seen = (interactions.indptr, interactions.indices)
+        self._forget_derived()
+        return self
+
+    def _draw_factors(self, shape: tuple[int, int]) -> tuple[FactorArray, FactorArray]:
+        """Normal, independent entries; the standard deviation makes the expected length of a row ``_initial_scale``."""
+        rng = check_random_state(self.random_state)
+        scale = self._initial_scale / np.sqrt(self.factors)
+        users, items = (
+            rng.standard_normal((n, self.factors), dtype=np.dtype(self.dtype).type) for n in shape
+        )
+        users *= scale
+        items *= scale
+        return users, items
+
+    def _train(
+        self, interactions: Interactions, X: FactorArray, Y: FactorArray, callback: Callback | None, progress: bool | None
+    ) -> list[float]:
+        weights, threads = self._cell_weights(), resolve_num_threads(self.num_threads)
+        users = Rows(interactions.indptr, interactions.indices, interactions.values.astype(self.dtype, copy=False))
+        items = Rows(*interactions.transpose_arrays(self.dtype))
+        plans = schedule(users.indptr), schedule(items.indptr)
+        lam_users = self._row_regularization(users.counts(weights.positive_only), len(Y))
+        lam_items = self._row_regularization(items.counts(weights.positive_only), len(X))
+        constant = weights.constant(users.values)
+        common: dict[str, Any] = {"solver": self._exact_solver, "num_threads": threads}
+        history: list[float] = []
+        self._rescued = (0, 0)
+        with single_threaded_blas(), _progress_bar(self.iterations, progress) as bar:
+            for iteration in range(1, self.iterations + 1):
+                start = time.perf_counter()
+                _, lost_users = half_sweep(
+                    users, Basis(Y, weights.unobserved, threads), weights, lam_users, X, plan=plans[0], **common
+                )
+                decrease, lost_items = half_sweep(
+                    items, Basis(X, weights.unobserved, threads), weights, lam_items, Y, plan=plans[1], **common
+                )
+                # with Y solved, the cells and Y's penalty amount to -sum y'rhs: no pass over the cells is needed
+                penalty = np.einsum("i,ij,ij->", lam_users, X, X, dtype=np.float64, casting="same_kind")
+                history.append(constant + float(penalty) - decrease)
+                self._rescued = len(lost_users), len(lost_items)
+                bar.set_postfix(loss=f"{history[-1]:.6g}", refresh=False)
+                bar.update()
+                if callback and callback(iteration, history[-1], {}, time.perf_counter() - start) is True:
+                    break
+        return history
+
+    # -- rows that were not there -------------------------------------------------------------------------------------
+
+    def fold_in(self, data: Any) -> FactorArray:
+        """Factors of new users from their histories, with the items' factors as they are.
+
+        Parameters
+        ----------
+        data : as for :meth:`fit`
+            One row per new user. A matrix has the model's items as columns; labelled data may name items that the model
+            does not know: they are passed over.
+
+        Returns
+        -------
+        array of shape (n_new_users, factors)
+            In the order of the data's users (a matrix: its rows; labels: ascending). Exact solutions of the row equation:
+            the history of a training user gives what one more half-sweep would give that user.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> from scipy.sparse import csr_array
+        >>> plays = csr_array([[3, 0, 1], [0, 2, 0]])
+        >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit(plays)
+        >>> model.fold_in(csr_array([[0, 1, 1]])).shape
+        (1, 2)
+        """
+        check_fitted(self)
+        histories = as_interactions(data, items=self._items)
+        rows = Rows(histories.indptr, histories.indices, histories.values.astype(self.dtype, copy=False))
+        return self._solve_new(rows, self.item_factors_)
+
+    def fold_in_items(self, data: Any) -> FactorArray:
+        """Factors of new items from their histories, with the users' factors as they are.
+
+        Parameters
+        ----------
+        data : as for :meth:`fit`
+            Rows are users: a matrix has the model's users as rows and one column per new item.
+
+        Returns
+        -------
+        array of shape (n_new_items, factors)
+            In the order of the data's items.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> from scipy.sparse import csr_array
+        >>> plays = csr_array([[3, 0, 1], [0, 2, 0]])
+        >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit(plays)
+        >>> model.fold_in_items(csr_array([[0], [2]])).shape
+        (1, 2)
+        """
+        check_fitted(self)
+        histories = as_interactions(data, users=self._users)
+        return self._solve_new(Rows(*histories.transpose_arrays(self.dtype)), self.user_factors_)
+
+    def _solve_new(self, rows: Rows, others: FactorArray) -> FactorArray:
+        weights, threads = self._cell_weights(), resolve_num_threads(self.num_threads)
+        out = np.zeros((len(rows.indptr) - 1, self.factors), self.dtype)
+        lam = self._row_regularization(rows.counts(weights.positive_only), len(others))
+        with single_threaded_blas():
+            basis = Basis(np.ascontiguousarray(others), weights.unobserved, threads)
+            half_sweep(
+                rows, basis, weights, lam, out, plan=schedule(rows.indptr), solver=self._exact_solver, num_threads=threads
+            )
+        return out
+
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one safetensors file; see :func:`fastals.load`.
+
+        The file holds factors, labels, parameters, loss history and the training cells that ``exclude_seen`` needs. It is
+        written under a temporary name, synced and renamed: ``path`` holds the old model or the whole new one.
+        """
+        from ._persistence import save_model
+
+        check_fitted(self)
+        save_model(self, path)
+
+
+def _progress_bar(total: int, progress: bool | None) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc="ALS", unit="iteration", disable=None if progress is None else not progress)
+
+
+class ExplicitALS(ALS):
+    """Ratings: only the observed cells count.
+
+    Minimises ``sum_observed (r_ui - x_u.y_i)^2 + sum_u lambda_u |x_u|^2 + sum_i lambda_i |y_i|^2``.
+
+    Parameters
+    ----------
+    factors : int, default 64
+        k, the length of a user's and an item's vector.
+    regularization : float, default 0.1
+        lambda.
+    regularization_scaling : {"constant", "count"} or float, default "constant"
+        lambda_u = lambda ("constant"), lambda n_u ("count": ALS-WR [1]_, Spark) or lambda n_u^v for a number v, where n_u
+        counts the user's ratings; likewise for items.
+    iterations : int, default 15
+        Passes over both sides, users first.
+    solver : {"auto", "cholesky", "lapack"}, default "auto"
+        Every solver is exact. "lapack" is the slow twin of "cholesky", which "auto" takes.
+    dtype : {"float32", "float64"}, default "float32"
+    num_threads : int, optional
+        All allowed cores by default. The result does not depend on it, to the bit.
+    random_state : int, Generator or RandomState, optional
+        Where the initial factors come from.
+
+    Attributes
+    ----------
+    user_factors_ : array of shape (n_users, factors)
+    item_factors_ : array of shape (n_items, factors)
+        A score is ``user_factors_[u] @ item_factors_[i]``. A user or an item without ratings has zeros.
+    loss_history_ : list of float
+        The objective after each iteration.
+    n_iter_ : int
+    users_, items_ : array or None
+        Labels in the order of the factors' rows, where the data had labels.
+
+    References
+    ----------
+    .. [1] Y. Zhou, D. Wilkinson, R. Schreiber, R. Pan. Large-scale parallel collaborative filtering for the Netflix
+       prize. AAIM 2008, section 3.1.
+
+    Examples
+    --------
+    >>> import fastals
+    >>> users, items, ratings = ["ann", "ann", "bob"], ["jazz", "rock", "rock"], [5, 1, 4]
+    >>> model = fastals.ExplicitALS(factors=2, regularization=0.01, random_state=0).fit((users, items, ratings))
+    >>> [round(float(r)) for r in model.predict(["ann", "bob"], ["jazz", "rock"])]
+    [5, 4]
+    """
+
+    _initial_scale = 1.0
+
+    def __init__(
+        self,
+        *,
+        factors: int = 64,
+        regularization: float = 0.1,
+        regularization_scaling: Literal["constant", "count"] | float = "constant",
+        iterations: int = 15,
+        solver: Literal["auto", "cholesky", "lapack"] = "auto",
+        dtype: Literal["float32", "float64"] = "float32",
+        num_threads: int | None = None,
+        random_state: int | np.random.Generator | np.random.RandomState | None = None,
+    ) -> None:
+        self.factors = factors
+        self.regularization = regularization
+        self.regularization_scaling = regularization_scaling
+        self.iterations = iterations
+        self.solver = solver
+        self.dtype = dtype
+        self.num_threads = num_threads
+        self.random_state = random_state
+        self._check_params()
+
+    def _cell_weights(self) -> CellWeights:
+        return CellWeights(unobserved=0.0, a0=1.0, a1=0.0, b0=0.0, b1=1.0, positive_only=False)
+
+
+class ImplicitALS(ALS):
+    """Counts, plays, clicks: every cell counts, the observed ones more.
+
+    Solves, for each user u with the items' factors Y fixed, and then the reverse ([1]_, equation 4),
+
+        ``( w0 Y'Y + sum_i alpha |r_ui| y_i y_i' + lambda_u I ) x_u = sum_{i: r_ui > 0} (1 + alpha r_ui) y_i``
+
+    over the stored cells of the row. With w0 = 1 this minimises ``sum_all c_ui (p_ui - x_u.y_i)^2`` plus the penalties, with
+    confidence c = 1 + alpha |r| and preference p = 1 where r > 0, else 0: a stored negative value says "not this" with
+    confidence 1 + alpha |r|, a stored zero says as little as a cell that is not stored.
+
+    Parameters
+    ----------
+    factors : int, default 64
+        k, the length of a user's and an item's vector.
+    regularization : float, default 0.01
+        lambda.
+    alpha : float, default 1.0
+        How fast confidence grows with the stored value.
+    regularization_scaling : {"constant", "count"} or float, default "constant"
+        lambda_u = lambda ("constant"), lambda n_u ("count", as Spark) or lambda (n_u + w0 n_items)^v for a number v ([2]_,
+        equation 13), where n_u counts the user's cells of positive value; likewise for items.
+    unobserved_weight : float, default 1.0
+        w0, the weight of every cell. Smaller values trust the absence of an event less.
+    iterations : int, default 15
+        Passes over both sides, users first.
+    solver : {"auto", "cholesky", "lapack"}, default "auto"
+        Every solver is exact. "lapack" is the slow twin of "cholesky", which "auto" takes.
+    dtype : {"float32", "float64"}, default "float32"
+    num_threads : int, optional
+        All allowed cores by default. The result does not depend on it, to the bit.
+    random_state : int, Generator or RandomState, optional
+        Where the initial factors come from.
+
+    Attributes
+    ----------
+    user_factors_ : array of shape (n_users, factors)
+    item_factors_ : array of shape (n_items, factors)
+        A score is ``user_factors_[u] @ item_factors_[i]``. A user or an item without cells has zeros.
+    loss_history_ : list of float
+        The objective after each iteration: ``w0 sum_all s^2 + sum_stored [a s^2 - 2 b s + b^2 / (w0 + a)]`` plus the
+        penalties, s the score, a = alpha |r|, b = 1 + alpha r where r > 0.
+    n_iter_ : int
+    users_, items_ : array or None
+        Labels in the order of the factors' rows, where the data had labels.
+
+    References
+    ----------
+    .. [1] Y. Hu, Y. Koren, C. Volinsky. Collaborative filtering for implicit feedback datasets. ICDM 2008.
+    .. [2] S. Rendle, W. Krichene, L. Zhang, Y. Koren. Revisiting the performance of iALS on item recommendation
+       benchmarks. RecSys 2022.
+
+    Examples
+    --------
+    >>> import fastals
+    >>> from scipy.sparse import csr_array
+    >>> plays = csr_array([[9, 4, 0, 0], [8, 0, 0, 0], [0, 0, 7, 5], [0, 0, 6, 0]])
+    >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit(plays)
+    >>> model.recommend(1, n=1).items
+    array([1], dtype=int32)
+    """
+
+    _initial_scale = 0.1
+
+    def __init__(
+        self,
+        *,
+        factors: int = 64,
+        regularization: float = 0.01,
+        alpha: float = 1.0,
+        regularization_scaling: Literal["constant", "count"] | float = "constant",
+        unobserved_weight: float = 1.0,
+        iterations: int = 15,
+        solver: Literal["auto", "cholesky", "lapack"] = "auto",
+        dtype: Literal["float32", "float64"] = "float32",
+        num_threads: int | None = None,
+        random_state: int | np.random.Generator | np.random.RandomState | None = None,
+    ) -> None:
+        self.factors = factors
+        self.regularization = regularization
+        self.alpha = alpha
+        self.regularization_scaling = regularization_scaling
+        self.unobserved_weight = unobserved_weight
+        self.iterations = iterations
+        self.solver = solver
+        self.dtype = dtype
+        self.num_threads = num_threads
+        self.random_state = random_state
+        self._check_params()
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        check_real("alpha", self.alpha, low=0)
+        check_real("unobserved_weight", self.unobserved_weight, low=0)
+
+    def _cell_weights(self) -> CellWeights:
+        w0, alpha = float(self.unobserved_weight), float(self.alpha)
+        return CellWeights(unobserved=w0, a0=0.0, a1=alpha, b0=1.0, b1=alpha, positive_only=True)
