@@ -30,6 +30,7 @@ cdef extern from "fastals.h" nogil:
         float a0, a1, b0, b1
         int positive_only
         Py_ssize_t short_limit
+        const int32_t *end
 
     ctypedef struct fa_side_f64:
         Py_ssize_t k, ld
@@ -38,6 +39,7 @@ cdef extern from "fastals.h" nogil:
         double a0, a1, b0, b1
         int positive_only
         Py_ssize_t short_limit
+        const int32_t *end
 
     ctypedef int (*fa_row_solver_f32)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, float *,
                                       double *, void *) noexcept nogil
@@ -327,11 +329,11 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssi
     cdef fa_row_solver_f64 solve64
     if real is float:
         side32 = fa_side_f32(k, Z.shape[1], z, &base[0], weights[0], weights[1], weights[2], weights[3], weights[4],
-                             short_limit)
+                             short_limit, cells + indices.shape[0])
         solve32 = K32.solve_row if which == 0 else lapack_f32 if which == 1 else rescue_f32
     else:
         side64 = fa_side_f64(k, Z.shape[1], z, &base[0], weights[0], weights[1], weights[2], weights[3], weights[4],
-                             short_limit)
+                             short_limit, cells + indices.shape[0])
         solve64 = K64.solve_row if which == 0 else lapack_f64 if which == 1 else rescue_f64
     for t in prange(n_tasks, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
         tid = threadid()
@@ -361,11 +363,11 @@ def row_system(real[:, ::1] Z, real[::1] base, tuple weights, const int32_t[::1]
     cdef fa_side_f64 side64
     if real is float:
         side32 = fa_side_f32(k, Z.shape[1], &Z[0, 0], &base[0], weights[0], weights[1], weights[2], weights[3],
-                             weights[4], 0)
+                             weights[4], 0, cells + n)
         K32.row_gram(&side32, n, cells, cell_values, lam, &a[0, 0], &r[0], &work[0])
     else:
         side64 = fa_side_f64(k, Z.shape[1], &Z[0, 0], &base[0], weights[0], weights[1], weights[2], weights[3],
-                             weights[4], 0)
+                             weights[4], 0, cells + n)
         K64.row_gram(&side64, n, cells, cell_values, lam, &a[0, 0], &r[0], &work[0])
     return np.triu(A[:k, :k]) + np.triu(A[:k, :k], 1).T, rhs[:k].copy()
 

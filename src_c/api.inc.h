@@ -10,6 +10,7 @@ typedef struct {
     real a0, a1, b0, b1;
     int positive_only;
     ptrdiff_t short_limit; /* rows of at most so many cells may be solved by the n x n form */
+    const int32_t *end;    /* behind the last stored cell of the last row: rows are prefetched up to here */
 } FA_T(fa_side);
 
 /* Solves one row: x (padded) in the rotated basis. *decrease gets x'rhs: by so much the row's part of the objective,

@@ -43,7 +43,7 @@ static int FA(potrs)(ptrdiff_t n, real *A, ptrdiff_t ld, real *rhs, real *x) {
         real *row = A + i * ld;
         real U[MR][MR], inverse[MR], y[MR], original[MR];
         for (ptrdiff_t r = 0; r < MR; r++) original[r] = row[r * ld + i + r];
-        FA(strip_update)(np - j, i, A + i, ld, 1, A + j, ld, 1, row + j, ld);
+        FA(strip_update)(i - j, np - j, i, A + i, ld, 1, A + j, ld, 1, row + j, ld);
         const int bad = FA(factor_diagonal)(row + i, ld, original, rhs + i, U, inverse, y);
         if (bad) return (int)i + bad;
         /* each further vector of columns: forward substitution through the block, then its part of the right side */

@@ -30,7 +30,7 @@ static void FA(rotate)(ptrdiff_t n, ptrdiff_t k, const real *Y, ptrdiff_t ldy, c
     }
     if (!Q) return;
     ptrdiff_t i = 0;
-    for (; i + MR <= n; i += MR) FA(strip_update)(kp, k, Y + i * ldy, 1, ldy, Q, ld, 0, Z + i * ld, ld);
+    for (; i + MR <= n; i += MR) FA(strip_update)(0, kp, k, Y + i * ldy, 1, ldy, Q, ld, 0, Z + i * ld, ld);
     for (; i < n; i++)
         for (ptrdiff_t p = 0; p < k; p++)
             for (ptrdiff_t c = 0; c < kp; c += VL)

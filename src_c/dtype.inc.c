@@ -38,6 +38,6 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
 #undef NV
 #undef LINE
 #undef BLOCK_BYTES
-#undef PREFETCH_CELLS
+#undef PREFETCH_BYTES
 #undef PIVOT_LOSS
 #undef GRAM_ROWS

@@ -3,7 +3,9 @@
 /* Cells gathered into one packed block: small enough to stay in the first-level cache, long enough to amortise the
  * load and store of the accumulators. */
 #define BLOCK_BYTES 32768
-#define PREFETCH_CELLS 12
+/* How far ahead of their use factor rows are fetched: about two blocks, so that the latency passes during the rank
+ * update of the block before. Cells of the next row follow those of this one. */
+#define PREFETCH_BYTES 65536
 
 FA_INLINE ptrdiff_t FA(round_up)(ptrdiff_t n, ptrdiff_t to) { return (n + to - 1) / to * to; }
 
@@ -28,7 +30,7 @@ static void FA(syrk)(ptrdiff_t n, ptrdiff_t k, const real *P, const real *Q, ptr
     const ptrdiff_t kp = FA(round_up)(k, VL);
     for (ptrdiff_t i = 0; i < k; i += MR) {
         const ptrdiff_t j = i / VL * VL;
-        FA(strip_update)(kp - j, n, P + i, ld, 1, Q + j, ld, 0, A + i * lda + j, lda);
+        FA(strip_update)(i - j, kp - j, n, P + i, ld, 1, Q + j, ld, 0, A + i * lda + j, lda);
     }
 }
 
@@ -50,9 +52,14 @@ static void FA(gemv)(ptrdiff_t n, ptrdiff_t k, const real *Q, ptrdiff_t ld, cons
     }
 }
 
-FA_INLINE void FA(prefetch_row)(const FA_S(fa_side) * side, int32_t row) {
-    const real *z = side->Z + row * side->ld;
+FA_INLINE void FA(prefetch)(const FA_S(fa_side) * side, const int32_t *cell, ptrdiff_t ahead) {
+    if (side->end - cell <= ahead) return;
+    const real *z = side->Z + cell[ahead] * side->ld;
     for (ptrdiff_t j = 0; j < side->ld; j += LINE) FA_PREFETCH(z + j);
+}
+
+static ptrdiff_t FA(prefetch_cells)(const FA_S(fa_side) * side) {
+    return (ptrdiff_t)(PREFETCH_BYTES / sizeof(real)) / side->ld;
 }
 
 /* What the stored values say: a and b of n cells; returns 1 if every a is positive. */
@@ -67,12 +74,12 @@ static int FA(weights)(const FA_S(fa_side) * side, ptrdiff_t n, const real *val,
     return positive;
 }
 
-/* Gathers n cells into rows of length ld: Q_j = s_j z_j, zero padding kept. `ahead` more cells are known to follow. */
-static void FA(gather)(const FA_S(fa_side) * side, ptrdiff_t n, ptrdiff_t ahead, const int32_t *idx, const real *s,
-                       real *Q, ptrdiff_t ld) {
-    const ptrdiff_t kp = FA(round_up)(side->k, VL);
+/* Gathers n cells into rows of length ld: Q_j = s_j z_j, zero padding kept. */
+static void FA(gather)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *s, real *Q,
+                       ptrdiff_t ld) {
+    const ptrdiff_t kp = FA(round_up)(side->k, VL), ahead = FA(prefetch_cells)(side);
     for (ptrdiff_t j = 0; j < n; j++) {
-        if (j + PREFETCH_CELLS < n + ahead) FA(prefetch_row)(side, idx[j + PREFETCH_CELLS]);
+        FA(prefetch)(side, idx + j, ahead);
         const real *z = side->Z + idx[j] * side->ld;
         for (ptrdiff_t c = 0; c < kp; c += VL) STORE(Q + j * ld + c, s[j] * LOAD(z + c));
     }
@@ -96,12 +103,12 @@ static void FA(row_gram)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t 
                 a[p] = FA_SQRT(a[p]);
                 b[p] /= a[p];
             }
-            FA(gather)(side, m, n - j - m, idx + j, a, Q, ld);
+            FA(gather)(side, m, idx + j, a, Q, ld);
             FA(syrk)(m, k, Q, Q, ld, A, ld);
         } else {
-            FA(gather)(side, m, n - j - m, idx + j, a, P, ld);
+            FA(gather)(side, m, idx + j, a, P, ld);
             for (ptrdiff_t p = 0; p < m; p++) a[p] = 1;
-            FA(gather)(side, m, 0, idx + j, a, Q, ld);
+            FA(gather)(side, m, idx + j, a, Q, ld);
             FA(syrk)(m, k, P, Q, ld, A, ld);
         }
         FA(gemv)(m, k, Q, ld, b, rhs);

@@ -5,7 +5,8 @@
 #if defined(__GNUC__) || defined(__clang__)
 #define FA_INLINE static inline __attribute__((always_inline))
 #define FA_RESTRICT __restrict__
-#define FA_PREFETCH(p) __builtin_prefetch(p, 0, 3)
+/* into the second-level cache: what is fetched ahead must not push out what is being worked on */
+#define FA_PREFETCH(p) __builtin_prefetch(p, 0, 2)
 #if defined(__clang__)
 #define FA_UNROLL _Pragma("clang loop unroll(full)")
 #else
