@@ -280,7 +280,7 @@ cdef int rescue_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, c
     for p in range(side.ld):
         x[p] = 0
     K32.row_gram(side, n, idx, val, lam, A, rhs, rhs + 2 * ld)
-    return gelsd_row(side.k, ld, A, rhs, x, decrease, <double *>(<char *>work + K32.workspace(side.k)))
+    return gelsd_row(side.k, ld, A, rhs, x, decrease, <double *>(rhs + 2 * ld))
 
 
 cdef int rescue_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, const double *val, double lam, double *x,
@@ -291,7 +291,7 @@ cdef int rescue_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, c
     for p in range(side.ld):
         x[p] = 0
     K64.row_gram(side, n, idx, val, lam, A, rhs, rhs + 2 * ld)
-    return gelsd_row(side.k, ld, A, rhs, x, decrease, <double *>(<char *>work + K64.workspace(side.k)))
+    return gelsd_row(side.k, ld, A, rhs, x, decrease, <double *>(rhs + 2 * ld))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
