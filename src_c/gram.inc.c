@@ -88,13 +88,13 @@ static void FA(gather)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *i
 /* A and rhs of one row; see row_gram. */
 static void FA(row_gram)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
                          real *A, real *rhs, void *work) {
-    const ptrdiff_t k = side->k, kp = FA(round_up)(k, VL), ld = FA(system_ld)(k), block = FA(block_cells)(k);
+    const ptrdiff_t k = side->k, ld = FA(system_ld)(k), block = FA(block_cells)(k);
     real *a = work, *b = a + block, *P = b + block, *Q = P + block * ld;
     for (ptrdiff_t i = 0; i < FA(system_rows)(k); i++) {
         for (ptrdiff_t c = 0; c < ld; c++) A[i * ld + c] = 0;
         A[i * ld + i] = i < k ? side->base[i] + lambda : 1;
     }
-    for (ptrdiff_t c = 0; c < kp; c++) rhs[c] = 0;
+    for (ptrdiff_t c = 0; c < FA(padded)(k); c++) rhs[c] = 0;
     for (ptrdiff_t j = 0; j < n; j += block) {
         const ptrdiff_t m = n - j < block ? n - j : block;
         if (FA(weights)(side, m, val + j, a, b)) {
