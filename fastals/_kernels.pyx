@@ -21,24 +21,28 @@ ctypedef fused real:
 # the C side (src_c/fastals.h is the manual)
 
 cdef extern from "fastals.h" nogil:
-    enum: FA_ISAS, FA_ALIGN, FA_TASK_ROWS
+    enum: FA_ISAS, FA_ALIGN, FA_TASK_ROWS, FA_GROUP_ROWS
 
     ctypedef struct fa_side_f32:
-        Py_ssize_t k, ld
+        Py_ssize_t k, ld, n_other
         const float *Z
         const float *base
         float a0, a1, b0, b1
         int positive_only
         Py_ssize_t short_limit
+        Py_ssize_t cg_above
+        int cg_steps
         const int32_t *end
 
     ctypedef struct fa_side_f64:
-        Py_ssize_t k, ld
+        Py_ssize_t k, ld, n_other
         const double *Z
         const double *base
         double a0, a1, b0, b1
         int positive_only
         Py_ssize_t short_limit
+        Py_ssize_t cg_above
+        int cg_steps
         const int32_t *end
 
     ctypedef int (*fa_row_solver_f32)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, float *,
@@ -60,9 +64,11 @@ cdef extern from "fastals.h" nogil:
                          void *) noexcept nogil
         int (*posv)(Py_ssize_t, float *, float *, float *) noexcept nogil
         fa_row_solver_f32 solve_row
-        double (*solve_rows)(const fa_side_f32 *, fa_row_solver_f32, Py_ssize_t, const int32_t *, const int64_t *,
-                             const int32_t *, const float *, const float *, const float *, float *, int32_t *,
-                             void *) noexcept nogil
+        fa_row_solver_f32 solve_row_cg
+        Py_ssize_t (*cg_block)(Py_ssize_t) noexcept nogil
+        double (*solve_rows)(const fa_side_f32 *, fa_row_solver_f32, int, Py_ssize_t, const int32_t *, const int64_t *,
+                             const int32_t *, const float *, const float *, const float *, const float *, int, float *,
+                             int32_t *, void *) noexcept nogil
 
     ctypedef struct fa_kernels_f64:
         const char *isa
@@ -78,9 +84,11 @@ cdef extern from "fastals.h" nogil:
                          void *) noexcept nogil
         int (*posv)(Py_ssize_t, double *, double *, double *) noexcept nogil
         fa_row_solver_f64 solve_row
-        double (*solve_rows)(const fa_side_f64 *, fa_row_solver_f64, Py_ssize_t, const int32_t *, const int64_t *,
-                             const int32_t *, const double *, const double *, const double *, double *, int32_t *,
-                             void *) noexcept nogil
+        fa_row_solver_f64 solve_row_cg
+        Py_ssize_t (*cg_block)(Py_ssize_t) noexcept nogil
+        double (*solve_rows)(const fa_side_f64 *, fa_row_solver_f64, int, Py_ssize_t, const int32_t *, const int64_t *,
+                             const int32_t *, const double *, const double *, const double *, const double *, int, double *,
+                             int32_t *, void *) noexcept nogil
 
     int fa_isa_available(int)
     const char *fa_isa_name(int)
@@ -89,6 +97,7 @@ cdef extern from "fastals.h" nogil:
 
 
 TASK_ROWS = FA_TASK_ROWS
+GROUP_ROWS = FA_GROUP_ROWS
 
 # ---------------------------------------------------------------------------------------------------------------------
 # instruction sets
@@ -135,6 +144,11 @@ def aligned_empty(shape, dtype):
 def padded(dtype, Py_ssize_t k):
     """Elements between the padded rows of k factors."""
     return K32.padded(k) if dtype == np.float32 else K64.padded(k)
+
+
+def cg_block(dtype, Py_ssize_t k):
+    """Rows of the other side that stay in the cache together."""
+    return K32.cg_block(k) if dtype == np.float32 else K64.cg_block(k)
 
 
 def short_limit(dtype, Py_ssize_t k):
@@ -297,17 +311,20 @@ cdef int rescue_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, c
 # ---------------------------------------------------------------------------------------------------------------------
 # the half-sweep
 
-SOLVERS = {"cholesky": 0, "lapack": 1, "rescue": 2}
+SOLVERS = {"cholesky": 0, "lapack": 1, "rescue": 2, "cg": 3}
 
 
 def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssize_t short_limit,
-               const int32_t[::1] order, const int64_t[::1] tasks, const int64_t[::1] indptr,
-               const int32_t[::1] indices, const real[::1] values, const real[::1] lam, real[:, ::1] QT,
-               real[:, ::1] X, int32_t[::1] status, int num_threads):
+               Py_ssize_t cg_above, int cg_steps, const int32_t[::1] order, const int64_t[::1] tasks, Py_ssize_t n_groups, const int64_t[::1] indptr,
+               const int32_t[::1] indices, const real[::1] values, const real[::1] lam, real[:, ::1] Q,
+               real[:, ::1] QT, bint warm, real[:, ::1] X, int32_t[::1] status, int num_threads):
     """Solve the rows ``order``, task t being ``order[tasks[t]:tasks[t + 1]]``, into X; returns the sum of x'rhs.
 
+    The first ``n_groups`` tasks are groups of up to GROUP_ROWS long rows for "cg", the others hold up to TASK_ROWS rows.
+
     Z and base describe the other side as ``fa_side`` does, weights are its (a0, a1, b0, b1, positive_only). QT is the
-    transposed rotation with padded rows, or None. status[row] is 0 for a solved row; others hold zeros in X.
+    transposed rotation with padded rows, Q the rotation, or None. With warm the rows start from what X holds. status[row]
+    is 0 for a solved row; others hold zeros in X.
     """
     cdef Py_ssize_t k = X.shape[1], n_tasks = tasks.shape[0] - 1, t, tid
     cdef size_t stride = thread_bytes(real is float, k)
@@ -316,6 +333,7 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssi
         stride = (stride + gelsd_bytes(k) + FA_ALIGN) // FA_ALIGN * FA_ALIGN
     cdef unsigned char[::1] work = aligned_empty(num_threads * stride, np.uint8)
     cdef double[::1] decrease = np.zeros(max(1, n_tasks))
+    cdef const real *q = NULL if Q is None else &Q[0, 0]
     cdef const real *qt = NULL if QT is None else &QT[0, 0]
     # a side without rows or a matrix without cells has no first element to point at
     if n_tasks == 0:
@@ -328,21 +346,25 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssi
     cdef fa_row_solver_f32 solve32
     cdef fa_row_solver_f64 solve64
     if real is float:
-        side32 = fa_side_f32(k, Z.shape[1], z, &base[0], weights[0], weights[1], weights[2], weights[3], weights[4],
-                             short_limit, cells + indices.shape[0])
-        solve32 = K32.solve_row if which == 0 else lapack_f32 if which == 1 else rescue_f32
+        side32 = fa_side_f32(k, Z.shape[1], Z.shape[0], z, &base[0], weights[0], weights[1], weights[2], weights[3], weights[4],
+                             short_limit, cg_above, cg_steps, cells + indices.shape[0])
+        solve32 = (K32.solve_row if which == 0 else lapack_f32 if which == 1 else rescue_f32 if which == 2 else
+                   K32.solve_row_cg)
     else:
-        side64 = fa_side_f64(k, Z.shape[1], z, &base[0], weights[0], weights[1], weights[2], weights[3], weights[4],
-                             short_limit, cells + indices.shape[0])
-        solve64 = K64.solve_row if which == 0 else lapack_f64 if which == 1 else rescue_f64
+        side64 = fa_side_f64(k, Z.shape[1], Z.shape[0], z, &base[0], weights[0], weights[1], weights[2], weights[3], weights[4],
+                             short_limit, cg_above, cg_steps, cells + indices.shape[0])
+        solve64 = (K64.solve_row if which == 0 else lapack_f64 if which == 1 else rescue_f64 if which == 2 else
+                   K64.solve_row_cg)
     for t in prange(n_tasks, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
         tid = threadid()
         if real is float:
-            decrease[t] = K32.solve_rows(&side32, solve32, tasks[t + 1] - tasks[t], &order[tasks[t]], &indptr[0], cells,
-                                         cell_values, &lam[0], qt, &X[0, 0], &status[0], &work[tid * stride])
+            decrease[t] = K32.solve_rows(&side32, solve32, t < n_groups, tasks[t + 1] - tasks[t], &order[tasks[t]], &indptr[0], cells,
+                                         cell_values, &lam[0], q, qt, warm, &X[0, 0], &status[0],
+                                         &work[tid * stride])
         else:
-            decrease[t] = K64.solve_rows(&side64, solve64, tasks[t + 1] - tasks[t], &order[tasks[t]], &indptr[0], cells,
-                                         cell_values, &lam[0], qt, &X[0, 0], &status[0], &work[tid * stride])
+            decrease[t] = K64.solve_rows(&side64, solve64, t < n_groups, tasks[t + 1] - tasks[t], &order[tasks[t]], &indptr[0], cells,
+                                         cell_values, &lam[0], q, qt, warm, &X[0, 0], &status[0],
+                                         &work[tid * stride])
     return float(np.sum(decrease))
 
 
@@ -362,12 +384,12 @@ def row_system(real[:, ::1] Z, real[::1] base, tuple weights, const int32_t[::1]
     cdef fa_side_f32 side32
     cdef fa_side_f64 side64
     if real is float:
-        side32 = fa_side_f32(k, Z.shape[1], &Z[0, 0], &base[0], weights[0], weights[1], weights[2], weights[3],
-                             weights[4], 0, cells + n)
+        side32 = fa_side_f32(k, Z.shape[1], Z.shape[0], &Z[0, 0], &base[0], weights[0], weights[1], weights[2], weights[3],
+                             weights[4], 0, 0, 1, cells + n)
         K32.row_gram(&side32, n, cells, cell_values, lam, &a[0, 0], &r[0], &work[0])
     else:
-        side64 = fa_side_f64(k, Z.shape[1], &Z[0, 0], &base[0], weights[0], weights[1], weights[2], weights[3],
-                             weights[4], 0, cells + n)
+        side64 = fa_side_f64(k, Z.shape[1], Z.shape[0], &Z[0, 0], &base[0], weights[0], weights[1], weights[2], weights[3],
+                             weights[4], 0, 0, 1, cells + n)
         K64.row_gram(&side64, n, cells, cell_values, lam, &a[0, 0], &r[0], &work[0])
     return np.triu(A[:k, :k]) + np.triu(A[:k, :k], 1).T, rhs[:k].copy()
 

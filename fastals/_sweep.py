@@ -9,6 +9,7 @@ a diagonal for any lambda_u, and turn the solutions back.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,28 +62,49 @@ class Rows(NamedTuple):
         return np.diff(positive[self.indptr])
 
 
-def schedule(indptr: NDArray[np.int64], rows: NDArray[np.integer] | None = None) -> tuple[Any, Any]:
-    """The order in which rows are solved, and the tasks they are dealt out in.
+class Plan(NamedTuple):
+    """In which order rows are solved: task t is ``order[tasks[t]:tasks[t + 1]]``, the first ``n_groups`` tasks are groups."""
 
-    Rows that are long enough to hold up the end of a sweep come first, each a task of its own, longest first; the others
-    follow as they stand, so that a thread walks through the cells in memory order. Tasks depend on the data alone.
+    order: NDArray[np.int32]
+    tasks: NDArray[np.int64]
+    n_groups: int
 
-    Returns
-    -------
-    order : int32 array
-    tasks : int64 array
-        Task t is ``order[tasks[t]:tasks[t + 1]]``.
+
+def schedule(
+    indptr: NDArray[np.int64], *, rows: NDArray[np.integer[Any]] | None = None, group: tuple[int, int] | None = None
+) -> Plan:
+    """Deal out rows to tasks that threads then take one by one; tasks depend on the data alone.
+
+    Rows that are long enough to hold up the end of a sweep come first, longest first, each a task of its own; the others
+    follow as they stand, so that a thread walks through the cells in memory order.
+
+    Parameters
+    ----------
+    rows : array, optional
+        The rows to solve; all by default.
+    group : (block, n_other), optional
+        Long rows go together in groups that pass through the ``n_other`` rows of the other side in blocks of ``block``
+        rows, wherever that saves fetching them again: rows longer than a block, with 32 cells or more in each.
     """
     lengths = np.diff(indptr) if rows is None else np.diff(indptr)[rows]
     mean = lengths.mean() if len(lengths) else 0
     heavy = lengths > max(1024, 16 * mean)
+    if group:
+        block, n_other = group
+        heavy = lengths > max(block, 32 * (n_other / block))
     first = np.flatnonzero(heavy)
     first = first[np.argsort(-lengths[first], kind="stable")]
     order = np.concatenate((first, np.flatnonzero(~heavy)))
+    starts = np.arange(len(first))
+    if group:
+        # a group pays for one walk through the other side, so it should hold several cells for each of its rows
+        part = np.maximum(np.cumsum(lengths[first]) // (4 * n_other + 1), starts // _kernels.GROUP_ROWS)
+        starts = np.flatnonzero(np.diff(part, prepend=-1))
+        starts = np.concatenate([np.arange(a, b, _kernels.GROUP_ROWS) for a, b in pairwise([*starts, len(first)])] or [starts])
+    tasks = np.concatenate((starts, np.arange(len(first), len(order), _kernels.TASK_ROWS), [len(order)]))
     if rows is not None:
         order = rows[order]
-    tasks = np.concatenate((np.arange(len(first)), np.arange(len(first), len(order), _kernels.TASK_ROWS), [len(order)]))
-    return order.astype(np.int32), tasks.astype(np.int64)
+    return Plan(order.astype(np.int32), tasks.astype(np.int64), len(starts) if group else 0)
 
 
 class Basis:
@@ -98,13 +120,13 @@ class Basis:
     def __init__(self, factors: FactorArray, unobserved: float, num_threads: int) -> None:
         k, dtype = factors.shape[1], factors.dtype
         self.base = np.zeros(k, dtype)
+        self.forth: Any = None
         self.back: Any = None
-        forth: Any = None
         if unobserved:
             eigenvalues, Q = np.linalg.eigh(unobserved * _kernels.gram(factors, num_threads))
             self.base[:] = np.maximum(eigenvalues, 0)
-            forth, self.back = self._padded(Q, dtype), self._padded(Q.T, dtype)
-        self.rows = _kernels.rotate(factors, forth, num_threads)
+            self.forth, self.back = self._padded(Q, dtype), self._padded(Q.T, dtype)
+        self.rows = _kernels.rotate(factors, self.forth, num_threads)
 
     @staticmethod
     def _padded(Q: NDArray[np.float64], dtype: np.dtype[Any]) -> FactorArray:
@@ -122,10 +144,13 @@ def half_sweep(
     lam: FactorArray,
     out: FactorArray,
     *,
-    plan: tuple[Any, Any],
+    plan: Plan,
     solver: str,
     num_threads: int,
     short_limit: int | None = None,
+    cg_steps: int = 2,
+    cg_above: int = 0,
+    warm: bool = True,
 ) -> tuple[float, NDArray[np.intp]]:
     """Solve every row of ``plan`` into ``out``.
 
@@ -148,10 +173,10 @@ def half_sweep(
     limit = _kernels.short_limit(out.dtype, k) if short_limit is None else short_limit
     cells = (weights.a0, weights.a1, weights.b0, weights.b1, weights.positive_only)
     status = np.zeros(len(out), np.int32)
-    rest = (*rows, lam, basis.back, out, status, num_threads)
-    decrease = _kernels.half_sweep(solver, basis.rows, basis.base, cells, limit, *plan, *rest)
+    rest = (*rows, lam, basis.forth, basis.back, warm, out, status, num_threads)
+    decrease = _kernels.half_sweep(solver, basis.rows, basis.base, cells, limit, cg_above, cg_steps, *plan, *rest)
     rescued = np.flatnonzero(status)
     if len(rescued):
-        plan = schedule(rows.indptr, rescued)
-        decrease += _kernels.half_sweep("rescue", basis.rows, basis.base, cells, limit, *plan, *rest)
+        plan = schedule(rows.indptr, rows=rescued)
+        decrease += _kernels.half_sweep("rescue", basis.rows, basis.base, cells, limit, cg_above, cg_steps, *plan, *rest)
     return decrease, rescued

@@ -5,17 +5,20 @@
 typedef struct {
     ptrdiff_t k;           /* factors, >= 1 */
     ptrdiff_t ld;          /* padded(k) */
+    ptrdiff_t n_other;
     const real *Z;         /* (n_other, ld) padded: the rotated factors of the other side */
     const real *base;      /* (k) eigenvalues of the common term, >= 0 up to rounding */
     real a0, a1, b0, b1;
     int positive_only;
     ptrdiff_t short_limit; /* rows of at most so many cells may be solved by the n x n form */
+    ptrdiff_t cg_above;    /* solve_row_cg: rows of at most so many cells are solved exactly */
+    int cg_steps;          /* solve_row_cg: steps, >= 1 */
     const int32_t *end;    /* behind the last stored cell of the last row: rows are prefetched up to here */
 } FA_T(fa_side);
 
 /* Solves one row: x (padded) in the rotated basis. *decrease gets x'rhs: by so much the row's part of the objective,
  * x'Ax - 2 x'rhs, lies below that of x = 0. Returns 0, or a non-zero status: x is then zero and the caller's to mend.
- * x holds the row's previous value on entry, for solvers that start from it. */
+ * x holds the row's previous value on entry, for solvers that start from it, and zeros in its padding. */
 typedef int (*FA_T(fa_row_solver))(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val,
                                    real lambda, real *x, double *decrease, void *work);
 
@@ -54,10 +57,20 @@ typedef struct {
      * empty row gives x = 0. */
     FA_T(fa_row_solver) solve_row;
 
+    /* cg_steps steps of conjugate gradients from the row's previous value, preconditioned by the diagonal of A; *decrease
+     * is exact for the x reached: 2 x'rhs - x'Ax. Status as solve_row, to which it turns for short rows and where A is
+     * not positive along a direction. (4 cg_steps + 6) n k flop. */
+    FA_T(fa_row_solver) solve_row_cg;
+
+    /* Rows of Z that stay in the cache together: longer rows are better solved in groups. */
+    ptrdiff_t (*cg_block)(ptrdiff_t k);
+
     /* Solves `count` <= FA_TASK_ROWS rows with `solve`, turns them back (x = Q x', QT (k, padded) = Q' with padded rows,
-     * NULL: Q = I) and writes them to X (., k), row by row as `rows` says. status[row] gets what `solve` returned;
-     * the sum of the decreases is returned. Task workspace: workspace(k) + extra for `solve` beyond solve_row's. */
-    double (*solve_rows)(const FA_T(fa_side) * side, FA_T(fa_row_solver) solve, ptrdiff_t count, const int32_t *rows,
-                         const int64_t *indptr, const int32_t *indices, const real *values, const real *lambda,
-                         const real *QT, real *X, int32_t *status, void *work);
+     * NULL: Q = I) and writes them to X (., k), row by row as `rows` says. With `warm` they start from what X holds, turned
+     * by Q (as QT), else from zero. With `group` up to FA_GROUP_ROWS long rows are solved side by side by conjugate
+     * gradients, whatever `solve` is. status[row] gets what the solver returned; the sum of the decreases is returned. */
+    double (*solve_rows)(const FA_T(fa_side) * side, FA_T(fa_row_solver) solve, int group, ptrdiff_t count,
+                         const int32_t *rows, const int64_t *indptr, const int32_t *indices, const real *values,
+                         const real *lambda, const real *Q, const real *QT, int warm, real *X, int32_t *status,
+                         void *work);
 } FA_T(fa_kernels);

@@ -5,6 +5,7 @@
 #include "chol.inc.c"
 #include "dense.inc.c"
 #include "row.inc.c"
+#include "cg.inc.c"
 
 extern const FA_S(fa_kernels) FA(fa_kernels);
 const FA_S(fa_kernels) FA(fa_kernels) = {
@@ -20,6 +21,8 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
     .row_gram = FA(row_gram),
     .posv = FA(posv),
     .solve_row = FA(solve_row),
+    .solve_row_cg = FA(solve_row_cg),
+    .cg_block = FA(cg_block),
     .solve_rows = FA(solve_rows),
 };
 
@@ -29,6 +32,7 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
 #undef FA_INT
 #undef FA_EPS
 #undef FA_TINY
+#undef FA_HUGE
 #undef FA_SQRT
 #undef vec
 #undef VL
@@ -40,4 +44,5 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
 #undef BLOCK_BYTES
 #undef PREFETCH_BYTES
 #undef PIVOT_LOSS
+#undef CG_BLOCK_BYTES
 #undef GRAM_ROWS

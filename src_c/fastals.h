@@ -21,8 +21,9 @@
 
 enum { FA_GENERIC, FA_X86_V3, FA_X86_V4, FA_NEON, FA_ISAS };
 
-/* FA_ALIGN: bytes, of every workspace and padded matrix. FA_TASK_ROWS: rows solved between two rotations back. */
-enum { FA_ALIGN = 64, FA_TASK_ROWS = 16 };
+/* FA_ALIGN: bytes, of every workspace and padded matrix. FA_TASK_ROWS, FA_GROUP_ROWS: the most rows that one call of
+ * solve_rows takes, one by one or as a group. */
+enum { FA_ALIGN = 64, FA_TASK_ROWS = 16, FA_GROUP_ROWS = 256 };
 
 #define real float
 #define FA_T(name) name##_f32

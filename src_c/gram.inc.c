@@ -62,26 +62,45 @@ static ptrdiff_t FA(prefetch_cells)(const FA_S(fa_side) * side) {
     return (ptrdiff_t)(PREFETCH_BYTES / sizeof(real)) / side->ld;
 }
 
-/* What the stored values say: a and b of n cells; returns 1 if every a is positive. */
-static int FA(weights)(const FA_S(fa_side) * side, ptrdiff_t n, const real *val, real *a, real *b) {
-    int positive = 1;
-    for (ptrdiff_t j = 0; j < n; j++) {
+/* What the stored values say: a and b of VL cells. */
+FA_INLINE void FA(weigh)(const FA_S(fa_side) * side, const real *val, real *a, real *b) {
+    const real floor = side->positive_only ? 0 : -FA_HUGE;
+    for (ptrdiff_t j = 0; j < VL; j++) {
         const real r = val[j], size = r < 0 ? -r : r;
         a[j] = side->a0 + side->a1 * size;
-        b[j] = side->positive_only && !(r > 0) ? 0 : side->b0 + side->b1 * r;
-        positive &= a[j] >= FA_TINY;
+        b[j] = r > floor ? side->b0 + side->b1 * r : 0;
     }
+}
+
+/* The same of n cells; returns 1 if every a is positive. */
+static int FA(weights)(const FA_S(fa_side) * side, ptrdiff_t n, const real *val, real *a, real *b) {
+    int positive = 1;
+    ptrdiff_t j = 0;
+    for (; j + VL <= n; j += VL) FA(weigh)(side, val + j, a + j, b + j);
+    if (j < n) {
+        real r[VL] = {0}, p[VL], q[VL];
+        for (ptrdiff_t i = 0; i < n - j; i++) r[i] = val[j + i];
+        FA(weigh)(side, r, p, q);
+        for (ptrdiff_t i = 0; i < n - j; i++) {
+            a[j + i] = p[i];
+            b[j + i] = q[i];
+        }
+    }
+    for (j = 0; j < n; j++) positive &= a[j] >= FA_TINY;
     return positive;
 }
 
-/* Gathers n cells into rows of length ld: Q_j = s_j z_j, zero padding kept. */
+/* Gathers n cells into rows of length ld: Q_j = s_j z_j (s NULL: z_j), zero padding kept. */
 static void FA(gather)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *s, real *Q,
                        ptrdiff_t ld) {
     const ptrdiff_t kp = FA(round_up)(side->k, VL), ahead = FA(prefetch_cells)(side);
     for (ptrdiff_t j = 0; j < n; j++) {
         FA(prefetch)(side, idx + j, ahead);
         const real *z = side->Z + idx[j] * side->ld;
-        for (ptrdiff_t c = 0; c < kp; c += VL) STORE(Q + j * ld + c, s[j] * LOAD(z + c));
+        if (s)
+            for (ptrdiff_t c = 0; c < kp; c += VL) STORE(Q + j * ld + c, s[j] * LOAD(z + c));
+        else
+            for (ptrdiff_t c = 0; c < kp; c += VL) STORE(Q + j * ld + c, LOAD(z + c));
     }
 }
 
@@ -107,8 +126,7 @@ static void FA(row_gram)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t 
             FA(syrk)(m, k, Q, Q, ld, A, ld);
         } else {
             FA(gather)(side, m, idx + j, a, P, ld);
-            for (ptrdiff_t p = 0; p < m; p++) a[p] = 1;
-            FA(gather)(side, m, idx + j, a, Q, ld);
+            FA(gather)(side, m, idx + j, NULL, Q, ld);
             FA(syrk)(m, k, P, Q, ld, A, ld);
         }
         FA(gemv)(m, k, Q, ld, b, rhs);

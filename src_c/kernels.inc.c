@@ -13,6 +13,7 @@
 #define FA_INT int32_t
 #define FA_EPS FLT_EPSILON
 #define FA_TINY ((real)1e-30)
+#define FA_HUGE FLT_MAX
 #define FA_SQRT sqrtf
 #include "dtype.inc.c"
 
@@ -22,5 +23,6 @@
 #define FA_INT int64_t
 #define FA_EPS DBL_EPSILON
 #define FA_TINY ((real)1e-280)
+#define FA_HUGE DBL_MAX
 #define FA_SQRT sqrt
 #include "dtype.inc.c"

@@ -38,7 +38,7 @@ static void FA(gather_transposed)(const FA_S(fa_side) * side, ptrdiff_t n, const
         for (ptrdiff_t i = 0; i < m; i++) FA(prefetch)(side, idx + j + i, ahead);
         const vec scale = LOAD(s + j);
         for (ptrdiff_t c = 0; c < side->k; c += VL) {
-            vec t[VL ? VL : 1];
+            vec t[VL];
             for (ptrdiff_t i = 0; i < m; i++) t[i] = LOAD(side->Z + idx[j + i] * side->ld + c);
             for (ptrdiff_t i = m; i < VL; i++) t[i] = (vec){0};
             FA(transpose)(t);
@@ -115,37 +115,6 @@ static int FA(solve_row)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t 
     for (ptrdiff_t p = 0; p < k; p++) gain += (double)x[p] * (double)b[p];
     *decrease = gain;
     return 0;
-}
-
-/* The task's own part of the workspace stands in front: FA_TASK_ROWS solutions, and as many turned back. */
-static double FA(solve_rows)(const FA_S(fa_side) * side, FA_S(fa_row_solver) solve, ptrdiff_t count,
-                             const int32_t *rows, const int64_t *indptr, const int32_t *indices, const real *values,
-                             const real *lambda, const real *QT, real *X, int32_t *status, void *work) {
-    const ptrdiff_t k = side->k, ld = side->ld;
-    real *x = work, *back = x + FA_TASK_ROWS * ld;
-    void *row_work = back + FA_TASK_ROWS * ld;
-    double total = 0;
-    for (ptrdiff_t i = 0; i < count; i++) {
-        const ptrdiff_t u = rows[i];
-        const int64_t first = indptr[u];
-        double decrease = 0;
-        status[u] = solve(side, (ptrdiff_t)(indptr[u + 1] - first), indices + first, values + first, lambda[u],
-                          x + i * ld, &decrease, row_work);
-        total += decrease;
-    }
-    if (QT) FA(rotate)(count, k, x, ld, QT, back);
-    else back = x;
-    for (ptrdiff_t i = 0; i < count; i++)
-        for (ptrdiff_t c = 0; c < k; c++) X[rows[i] * k + c] = back[i * ld + c];
-    return total;
-}
-
-static size_t FA(workspace)(ptrdiff_t k) {
-    const ptrdiff_t kp = FA(padded)(k), ld = FA(system_ld)(k), block = FA(block_cells)(k);
-    const ptrdiff_t gram = 2 * block + 2 * block * ld;
-    const ptrdiff_t row = FA(system_rows)(kp) * ld + (kp * ld > gram ? kp * ld : gram) + 8 * ld +
-                          2 * FA_TASK_ROWS * kp;
-    return (size_t)FA(round_up)(row * (ptrdiff_t)sizeof(real), FA_ALIGN);
 }
 
 /* Multiply-adds of an m x m upper triangle as the tile computes it, in vectors. */

@@ -31,7 +31,7 @@ typedef real FA(vec_at);
 #define VL ((ptrdiff_t)1)
 #endif
 #define vec FA(vec)
-#define LOAD(p) (*(const FA(vec_at) *)(p))
+#define LOAD(p) ((vec) * (const FA(vec_at) *)(p))
 #define STORE(p, v) (*(FA(vec_at) *)(p) = (v))
 
 /* Rows and vectors of one register tile: FA_MR * NV accumulators, NV vectors and a broadcast must fit the registers. */
