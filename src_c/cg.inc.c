@@ -24,7 +24,7 @@ enum { FA(CG_START), FA(CG_STEP), FA(CG_LAST) };
 
 /* d[i] = z_i'p for VL rows. The lane sums of VL accumulators are folded into one vector: at step h the halves of two
  * accumulators meet in one. Eight rows at a time, or their addresses would not fit the registers. */
-FA_INLINE vec FA(dots)(ptrdiff_t kp, const real *const *z, const real *p) {
+FA_NOINLINE void FA(dots)(ptrdiff_t kp, const real *const *z, const real *p, real *d) {
     enum { ROWS = VL < 8 ? VL : 8 };
     vec t[VL];
     FA_UNROLL for (int first = 0; first < (int)VL; first += ROWS) {
@@ -36,63 +36,73 @@ FA_INLINE vec FA(dots)(ptrdiff_t kp, const real *const *z, const real *p) {
         }
     }
 #if FA_VECTOR_BYTES && !defined(__clang__)
-    typedef FA_INT lanes __attribute__((vector_size(FA_VECTOR_BYTES)));
-    FA_UNROLL for (int h = (int)VL / 2; h; h /= 2) {
-        lanes low, high;
-        FA_UNROLL for (int i = 0; i < (int)VL; i++) {
-            low[i] = i & h ? (int)VL + i - h : i;
-            high[i] = i & h ? (int)VL + i : i + h;
-        }
+    FA_UNROLL for (int h = (int)VL / 2; h; h /= 2)
         FA_UNROLL for (int i = 0; i < h; i++)
-            t[i] = __builtin_shuffle(t[i], t[i + h], low) + __builtin_shuffle(t[i], t[i + h], high);
-    }
-    return t[0];
-#elif FA_VECTOR_BYTES
-    vec d;
-    for (int i = 0; i < (int)VL; i++) d[i] = FA(lane_sum)(t[i]);
-    return d;
+            t[i] = FA(low_blocks)(t[i], t[i + h], h) + FA(high_blocks)(t[i], t[i + h], h);
+    STORE(d, t[0]);
 #else
-    return t[0];
+    for (int i = 0; i < (int)VL; i++) d[i] = FA(lane_sum)(t[i]);
 #endif
 }
 
 /* y += sum_i c_i z_i over VL rows, nv vectors of columns from `column`; with M, M += sum_i a_i z_i z_i as well. */
-FA_INLINE void FA(axpys)(const int nv, const real *const *z, ptrdiff_t column, const real *c, real *y, const real *a,
-                         real *M) {
+FA_INLINE void FA(axpy_columns)(const int nv, const real *const *z, ptrdiff_t column, const real *c, real *y,
+                                const real *a, real *M) {
     vec s[4], t[4];
     FA_UNROLL for (int v = 0; v < nv; v++) {
         s[v] = LOAD(y + column + v * VL);
         t[v] = M ? LOAD(M + column + v * VL) : s[v];
     }
-    FA_UNROLL for (int i = 0; i < (int)VL; i++)
+    for (int i = 0; i < (int)VL; i++) {
+        const real *row = z[i] + column;
         FA_UNROLL for (int v = 0; v < nv; v++) {
-            const vec q = LOAD(z[i] + column + v * VL);
+            const vec q = LOAD(row + v * VL);
             s[v] += c[i] * q;
             if (M) t[v] += a[i] * (q * q);
         }
+    }
     FA_UNROLL for (int v = 0; v < nv; v++) {
         STORE(y + column + v * VL, s[v]);
         if (M) STORE(M + column + v * VL, t[v]);
     }
 }
 
+FA_INLINE void FA(axpy_rows)(ptrdiff_t kp, const real *const *z, const real *c, real *y, const real *a, real *M) {
+    ptrdiff_t column = 0;
+    for (; column + 4 * VL <= kp; column += 4 * VL) FA(axpy_columns)(4, z, column, c, y, a, M);
+    for (; column + 2 * VL <= kp; column += 2 * VL) FA(axpy_columns)(2, z, column, c, y, a, M);
+    if (column < kp) FA(axpy_columns)(1, z, column, c, y, a, M);
+}
+
+FA_NOINLINE void FA(axpys)(ptrdiff_t kp, const real *const *z, const real *c, real *y) {
+    FA(axpy_rows)(kp, z, c, y, NULL, NULL);
+}
+
+FA_NOINLINE void FA(axpys_and_diagonal)(ptrdiff_t kp, const real *const *z, const real *c, real *y, const real *a,
+                                        real *M) {
+    FA(axpy_rows)(kp, z, c, y, a, M);
+}
+
 /* VL cells of one row, at z with values r. */
 FA_INLINE double FA(cg_cells)(const FA_S(fa_side) * side, FA(cg_row) * row, const int kind, const real *const *z,
-                              const real *r) {
+                              const vec r) {
     const ptrdiff_t kp = FA(round_up)(side->k, VL);
-    const int start = kind == FA(CG_START);
-    real a[VL], b[VL];
-    FA(weigh)(side, r, a, b);
-    const vec d = FA(dots)(kp, z, start ? row->x : row->p), c = LOAD(a) * d;
-    const double sum = (double)FA(lane_sum)(start ? LOAD(b) * d : c * d);
-    if (kind == FA(CG_LAST)) return sum;
-    STORE(b, start ? LOAD(b) - c : c);
-    real *y = start ? row->r : row->q, *M = start ? row->M : NULL;
-    ptrdiff_t column = 0;
-    for (; column + 4 * VL <= kp; column += 4 * VL) FA(axpys)(4, z, column, b, y, a, M);
-    for (; column + 2 * VL <= kp; column += 2 * VL) FA(axpys)(2, z, column, b, y, a, M);
-    if (column < kp) FA(axpys)(1, z, column, b, y, a, M);
-    return sum;
+    real d[VL], c[VL], diagonal[VL];
+    vec a, b;
+    FA(weigh)(side, r, &a, &b);
+    FA(dots)(kp, z, kind == FA(CG_START) ? row->x : row->p, d);
+    const vec ad = a * LOAD(d);
+    if (kind == FA(CG_START)) {
+        STORE(c, b - ad);
+        STORE(diagonal, a);
+        FA(axpys_and_diagonal)(kp, z, c, row->r, diagonal, row->M);
+        return (double)FA(lane_sum)(b * LOAD(d));
+    }
+    if (kind == FA(CG_STEP)) {
+        STORE(c, ad);
+        FA(axpys)(kp, z, c, row->q);
+    }
+    return (double)FA(lane_sum)(ad * LOAD(d));
 }
 
 /* One pass of one row over its cells up to row `end` of Z. */
@@ -108,7 +118,7 @@ FA_INLINE void FA(cg_pass)(const FA_S(fa_side) * side, FA(cg_row) * row, ptrdiff
             z[i] = side->Z + idx[j + i] * side->ld;
             if (alone && kind == FA(CG_START)) FA(prefetch)(side, idx + j + i, ahead);
         }
-        sum += FA(cg_cells)(side, row, kind, z, row->val + j);
+        sum += FA(cg_cells)(side, row, kind, z, LOAD(row->val + j));
     }
     if (j < n && idx[j] < end) {
         /* a missing cell: value 0 on a row of zeros adds nothing anywhere */
@@ -119,7 +129,7 @@ FA_INLINE void FA(cg_pass)(const FA_S(fa_side) * side, FA(cg_row) * row, ptrdiff
             r[i] = there ? row->val[j] : 0;
             j += there;
         }
-        sum += FA(cg_cells)(side, row, kind, z, r);
+        sum += FA(cg_cells)(side, row, kind, z, LOAD(r));
     }
     row->next = j;
     if (kind == FA(CG_START)) row->gain += sum;

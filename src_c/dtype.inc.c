@@ -30,6 +30,7 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
 #undef FA
 #undef FA_S
 #undef FA_INT
+#undef FA_REAL_BYTES
 #undef FA_EPS
 #undef FA_TINY
 #undef FA_HUGE

@@ -63,24 +63,27 @@ static ptrdiff_t FA(prefetch_cells)(const FA_S(fa_side) * side) {
 }
 
 /* What the stored values say: a and b of VL cells. */
-FA_INLINE void FA(weigh)(const FA_S(fa_side) * side, const real *val, real *a, real *b) {
-    const real floor = side->positive_only ? 0 : -FA_HUGE;
-    for (ptrdiff_t j = 0; j < VL; j++) {
-        const real r = val[j], size = r < 0 ? -r : r;
-        a[j] = side->a0 + side->a1 * size;
-        b[j] = r > floor ? side->b0 + side->b1 * r : 0;
-    }
+FA_INLINE void FA(weigh)(const FA_S(fa_side) * side, vec r, vec *a, vec *b) {
+    *a = side->a0 + side->a1 * FA(absolute)(r);
+    *b = FA(where_above)(r, side->positive_only ? 0 : -FA_HUGE, side->b0 + side->b1 * r);
 }
 
 /* The same of n cells; returns 1 if every a is positive. */
 static int FA(weights)(const FA_S(fa_side) * side, ptrdiff_t n, const real *val, real *a, real *b) {
     int positive = 1;
     ptrdiff_t j = 0;
-    for (; j + VL <= n; j += VL) FA(weigh)(side, val + j, a + j, b + j);
+    vec va, vb;
+    for (; j + VL <= n; j += VL) {
+        FA(weigh)(side, LOAD(val + j), &va, &vb);
+        STORE(a + j, va);
+        STORE(b + j, vb);
+    }
     if (j < n) {
-        real r[VL] = {0}, p[VL], q[VL];
-        for (ptrdiff_t i = 0; i < n - j; i++) r[i] = val[j + i];
-        FA(weigh)(side, r, p, q);
+        real r[VL], p[VL], q[VL];
+        for (ptrdiff_t i = 0; i < VL; i++) r[i] = j + i < n ? val[j + i] : 0;
+        FA(weigh)(side, LOAD(r), &va, &vb);
+        STORE(p, va);
+        STORE(q, vb);
         for (ptrdiff_t i = 0; i < n - j; i++) {
             a[j + i] = p[i];
             b[j + i] = q[i];

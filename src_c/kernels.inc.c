@@ -11,6 +11,7 @@
 #define FA(name) FA_NAME(name, f32, FA_ISA)
 #define FA_S(name) name##_f32
 #define FA_INT int32_t
+#define FA_REAL_BYTES 4
 #define FA_EPS FLT_EPSILON
 #define FA_TINY ((real)1e-30)
 #define FA_HUGE FLT_MAX
@@ -21,6 +22,7 @@
 #define FA(name) FA_NAME(name, f64, FA_ISA)
 #define FA_S(name) name##_f64
 #define FA_INT int64_t
+#define FA_REAL_BYTES 8
 #define FA_EPS DBL_EPSILON
 #define FA_TINY ((real)1e-280)
 #define FA_HUGE DBL_MAX

@@ -3,20 +3,13 @@
 /* In-register transpose of a VL x VL block: at step h the off-diagonal h x h blocks change places. */
 FA_INLINE void FA(transpose)(vec t[]) {
 #if FA_VECTOR_BYTES && !defined(__clang__)
-    typedef FA_INT lanes __attribute__((vector_size(FA_VECTOR_BYTES)));
-    FA_UNROLL for (int h = (int)VL / 2; h; h /= 2) {
-        lanes low, high;
-        FA_UNROLL for (int i = 0; i < (int)VL; i++) {
-            low[i] = i & h ? (int)VL + i - h : i;
-            high[i] = i & h ? (int)VL + i : i + h;
-        }
+    FA_UNROLL for (int h = (int)VL / 2; h; h /= 2)
         FA_UNROLL for (int i = 0; i < (int)VL; i++)
             if (!(i & h)) {
                 const vec a = t[i], b = t[i + h];
-                t[i] = __builtin_shuffle(a, b, low);
-                t[i + h] = __builtin_shuffle(a, b, high);
+                t[i] = FA(low_blocks)(a, b, h);
+                t[i + h] = FA(high_blocks)(a, b, h);
             }
-    }
 #elif FA_VECTOR_BYTES
     for (int i = 0; i < (int)VL; i++)
         for (int c = 0; c < i; c++) {

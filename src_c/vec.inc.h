@@ -4,6 +4,8 @@
 #define FA_VEC_H
 #if defined(__GNUC__) || defined(__clang__)
 #define FA_INLINE static inline __attribute__((always_inline))
+/* for loops that need the registers to themselves */
+#define FA_NOINLINE static __attribute__((noinline))
 #define FA_RESTRICT __restrict__
 /* into the second-level cache: what is fetched ahead must not push out what is being worked on */
 #define FA_PREFETCH(p) __builtin_prefetch(p, 0, 2)
@@ -14,6 +16,7 @@
 #endif
 #else
 #define FA_INLINE static inline
+#define FA_NOINLINE static
 #define FA_RESTRICT
 #define FA_PREFETCH(p) ((void)(p))
 #define FA_UNROLL
@@ -24,6 +27,7 @@
 typedef real FA(vec) __attribute__((vector_size(FA_VECTOR_BYTES)));
 /* The same, readable at any element's address. */
 typedef FA(vec) FA(vec_at) __attribute__((aligned(sizeof(real)), may_alias));
+typedef FA_INT FA(lanes) __attribute__((vector_size(FA_VECTOR_BYTES)));
 #define VL ((ptrdiff_t)(FA_VECTOR_BYTES / sizeof(real)))
 #else
 typedef real FA(vec);
@@ -39,3 +43,44 @@ typedef real FA(vec_at);
 #define NV ((ptrdiff_t)3)
 /* Elements of one cache line. */
 #define LINE ((ptrdiff_t)(64 / sizeof(real)))
+
+#if FA_VECTOR_BYTES && !defined(__clang__)
+/* What step h of an in-register transpose takes from two vectors a, b: their blocks of h lanes, a's even ones and b's even
+ * ones side by side ("low"), or the odd ones ("high"). */
+#if FA_VECTOR_BYTES / FA_REAL_BYTES == 16
+#define IOTA {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+#elif FA_VECTOR_BYTES / FA_REAL_BYTES == 8
+#define IOTA {0, 1, 2, 3, 4, 5, 6, 7}
+#elif FA_VECTOR_BYTES / FA_REAL_BYTES == 4
+#define IOTA {0, 1, 2, 3}
+#else
+#define IOTA {0, 1}
+#endif
+FA_INLINE vec FA(low_blocks)(vec a, vec b, const int h) {
+    const FA(lanes) lane = IOTA, odd = (lane & (FA_INT)h) != 0;
+    return __builtin_shuffle(a, b, lane + (odd & (FA_INT)(VL - h)));
+}
+
+FA_INLINE vec FA(high_blocks)(vec a, vec b, const int h) {
+    const FA(lanes) lane = IOTA, odd = (lane & (FA_INT)h) != 0;
+    return __builtin_shuffle(a, b, lane + ((odd & (FA_INT)VL) | (~odd & (FA_INT)h)));
+}
+#undef IOTA
+#endif
+
+FA_INLINE vec FA(absolute)(vec r) {
+#if FA_VECTOR_BYTES
+    return (vec)((r < 0) & (FA(lanes))(-r)) + (vec)((r >= 0) & (FA(lanes))r);
+#else
+    return r < 0 ? -r : r;
+#endif
+}
+
+/* v where r > floor, else 0 */
+FA_INLINE vec FA(where_above)(vec r, real floor, vec v) {
+#if FA_VECTOR_BYTES
+    return (vec)((r > floor) & (FA(lanes))v);
+#else
+    return r > floor ? v : 0;
+#endif
+}
