@@ -420,6 +420,222 @@ def posv(real[:, ::1] A, real[::1] rhs):
 # ---------------------------------------------------------------------------------------------------------------------
 # sparse: COO -> CSR, transpose, duplicates (src_c/sparse.h)
 
+cdef extern from "sparse.h" nogil:
+    enum: FA_I8, FA_U8, FA_I16, FA_U16, FA_I32, FA_U32, FA_I64, FA_U64, FA_F32, FA_F64
+    enum: FA_OUT_OF_RANGE, FA_UNSORTED, FA_REPEATED, FA_NOT_FINITE, FA_INEXACT, FA_HUGE
+    enum: FA_SUM, FA_LAST, FA_MAX, FA_MEAN
+    int fa_check_values(int, const void *, int64_t, int64_t)
+    void fa_copy_values(int, const void *, int64_t, int64_t, int, void *)
+    int fa_check_rows_i32(int64_t, int64_t, const int64_t *, const int32_t *, int64_t, int32_t *)
+    int fa_check_rows_i64(int64_t, int64_t, const int64_t *, const int64_t *, int64_t, int32_t *)
+    void fa_count(int64_t, int64_t, const int32_t *, int64_t *)
+    void fa_scatter_cells(int64_t, int64_t, const int32_t *, const int32_t *, int, const void *, int64_t *, int32_t *,
+                          int, void *)
+    void fa_scatter_rows(int64_t, int64_t, const int64_t *, const int32_t *, int, const void *, int64_t *, int32_t *,
+                         int, void *)
+    int fa_count_distinct(int64_t, int64_t, const int64_t *, const int32_t *, int, const void *, int, int64_t *)
+    void fa_merge_rows(int64_t, int64_t, const int64_t *, const int32_t *, int, const void *, int, const int64_t *,
+                       int32_t *, int, void *)
+
+
+OUT_OF_RANGE, UNSORTED, REPEATED = FA_OUT_OF_RANGE, FA_UNSORTED, FA_REPEATED
+NOT_FINITE, INEXACT, HUGE = FA_NOT_FINITE, FA_INEXACT, FA_HUGE
+MERGE_POLICIES = {"sum": FA_SUM, "last": FA_LAST, "max": FA_MAX, "mean": FA_MEAN}
+
+cdef dict VALUE_TYPES = {"b1": FA_U8, "i1": FA_I8, "u1": FA_U8, "i2": FA_I16, "u2": FA_U16, "i4": FA_I32,
+                         "u4": FA_U32, "i8": FA_I64, "u8": FA_U64, "f4": FA_F32, "f8": FA_F64}
+
+# Cells below which a second thread costs more than it brings.
+DEF PART_CELLS = 1 << 15
+
+
+cdef class Values:
+    """A contiguous array of any real dtype for the C side; None is all ones, which are not stored."""
+    cdef object array
+    cdef int type
+    cdef void *data
+
+    def __cinit__(self, array):
+        self.array = array
+        self.type = FA_F32 if array is None else VALUE_TYPES[array.dtype.str[1:]]
+        self.data = NULL if array is None else <void *><uintptr_t>array.ctypes.data
+
+
+def can_read(dtype):
+    """Whether values of this dtype are read as they are."""
+    dtype = np.dtype(dtype)
+    return dtype.isnative and dtype.str[1:] in VALUE_TYPES
+
+
+cdef int64_t[::1] even_parts(Py_ssize_t n, Py_ssize_t keys, int num_threads):
+    """Bounds of a list's parts, one a thread, but so few that their counts per key stay below 2 bytes a cell."""
+    parts = max(1, min(num_threads, n // PART_CELLS, n // max(1, 4 * keys)))
+    return np.arange(parts + 1) * n // parts
+
+
+cdef int64_t[::1] row_parts(const int64_t[::1] indptr, Py_ssize_t keys, int num_threads):
+    """Bounds of a matrix' parts: whole rows, about as many cells each."""
+    cdef Py_ssize_t rows = indptr.shape[0] - 1
+    bounds = np.searchsorted(indptr, even_parts(indptr[rows], keys, num_threads)).astype(np.int64)
+    bounds[0], bounds[bounds.shape[0] - 1] = 0, rows
+    return bounds
+
+
+def check_values(array, int num_threads):
+    """Flags NOT_FINITE, INEXACT, HUGE of an array of a dtype that can be read."""
+    cdef Values values = Values(array)
+    cdef int64_t[::1] bounds = even_parts(len(array), 0, num_threads)
+    cdef Py_ssize_t parts = bounds.shape[0] - 1, t
+    cdef int[::1] flags = np.zeros(parts, np.intc)
+    for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
+        flags[t] = fa_check_values(values.type, values.data, bounds[t], bounds[t + 1])
+    return int(np.bitwise_or.reduce(flags))
+
+
+def copy_values(array, dtype, int num_threads):
+    """A copy as float32 or float64."""
+    result = np.empty(len(array), dtype)
+    cdef Values values = Values(array), out = Values(result)
+    cdef int64_t[::1] bounds = even_parts(len(array), 0, num_threads)
+    cdef Py_ssize_t parts = bounds.shape[0] - 1, t
+    for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
+        fa_copy_values(values.type, values.data, bounds[t], bounds[t + 1], out.type, out.data)
+    return result
+
+
+ctypedef fused index_t:
+    int32_t
+    int64_t
+
+
+def check_rows(const int64_t[::1] indptr, const index_t[::1] indices, Py_ssize_t size, int32_t[::1] out,
+               int num_threads):
+    """Flags OUT_OF_RANGE, UNSORTED, REPEATED of the indices, which are copied to ``out`` unless that is None.
+
+    ``indptr`` has been checked: it starts at 0, never falls and ends within ``indices``.
+    """
+    if indptr[indptr.shape[0] - 1] == 0:
+        return 0
+    cdef int64_t[::1] bounds = row_parts(indptr, 0, num_threads)
+    cdef Py_ssize_t parts = bounds.shape[0] - 1, t
+    cdef int[::1] flags = np.zeros(parts, np.intc)
+    cdef int32_t *copy = NULL if out is None else &out[0]
+    for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
+        if index_t is int32_t:
+            flags[t] = fa_check_rows_i32(bounds[t], bounds[t + 1], &indptr[0], &indices[0], size, copy)
+        else:
+            flags[t] = fa_check_rows_i64(bounds[t], bounds[t + 1], &indptr[0], &indices[0], size, copy)
+    return int(np.bitwise_or.reduce(flags))
+
+
+cdef object first_places(int64_t[:, ::1] counts):
+    """indptr of the counts (parts, keys), each of which becomes the first place of its part in its key's row."""
+    cdef Py_ssize_t parts = counts.shape[0], keys = counts.shape[1], t, key
+    cdef int64_t total = 0, count
+    result = np.empty(keys + 1, np.int64)
+    cdef int64_t[::1] indptr = result
+    with nogil:
+        for key in range(keys):
+            indptr[key] = total
+            for t in range(parts):
+                count = counts[t, key]
+                counts[t, key] = total
+                total += count
+        indptr[keys] = total
+    return result
+
+
+def bucket(const int32_t[::1] keys, const int32_t[::1] others, array, Py_ssize_t n_keys, dtype, int num_threads):
+    """CSR (indptr, indices, values) of a list of cells, in the list's order within each row.
+
+    ``keys`` are in range(n_keys). values is None where ``array`` is.
+    """
+    cdef Py_ssize_t n = keys.shape[0], t
+    cdef int64_t[::1] bounds = even_parts(n, n_keys, num_threads)
+    cdef Py_ssize_t parts = bounds.shape[0] - 1
+    cdef int64_t[:, ::1] places = np.zeros((parts, n_keys), np.int64)
+    indices_out, values_out = np.empty(n, np.int32), None if array is None else np.empty(n, dtype)
+    cdef Values values = Values(array), out = Values(values_out)
+    cdef int32_t[::1] indices = indices_out
+    if n:
+        for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
+            fa_count(bounds[t], bounds[t + 1], &keys[0], &places[t, 0])
+    indptr = first_places(places)
+    if n:
+        for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
+            fa_scatter_cells(bounds[t], bounds[t + 1], &keys[0], &others[0], values.type, values.data, &places[t, 0],
+                             &indices[0], out.type, out.data)
+    return indptr, indices_out, values_out
+
+
+def transpose(const int64_t[::1] indptr, const int32_t[::1] keys, array, Py_ssize_t n_keys, dtype, int num_threads):
+    """The transposed matrix (indptr, indices, values): its indices ascend, equal cells keep their order."""
+    cdef Py_ssize_t n = indptr[indptr.shape[0] - 1], t
+    cdef int64_t[::1] bounds = row_parts(indptr, n_keys, num_threads)
+    cdef Py_ssize_t parts = bounds.shape[0] - 1
+    cdef int64_t[:, ::1] places = np.zeros((parts, n_keys), np.int64)
+    indices_out, values_out = np.empty(n, np.int32), None if array is None else np.empty(n, dtype)
+    cdef Values values = Values(array), out = Values(values_out)
+    cdef int32_t[::1] indices = indices_out
+    if n:
+        for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
+            fa_count(indptr[bounds[t]], indptr[bounds[t + 1]], &keys[0], &places[t, 0])
+    out_indptr = first_places(places)
+    if n:
+        for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
+            fa_scatter_rows(bounds[t], bounds[t + 1], &indptr[0], &keys[0], values.type, values.data, &places[t, 0],
+                            &indices[0], out.type, out.data)
+    return out_indptr, indices_out, values_out
+
+
+def count_distinct(const int64_t[::1] indptr, const int32_t[::1] indices, array, str policy, int num_threads):
+    """indptr of the merged matrix, and the flags of its values; the indices of a row ascend, with repeats."""
+    cdef Py_ssize_t rows = indptr.shape[0] - 1, t
+    cdef int64_t[::1] bounds = row_parts(indptr, 0, num_threads)
+    cdef Py_ssize_t parts = bounds.shape[0] - 1
+    cdef int[::1] flags = np.zeros(parts, np.intc)
+    cdef Values values = Values(array)
+    cdef int which = MERGE_POLICIES[policy]
+    result = np.zeros(rows + 1, np.int64)
+    cdef int64_t[::1] counts = result
+    if indices.shape[0]:
+        for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
+            flags[t] = fa_count_distinct(bounds[t], bounds[t + 1], &indptr[0], &indices[0], values.type, values.data,
+                                         which, &counts[1])
+    np.cumsum(result, out=result)
+    return result, int(np.bitwise_or.reduce(flags))
+
+
+def merge_rows(const int64_t[::1] indptr, const int32_t[::1] indices, array, str policy,
+               const int64_t[::1] out_indptr, dtype, int num_threads):
+    """Indices and values of the matrix whose indptr count_distinct gave."""
+    cdef int64_t[::1] bounds = row_parts(indptr, 0, num_threads)
+    cdef Py_ssize_t parts = bounds.shape[0] - 1, t, n = out_indptr[out_indptr.shape[0] - 1]
+    indices_out, values_out = np.empty(n, np.int32), np.empty(n, dtype)
+    cdef Values values = Values(array), out = Values(values_out)
+    cdef int32_t[::1] merged = indices_out
+    cdef int which = MERGE_POLICIES[policy]
+    if n:
+        for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
+            fa_merge_rows(bounds[t], bounds[t + 1], &indptr[0], &indices[0], values.type, values.data, which,
+                          &out_indptr[0], &merged[0], out.type, out.data)
+    return indices_out, values_out
+
+
+
+def factorize_table(const index_t[::1] ids, int64_t low, int64_t high, int num_threads):
+    """(indices, labels) of integer ids, all in low..high, through a table of that many entries."""
+    cdef Py_ssize_t n = ids.shape[0], i
+    cdef int32_t[::1] table = np.zeros(high - low + 1, np.int32)
+    for i in range(n):
+        table[ids[i] - low] = 1
+    present = np.flatnonzero(table)
+    np.asarray(table)[present] = np.arange(len(present), dtype=np.int32)
+    result = np.empty(n, np.int32)
+    cdef int32_t[::1] indices = result
+    for i in prange(n, nogil=True, schedule="static", num_threads=num_threads):
+        indices[i] = table[ids[i] - low]
+    return result, present + low
 
 # ---------------------------------------------------------------------------------------------------------------------
 # top-N (src_c/topk.inc.c)
