@@ -1,0 +1,39 @@
+"""Alternating Least Squares for recommender systems, on all cores.
+
+Rows are users, always. See :class:`ExplicitALS` for ratings, :class:`ImplicitALS` for counts, plays and clicks.
+"""
+
+from ._als import ExplicitALS, ImplicitALS
+from ._config import show_config
+from ._exceptions import (
+    ArgumentTypeError,
+    DataError,
+    FastalsError,
+    FileFormatError,
+    NotFittedError,
+    NumericalError,
+    ParameterError,
+    UnknownLabelError,
+)
+from ._interactions import Interactions
+from ._persistence import load
+from ._recommend import Recommendations
+from ._version import __version__
+
+__all__ = [
+    "ArgumentTypeError",
+    "DataError",
+    "ExplicitALS",
+    "FastalsError",
+    "FileFormatError",
+    "ImplicitALS",
+    "Interactions",
+    "NotFittedError",
+    "NumericalError",
+    "ParameterError",
+    "Recommendations",
+    "UnknownLabelError",
+    "__version__",
+    "load",
+    "show_config",
+]

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from ._interactions import Interactions, as_interactions
 from ._recommend import Recommender
-from ._sweep import Basis, CellWeights, FactorArray, Rows, half_sweep, schedule
+from ._sweep import CellWeights, FactorArray, Rows, Side
 from ._threads import resolve_num_threads, single_threaded_blas
 from ._validation import (
     check_bool_or_none,
     check_choice,
+    check_finite_factors,
     check_fitted,
     check_initial_factors,
     check_int,
@@ -34,6 +35,9 @@ else:
 
     Self = TypeVar("Self", bound="ALS")
 
+CG_PAYS_FROM = 32
+"""Factors from which a sweep of conjugate gradients takes less time than an exact one (measured: bench/README.md)."""
+
 Callback = Callable[[int, float, Mapping[str, float], float], object]
 
 
@@ -46,7 +50,7 @@ class ALS(Recommender):
     regularization: float
     regularization_scaling: Literal["constant", "count"] | float
     iterations: int
-    solver: Literal["auto", "cholesky", "lapack"]
+    solver: Literal["auto", "cholesky", "cg", "lapack"]
     dtype: Literal["float32", "float64"]
     num_threads: int | None
     random_state: int | np.random.Generator | np.random.RandomState | None
@@ -61,7 +65,7 @@ class ALS(Recommender):
         else:
             check_real("regularization_scaling", self.regularization_scaling, low=0)
         check_int("iterations", self.iterations, low=0)
-        check_choice("solver", self.solver, ("auto", "cholesky", "lapack"))
+        check_choice("solver", self.solver, ("auto", "cholesky", "cg", "lapack"))
         check_choice("dtype", np.dtype(self.dtype).name, ("float32", "float64"))
         resolve_num_threads(self.num_threads)
         check_random_state(self.random_state)
@@ -129,6 +133,12 @@ class ALS(Recommender):
     @property
     def _exact_solver(self) -> str:
         return "lapack" if self.solver == "lapack" else "cholesky"
+
+    def _sweep_solver(self, last: bool) -> str:
+        """The solver of a half-sweep; ``last``: no other follows."""
+        if self.solver == "auto":
+            return "cholesky" if self.factors < CG_PAYS_FROM or last else "cg"
+        return self.solver
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -202,35 +212,26 @@ class ALS(Recommender):
         return users, items
 
     def _train(
-        self, interactions: Interactions, X: FactorArray, Y: FactorArray, callback: Callback | None, progress: bool | None
+        self, data: Interactions, X: FactorArray, Y: FactorArray, callback: Callback | None, progress: bool | None
     ) -> list[float]:
-        weights, threads = self._cell_weights(), resolve_num_threads(self.num_threads)
-        users = Rows(interactions.indptr, interactions.indices, interactions.values.astype(self.dtype, copy=False))
-        items = Rows(*interactions.transpose_arrays(self.dtype))
-        plans = schedule(users.indptr), schedule(items.indptr)
-        lam_users = self._row_regularization(users.counts(weights.positive_only), len(Y))
-        lam_items = self._row_regularization(items.counts(weights.positive_only), len(X))
-        constant = weights.constant(users.values)
-        common: dict[str, Any] = {"solver": self._exact_solver, "num_threads": threads}
+        threads = resolve_num_threads(self.num_threads)
+        weights = self._cell_weights()
+        users = Side(Rows(*data.arrays(self.dtype, num_threads=threads)), X, Y, weights, self._row_regularization)
+        items = Side(Rows(*data.transpose_arrays(self.dtype, num_threads=threads)), Y, X, weights, self._row_regularization)
+        constant = weights.constant(users.rows.values)
         history: list[float] = []
-        self._rescued = (0, 0)
         with single_threaded_blas(), _progress_bar(self.iterations, progress) as bar:
             for iteration in range(1, self.iterations + 1):
                 start = time.perf_counter()
-                _, lost_users = half_sweep(
-                    users, Basis(Y, weights.unobserved, threads), weights, lam_users, X, plan=plans[0], **common
-                )
-                decrease, lost_items = half_sweep(
-                    items, Basis(X, weights.unobserved, threads), weights, lam_items, Y, plan=plans[1], **common
-                )
-                # with Y solved, the cells and Y's penalty amount to -sum y'rhs: no pass over the cells is needed
-                penalty = np.einsum("i,ij,ij->", lam_users, X, X, dtype=np.float64, casting="same_kind")
-                history.append(constant + float(penalty) - decrease)
-                self._rescued = len(lost_users), len(lost_items)
+                users.solve(self._sweep_solver(last=False), threads)
+                decrease = items.solve(self._sweep_solver(last=iteration == self.iterations), threads)
+                # with Y solved, the cells and Y's penalty amount to -decrease: no pass over the cells is needed
+                history.append(constant + users.penalty() - decrease)
                 bar.set_postfix(loss=f"{history[-1]:.6g}", refresh=False)
                 bar.update()
                 if callback and callback(iteration, history[-1], {}, time.perf_counter() - start) is True:
                     break
+        check_finite_factors(X, Y)
         return history
 
     # -- rows that were not there -------------------------------------------------------------------------------------
@@ -261,8 +262,7 @@ class ALS(Recommender):
         """
         check_fitted(self)
         histories = as_interactions(data, items=self._items)
-        rows = Rows(histories.indptr, histories.indices, histories.values.astype(self.dtype, copy=False))
-        return self._solve_new(rows, self.item_factors_)
+        return self._solve_new(Rows(*histories.arrays(self.dtype)), self.item_factors_)
 
     def fold_in_items(self, data: Any) -> FactorArray:
         """Factors of new items from their histories, with the users' factors as they are.
@@ -291,14 +291,10 @@ class ALS(Recommender):
         return self._solve_new(Rows(*histories.transpose_arrays(self.dtype)), self.user_factors_)
 
     def _solve_new(self, rows: Rows, others: FactorArray) -> FactorArray:
-        weights, threads = self._cell_weights(), resolve_num_threads(self.num_threads)
-        out = np.zeros((len(rows.indptr) - 1, self.factors), self.dtype)
-        lam = self._row_regularization(rows.counts(weights.positive_only), len(others))
+        out: FactorArray = np.zeros((len(rows.indptr) - 1, self.factors), self.dtype)
+        side = Side(rows, out, others, self._cell_weights(), self._row_regularization)
         with single_threaded_blas():
-            basis = Basis(np.ascontiguousarray(others), weights.unobserved, threads)
-            half_sweep(
-                rows, basis, weights, lam, out, plan=schedule(rows.indptr), solver=self._exact_solver, num_threads=threads
-            )
+            side.solve(self._exact_solver, resolve_num_threads(self.num_threads))
         return out
 
     # -- files --------------------------------------------------------------------------------------------------------
@@ -337,8 +333,10 @@ class ExplicitALS(ALS):
         counts the user's ratings; likewise for items.
     iterations : int, default 15
         Passes over both sides, users first.
-    solver : {"auto", "cholesky", "lapack"}, default "auto"
-        Every solver is exact. "lapack" is the slow twin of "cholesky", which "auto" takes.
+    solver : {"auto", "cholesky", "cg", "lapack"}, default "auto"
+        "cholesky" solves every row exactly, "cg" takes two steps of conjugate gradients from the row's previous value; over
+        the iterations both reach the same loss. "auto" takes "cholesky" below 32 factors, "cg" from there on, but for the
+        last half-sweep, which is exact. "lapack" is the slow twin of "cholesky".
     dtype : {"float32", "float64"}, default "float32"
     num_threads : int, optional
         All allowed cores by default. The result does not depend on it, to the bit.
@@ -379,7 +377,7 @@ class ExplicitALS(ALS):
         regularization: float = 0.1,
         regularization_scaling: Literal["constant", "count"] | float = "constant",
         iterations: int = 15,
-        solver: Literal["auto", "cholesky", "lapack"] = "auto",
+        solver: Literal["auto", "cholesky", "cg", "lapack"] = "auto",
         dtype: Literal["float32", "float64"] = "float32",
         num_threads: int | None = None,
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
@@ -424,8 +422,10 @@ class ImplicitALS(ALS):
         w0, the weight of every cell. Smaller values trust the absence of an event less.
     iterations : int, default 15
         Passes over both sides, users first.
-    solver : {"auto", "cholesky", "lapack"}, default "auto"
-        Every solver is exact. "lapack" is the slow twin of "cholesky", which "auto" takes.
+    solver : {"auto", "cholesky", "cg", "lapack"}, default "auto"
+        "cholesky" solves every row exactly, "cg" takes two steps of conjugate gradients from the row's previous value; over
+        the iterations both reach the same loss. "auto" takes "cholesky" below 32 factors, "cg" from there on, but for the
+        last half-sweep, which is exact. "lapack" is the slow twin of "cholesky".
     dtype : {"float32", "float64"}, default "float32"
     num_threads : int, optional
         All allowed cores by default. The result does not depend on it, to the bit.
@@ -471,7 +471,7 @@ class ImplicitALS(ALS):
         regularization_scaling: Literal["constant", "count"] | float = "constant",
         unobserved_weight: float = 1.0,
         iterations: int = 15,
-        solver: Literal["auto", "cholesky", "lapack"] = "auto",
+        solver: Literal["auto", "cholesky", "cg", "lapack"] = "auto",
         dtype: Literal["float32", "float64"] = "float32",
         num_threads: int | None = None,
         random_state: int | np.random.Generator | np.random.RandomState | None = None,

@@ -8,6 +8,7 @@ The common term is diagonalised once, w0 Y'Y = Q diag(base) Q'; the kernels then
 a diagonal for any lambda_u, and turn the solutions back.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _kernels
+from ._validation import check_finite_factors
 
 FactorArray = NDArray[np.float32] | NDArray[np.float64]
 
@@ -123,7 +125,9 @@ class Basis:
         self.forth: Any = None
         self.back: Any = None
         if unobserved:
-            eigenvalues, Q = np.linalg.eigh(unobserved * _kernels.gram(factors, num_threads))
+            gram = unobserved * _kernels.gram(factors, num_threads)
+            check_finite_factors(gram)
+            eigenvalues, Q = np.linalg.eigh(gram)
             self.base[:] = np.maximum(eigenvalues, 0)
             self.forth, self.back = self._padded(Q, dtype), self._padded(Q.T, dtype)
         self.rows = _kernels.rotate(factors, self.forth, num_threads)
@@ -137,6 +141,60 @@ class Basis:
         return out
 
 
+class Side:
+    """One side of the training: the rows to be solved, and how.
+
+    Parameters
+    ----------
+    rows : Rows
+    factors : array of shape (n_rows, k), C-contiguous
+        Solved in place; "cg" starts from what it holds.
+    others : array of shape (n_others, k)
+        The other side's factors, read at every solve.
+    regularization : callable
+        ``(counts, n_others) -> lambda_u of each row``.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        factors: FactorArray,
+        others: FactorArray,
+        weights: CellWeights,
+        regularization: Callable[[NDArray[np.int64], int], FactorArray],
+    ) -> None:
+        self.rows, self.factors, self.others, self.weights = rows, factors, np.ascontiguousarray(others), weights
+        self.lam = regularization(rows.counts(weights.positive_only), len(others))
+        self._plans: dict[bool, Plan] = {}
+
+    def plan(self, solver: str) -> Plan:
+        """How the rows are dealt out for this solver."""
+        grouped = solver == "cg"
+        if grouped not in self._plans:
+            block = _kernels.cg_block(self.factors.dtype, self.factors.shape[1])
+            group = (block, len(self.others)) if grouped else None
+            self._plans[grouped] = schedule(self.rows.indptr, group=group)
+        return self._plans[grouped]
+
+    def solve(self, solver: str, num_threads: int) -> float:
+        """One half-sweep; returns by how much the solved rows lower the objective, compared with zeros."""
+        basis = Basis(self.others, self.weights.unobserved, num_threads)
+        plan = self.plan(solver)
+        decrease, _ = half_sweep(
+            self.rows, basis, self.weights, self.lam, self.factors, plan=plan, solver=solver, num_threads=num_threads
+        )
+        return decrease
+
+    def penalty(self) -> float:
+        """Sum of lambda_u |x_u|^2."""
+        X = self.factors
+        return float(np.einsum("i,ij,ij->", self.lam, X, X, dtype=np.float64, casting="same_kind"))
+
+
+CG_STEPS = 2
+"""Steps of conjugate gradients a half-sweep: a third costs more time than it saves iterations (bench/README.md)."""
+
+
 def half_sweep(
     rows: Rows,
     basis: Basis,
@@ -148,9 +206,8 @@ def half_sweep(
     solver: str,
     num_threads: int,
     short_limit: int | None = None,
-    cg_steps: int = 2,
+    cg_steps: int = CG_STEPS,
     cg_above: int = 0,
-    warm: bool = True,
 ) -> tuple[float, NDArray[np.intp]]:
     """Solve every row of ``plan`` into ``out``.
 
@@ -160,7 +217,11 @@ def half_sweep(
         lambda_u of each row.
     out : array of shape (n_rows, k), C-contiguous
     plan : the order and tasks of :func:`schedule`
-    solver : {"cholesky", "lapack"}
+    solver : {"cholesky", "lapack", "cg"}
+        "cg" starts from what ``out`` holds.
+    short_limit, cg_above : int
+        Rows of at most so many cells are solved by the n x n form, and exactly where the solver is "cg"; for tests and
+        benchmarks.
 
     Returns
     -------
@@ -173,7 +234,7 @@ def half_sweep(
     limit = _kernels.short_limit(out.dtype, k) if short_limit is None else short_limit
     cells = (weights.a0, weights.a1, weights.b0, weights.b1, weights.positive_only)
     status = np.zeros(len(out), np.int32)
-    rest = (*rows, lam, basis.forth, basis.back, warm, out, status, num_threads)
+    rest = (*rows, lam, basis.forth, basis.back, solver == "cg", out, status, num_threads)
     decrease = _kernels.half_sweep(solver, basis.rows, basis.base, cells, limit, cg_above, cg_steps, *plan, *rest)
     rescued = np.flatnonzero(status)
     if len(rescued):

@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _kernels
-from ._exceptions import ArgumentTypeError, DataError, NotFittedError, ParameterError, UnknownLabelError
+from ._exceptions import (
+    ArgumentTypeError,
+    DataError,
+    NotFittedError,
+    NumericalError,
+    ParameterError,
+    UnknownLabelError,
+)
 
 ID_TYPES: dict[tuple[type, ...], str] = {
     (str,): "strings",
@@ -442,6 +449,14 @@ def _check_factors(name: str, factors: Any, shape: tuple[int, int], dtype: "np.d
         row, column = np.argwhere(~np.isfinite(copy))[0]
         raise DataError(f"{name} must be finite in {dtype}, got {array[row, column]} at row {row}, column {column}")
     return copy
+
+
+def check_finite_factors(*factors: NDArray[Any]) -> None:
+    """Refuse factors that overflowed on the way."""
+    for array in factors:
+        if not np.isfinite(array).all():
+            larger = ": values this large need dtype='float64'" if array.dtype == np.float32 else ""
+            raise NumericalError(f"the factors overflow {array.dtype}{larger}")
 
 
 def check_known_shape(shape: tuple[int, int], users: Sized | None, items: Sized | None) -> None:
