@@ -6,7 +6,8 @@ Layout (https://github.com/huggingface/safetensors): 8 bytes length, JSON header
     item_factors   (n_items, factors)  the same dtype     seen_indices  (nnz,)          I32
     loss_history   (n,)                F64
     users, items   labels by kind:  "index"  none         "int64"  (n,) I64      "uuid"  (n, 16) U8
-                                    "string" the UTF-8 bytes, U8, and users_offsets, items_offsets (n + 1,) I64
+                                    "string", "bytes"  the (UTF-8) bytes, U8, and users_offsets, items_offsets
+                                                       (n + 1,) I64: label i is bytes offsets[i] to offsets[i + 1]
 
 The header's ``__metadata__`` holds ``format``, ``version`` and ``content``: a JSON object with the class, its
 parameters, the kinds of the labels and the CRC-32 of each tensor.
@@ -230,10 +231,10 @@ def _read_state(content: Any, tensors: dict[str, NDArray[Any]]) -> ModelState:
             return Labels(take(side, "I64", size), size)
         if kind == "uuid":
             return Labels(_decode_uuids(take(side, "U8", size, 16)), size)
-        if kind == "string":
+        if kind in ("string", "bytes"):
             text, offsets = take(side, "U8", None), take(f"{side}_offsets", "I64", size + 1)
             _check_offsets(f"{side}_offsets", offsets, text.size)
-            return Labels(_decode_strings(text, offsets), size)
+            return Labels(_decode_text(text, offsets, kind), size)
         raise ValueError(f"{side} have labels of unknown kind {kind!r}")
 
     user_factors = take("user_factors", "F32 F64", None, None)
@@ -309,30 +310,31 @@ def _plain(value: Any) -> Any:
 
 def _encode_labels(side: str, labels: Labels, tensors: dict[str, NDArray[Any]]) -> str:
     """Add the tensors of `labels` to `tensors`; returns the kind."""
-    values = labels.values
-    if values is None:
+    if labels.values is None:
         return "index"
-    if values.dtype.kind == "i":
-        tensors[side] = values.astype(np.int64)
+    if labels.values.dtype.kind == "i":
+        tensors[side] = labels.values.astype(np.int64, copy=False)
         return "int64"
-    if len(values) and isinstance(values[0], uuid.UUID):
+    values = labels.values.tolist()
+    if isinstance(values[0], uuid.UUID):
         tensors[side] = np.frombuffer(b"".join(label.bytes for label in values), np.uint8).reshape(-1, 16)
         return "uuid"
-    # surrogatepass: a label may hold half a surrogate pair, as file names with undecodable bytes do
-    encoded = [label.encode("utf-8", "surrogatepass") for label in values.tolist()]
-    tensors[side] = np.frombuffer(b"".join(encoded), np.uint8)
-    tensors[f"{side}_offsets"] = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
-    return "string"
+    kind = "bytes" if isinstance(values[0], bytes) else "string"
+    if kind == "string":
+        # surrogatepass: a label may hold half a surrogate pair, as file names with undecodable bytes do
+        values = [label.encode("utf-8", "surrogatepass") for label in values]
+    tensors[side] = np.frombuffer(b"".join(values), np.uint8)
+    tensors[f"{side}_offsets"] = np.cumsum([0, *map(len, values)], dtype=np.int64)
+    return kind
 
 
-def _decode_strings(text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[Any]:
+def _decode_text(text: NDArray[np.uint8], offsets: NDArray[np.int64], kind: str) -> NDArray[Any]:
     blob = text.tobytes()
-    labels = np.empty(offsets.size - 1, dtype=object)
-    labels[:] = [blob[begin:end].decode("utf-8", "surrogatepass") for begin, end in pairwise(offsets.tolist())]
-    return labels
+    labels: list[Any] = [blob[begin:end] for begin, end in pairwise(offsets.tolist())]
+    if kind == "string":
+        labels = [label.decode("utf-8", "surrogatepass") for label in labels]
+    return np.fromiter(labels, dtype=object, count=len(labels))
 
 
 def _decode_uuids(rows: NDArray[np.uint8]) -> NDArray[Any]:
-    labels = np.empty(len(rows), dtype=object)
-    labels[:] = [uuid.UUID(bytes=row) for row in map(bytes, rows)]
-    return labels
+    return np.fromiter((uuid.UUID(bytes=row.tobytes()) for row in rows), dtype=object, count=len(rows))

@@ -48,8 +48,9 @@ def objects(values):
 LABELS = {
     "index": None,
     "int64": np.array([-5, 3, 2**62], dtype=np.int64),
-    "string": np.array(["", "a", "naïve 漢字 🎵"]),
-    "object": objects(["", "\udc80half a pair", "x" * 10_000]),
+    "string": objects(["", "a", "naïve 漢字 🎵"]),
+    "odd strings": objects(["", "\udc80half a pair", "x" * 10_000]),
+    "bytes": objects([b"", b"\0\xff", b"a\0"]),
     "uuid": objects([uuid.UUID(int=n) for n in (0, 7, 2**127)]),
 }
 
