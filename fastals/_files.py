@@ -1,0 +1,49 @@
+"""Files that are either whole or not there."""
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+__all__ = ["replacing"]
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
+    """Give a temporary name beside `path`; what was written there takes the place of `path` in one step.
+
+    The data is on the disk before the name changes, so that a reader, and a crash of the machine, finds the old file or
+    the new one, whole. After an error (Ctrl-C too) nothing is left behind and `path` is as it was. A symbolic link is
+    followed: its target is replaced, not the link.
+
+    Raises
+    ------
+    OSError
+        `path` is a directory or a device, or cannot be written.
+    """
+    target = os.path.realpath(path)
+    directory = os.path.dirname(target)
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    if not os.path.isdir(directory):
+        raise FileNotFoundError(errno.ENOENT, "no such directory", directory)
+    temporary = os.path.join(directory, f".{secrets.token_hex(8)}.tmp")
+    try:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+    if os.name != "nt":  # Windows cannot open a directory
+        _sync(directory)
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY if os.path.isdir(path) else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
