@@ -3,7 +3,8 @@
 Rows are users, always. See :class:`ExplicitALS` for ratings, :class:`ImplicitALS` for counts, plays and clicks.
 """
 
-from ._als import ExplicitALS, ImplicitALS
+from . import evaluation
+from ._als import ExplicitALS, ImplicitALS, load
 from ._config import show_config
 from ._exceptions import (
     ArgumentTypeError,
@@ -16,7 +17,6 @@ from ._exceptions import (
     UnknownLabelError,
 )
 from ._interactions import Interactions
-from ._persistence import load
 from ._recommend import Recommendations
 from ._version import __version__
 
@@ -34,6 +34,7 @@ __all__ = [
     "Recommendations",
     "UnknownLabelError",
     "__version__",
+    "evaluation",
     "load",
     "show_config",
 ]

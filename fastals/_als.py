@@ -14,16 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._interactions import Interactions, as_interactions
+from ._persistence import ModelState, load_model, save_model
 from ._recommend import Recommender
 from ._sweep import CellWeights, FactorArray, Rows, Side
 from ._threads import resolve_num_threads, single_threaded_blas
 from ._validation import (
+    check_bool,
     check_bool_or_none,
     check_choice,
     check_finite_factors,
     check_fitted,
     check_initial_factors,
     check_int,
+    check_path,
     check_random_state,
     check_real,
 )
@@ -119,16 +122,15 @@ class ALS(Recommender):
     def _cell_weights(self) -> CellWeights:
         """What this model's stored values add to a row's system."""
 
-    def _row_regularization(self, counts: NDArray[np.int64], n_other: int) -> FactorArray:
+    def _row_regularization(self, counts: NDArray[np.int64], n_other: int) -> NDArray[np.float64]:
         """lambda_u for rows of ``counts`` cells."""
         scaling = self.regularization_scaling
         if scaling == "constant":
-            lam = np.full(len(counts), float(self.regularization))
-        else:
-            exponent, offset = (1.0, 0.0) if scaling == "count" else (scaling, self._cell_weights().unobserved * n_other)
-            lam = self.regularization * (counts + offset) ** float(exponent)
-        out: FactorArray = lam.astype(self.dtype)
-        return out
+            return np.full(len(counts), float(self.regularization))
+        if scaling == "count":
+            return float(self.regularization) * counts
+        lam: NDArray[np.float64] = self.regularization * (counts + self._cell_weights().unobserved * n_other) ** float(scaling)
+        return lam
 
     @property
     def _exact_solver(self) -> str:
@@ -262,7 +264,7 @@ class ALS(Recommender):
         """
         check_fitted(self)
         histories = as_interactions(data, items=self._items)
-        return self._solve_new(Rows(*histories.arrays(self.dtype)), self.item_factors_)
+        return self._solve_new(Rows(*histories.arrays(self.item_factors_.dtype)), self.item_factors_)
 
     def fold_in_items(self, data: Any) -> FactorArray:
         """Factors of new items from their histories, with the users' factors as they are.
@@ -288,10 +290,11 @@ class ALS(Recommender):
         """
         check_fitted(self)
         histories = as_interactions(data, users=self._users)
-        return self._solve_new(Rows(*histories.transpose_arrays(self.dtype)), self.user_factors_)
+        return self._solve_new(Rows(*histories.transpose_arrays(self.user_factors_.dtype)), self.user_factors_)
 
     def _solve_new(self, rows: Rows, others: FactorArray) -> FactorArray:
-        out: FactorArray = np.zeros((len(rows.indptr) - 1, self.factors), self.dtype)
+        # of the factors' own shape and dtype: set_params may have changed the model's since fit
+        out: FactorArray = np.zeros((len(rows.indptr) - 1, others.shape[1]), others.dtype)
         side = Side(rows, out, others, self._cell_weights(), self._row_regularization)
         with single_threaded_blas():
             side.solve(self._exact_solver, resolve_num_threads(self.num_threads))
@@ -305,10 +308,31 @@ class ALS(Recommender):
         The file holds factors, labels, parameters, loss history and the training cells that ``exclude_seen`` needs. It is
         written under a temporary name, synced and renamed: ``path`` holds the old model or the whole new one.
         """
-        from ._persistence import save_model
+        save_model(self, check_path("path", path))
 
+    def _get_state(self) -> ModelState:
         check_fitted(self)
-        save_model(self, path)
+        return ModelState(
+            parameters=self.get_params(),
+            user_factors=self.user_factors_,
+            item_factors=self.item_factors_,
+            users=self._users,
+            items=self._items,
+            seen_indptr=self._seen[0],
+            seen_indices=self._seen[1],
+            loss_history=self.loss_history_,
+            n_iter=self.n_iter_,
+        )
+
+    @classmethod
+    def _from_state(cls, state: ModelState) -> Self:
+        model = cls(**state.parameters)
+        model.user_factors_, model.item_factors_ = state.user_factors, state.item_factors
+        model._users, model._items = state.users, state.items
+        model._seen = (state.seen_indptr, state.seen_indices)
+        model.loss_history_, model.n_iter_ = state.loss_history, state.n_iter
+        model._forget_derived()
+        return model
 
 
 def _progress_bar(total: int, progress: bool | None) -> Any:
@@ -496,3 +520,36 @@ class ImplicitALS(ALS):
     def _cell_weights(self) -> CellWeights:
         w0, alpha = float(self.unobserved_weight), float(self.alpha)
         return CellWeights(unobserved=w0, a0=0.0, a1=alpha, b0=1.0, b1=alpha, positive_only=True)
+
+
+def load(path: str | os.PathLike[str], *, mmap: bool = True) -> ALS:
+    """Read a model that ``save`` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+    mmap : bool, default True
+        Leave the factors in the file and read them where they are touched: a large model opens at once, and processes
+        share its memory. The file must not be changed in place meanwhile (``save`` replaces it, which does no harm).
+        False: read all of it, and compare the checksums.
+
+    Returns
+    -------
+    ExplicitALS or ImplicitALS
+        As it was saved, but for a ``random_state`` that was a generator: it becomes None.
+
+    Raises
+    ------
+    FileFormatError
+        The file is missing, damaged, or not a fastals model. Nothing in it is executed: it may come from strangers.
+
+    Examples
+    --------
+    >>> import fastals, os, tempfile
+    >>> model = fastals.ImplicitALS(factors=2).fit((["ann", "bob"], ["x", "y"]))
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     model.save(os.path.join(directory, "model"))
+    ...     fastals.load(os.path.join(directory, "model")).users_
+    array(['ann', 'bob'], dtype=object)
+    """
+    return load_model(check_path("path", path), (ExplicitALS, ImplicitALS), mmap=check_bool("mmap", mmap))

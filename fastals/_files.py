@@ -6,11 +6,30 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["replacing"]
+__all__ = ["check_target", "replacing"]
+
+
+def check_target(path: str) -> str:
+    """Return the real path of a file that is to be written, after what can be known beforehand has been checked.
+
+    Raises
+    ------
+    OSError
+        `path` is a directory or a device, or its directory is missing or read-only.
+    """
+    target = os.path.realpath(path)
+    directory = os.path.dirname(target)
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    if not os.path.isdir(directory):
+        raise FileNotFoundError(errno.ENOENT, "no such directory", directory)
+    if not os.access(directory, os.W_OK):
+        raise PermissionError(errno.EACCES, "the directory is read-only", directory)
+    return target
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
+def replacing(path: str) -> Iterator[str]:
     """Give a temporary name beside `path`; what was written there takes the place of `path` in one step.
 
     The data is on the disk before the name changes, so that a reader, and a crash of the machine, finds the old file or
@@ -20,14 +39,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
     Raises
     ------
     OSError
-        `path` is a directory or a device, or cannot be written.
+        As :func:`check_target`, or the file cannot be written.
     """
-    target = os.path.realpath(path)
+    target = check_target(path)
     directory = os.path.dirname(target)
-    if os.path.exists(target) and not os.path.isfile(target):
-        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
-    if not os.path.isdir(directory):
-        raise FileNotFoundError(errno.ENOENT, "no such directory", directory)
     temporary = os.path.join(directory, f".{secrets.token_hex(8)}.tmp")
     try:
         yield temporary

@@ -166,7 +166,7 @@ cdef size_t thread_bytes(bint single, Py_ssize_t k) noexcept:
 DEF GRAM_BLOCKS = 32
 
 
-def gram(real[:, ::1] Y, int num_threads):
+def gram(const real[:, ::1] Y, int num_threads):
     """Y'Y (k, k) in float64: 32 fixed blocks of rows, added in order."""
     cdef Py_ssize_t n = Y.shape[0], k = Y.shape[1], t, first, last, tid
     cdef Py_ssize_t rows = ((n + GRAM_BLOCKS - 1) // GRAM_BLOCKS + 127) // 128 * 128
@@ -189,7 +189,7 @@ def gram(real[:, ::1] Y, int num_threads):
     return np.triu(G) + np.triu(G, 1).T
 
 
-def rotate(real[:, ::1] Y, real[:, ::1] Q, int num_threads):
+def rotate(const real[:, ::1] Y, real[:, ::1] Q, int num_threads):
     """Padded, aligned Z = Y Q; Q (k, padded) or None for a padded copy."""
     cdef Py_ssize_t n = Y.shape[0], k = Y.shape[1], t, first, count
     cdef Py_ssize_t ld = padded(np.float32 if real is float else np.float64, k)

@@ -73,7 +73,7 @@ class Persistent(Protocol):
     def _from_state(cls: type[Model], state: ModelState) -> Model: ...
 
 
-def save_model(model: Persistent, path: str | os.PathLike[str]) -> None:
+def save_model(model: Persistent, path: str) -> None:
     """Write `model` to the file `path`, atomically: see `fastals._files.replacing`.
 
     Raises
@@ -109,10 +109,10 @@ def save_model(model: Persistent, path: str | os.PathLike[str]) -> None:
         try:
             save_file(tensors, temporary, metadata)
         except SafetensorError as error:  # the library's own wrapping of, for one, a full disk
-            raise OSError(f"{os.fspath(path)}: {error}") from error
+            raise OSError(f"{path}: {error}") from error
 
 
-def load_model(path: str | os.PathLike[str], classes: Iterable[type[Model]], *, mmap: bool = True) -> Model:
+def load_model(path: str, classes: Iterable[type[Model]], *, mmap: bool = True) -> Model:
     """Read the model that `save_model` wrote; it must be of one of `classes`.
 
     With `mmap` the factors stay in the file and are read where they are touched; many processes share them. Without
@@ -138,15 +138,15 @@ def load_model(path: str | os.PathLike[str], classes: Iterable[type[Model]], *, 
             raise ValueError(f"it holds a model of class {name!r}, not {' or '.join(known)}")
         return known[name]._from_state(_read_state(content, tensors))
     except (ValueError, TypeError, RecursionError) as error:  # errors of JSON, UTF-8 and parameters are ValueErrors
-        raise FileFormatError(f"{os.fspath(path)} is not a usable model file: {error}") from error
+        raise FileFormatError(f"{path} is not a usable model file: {error}") from error
     except OSError as error:
-        raise FileFormatError(f"{os.fspath(path)} cannot be read: {error.strerror or error}") from error
+        raise FileFormatError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 # --- the container ---------------------------------------------------------------------------------------------------
 
 
-def _read_safetensors(path: str | os.PathLike[str], *, mmap: bool) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+def _read_safetensors(path: str, *, mmap: bool) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
     """Metadata and tensors of any well-formed safetensors file, the tensors as views of one buffer."""
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size

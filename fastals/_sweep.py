@@ -161,10 +161,10 @@ class Side:
         factors: FactorArray,
         others: FactorArray,
         weights: CellWeights,
-        regularization: Callable[[NDArray[np.int64], int], FactorArray],
+        regularization: Callable[[NDArray[np.int64], int], NDArray[np.float64]],
     ) -> None:
         self.rows, self.factors, self.others, self.weights = rows, factors, np.ascontiguousarray(others), weights
-        self.lam = regularization(rows.counts(weights.positive_only), len(others))
+        self.lam: FactorArray = regularization(rows.counts(weights.positive_only), len(others)).astype(factors.dtype)
         self._plans: dict[bool, Plan] = {}
 
     def plan(self, solver: str) -> Plan:

@@ -3,6 +3,7 @@
 A message names the argument, the rule and the value, and where one mistake is likely, that mistake.
 """
 
+import os
 from collections.abc import Collection, Mapping, Sized
 from decimal import Decimal
 from itertools import chain
@@ -106,6 +107,14 @@ def check_choice(name: str, value: object, choices: Collection[str], alternative
     if value not in choices:
         raise ParameterError(f"{rule}, got {value!r}")
     return value
+
+
+def check_path(name: str, path: Any) -> str:
+    """Return the path as a string; numbers, which would be open files, are none."""
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        raise ArgumentTypeError(f"{name} must be a string or path-like, got {path!r}") from None
 
 
 def check_dtype(name: str, value: Any) -> "np.dtype[Any]":
