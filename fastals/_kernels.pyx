@@ -63,6 +63,8 @@ cdef extern from "fastals.h" nogil:
         void (*row_gram)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, float *, float *,
                          void *) noexcept nogil
         int (*posv)(Py_ssize_t, float *, float *, float *) noexcept nogil
+        void (*refine)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, const float *, float *,
+                       void *) noexcept nogil
         fa_row_solver_f32 solve_row
         fa_row_solver_f32 solve_row_cg
         Py_ssize_t (*cg_block)(Py_ssize_t) noexcept nogil
@@ -83,6 +85,8 @@ cdef extern from "fastals.h" nogil:
         void (*row_gram)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double, double *, double *,
                          void *) noexcept nogil
         int (*posv)(Py_ssize_t, double *, double *, double *) noexcept nogil
+        void (*refine)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double, const double *, double *,
+                       void *) noexcept nogil
         fa_row_solver_f64 solve_row
         fa_row_solver_f64 solve_row_cg
         Py_ssize_t (*cg_block)(Py_ssize_t) noexcept nogil
@@ -211,8 +215,7 @@ def rotate(const real[:, ::1] Y, real[:, ::1] Q, int num_threads):
 # own part; the upper triangle by rows is LAPACK's lower triangle by columns.
 
 
-cdef inline int posv_row(Py_ssize_t k, Py_ssize_t ld, real *A, const real *rhs, real *x,
-                         double *decrease) noexcept nogil:
+cdef inline int posv_row(Py_ssize_t k, Py_ssize_t ld, real *A, const real *rhs, real *x) noexcept nogil:
     """The slow twin: LAPACK ?posv."""
     cdef int n = <int>k, lda = <int>ld, one = 1, info = 0
     cdef Py_ssize_t p
@@ -225,7 +228,6 @@ cdef inline int posv_row(Py_ssize_t k, Py_ssize_t ld, real *A, const real *rhs, 
     for p in range(k):
         if info:
             x[p] = 0
-        decrease[0] += <double>x[p] * rhs[p]
     return info
 
 
@@ -265,12 +267,18 @@ cdef int lapack_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, c
     cdef Py_ssize_t ld = K32.system_ld(side.k), p
     cdef float *A = <float *>work
     cdef float *rhs = A + K32.system_rows(side.ld) * ld
+    cdef int info
     for p in range(side.ld):
         x[p] = 0
     if n == 0:
         return 0
     K32.row_gram(side, n, idx, val, lam, A, rhs, rhs + 2 * ld)
-    return posv_row(side.k, ld, A, rhs, x, decrease)
+    info = posv_row(side.k, ld, A, rhs, x)
+    if info == 0:
+        K32.refine(side, n, idx, val, lam, A, x, rhs + 2 * ld)
+    for p in range(side.k):
+        decrease[0] += <double>x[p] * rhs[p]
+    return info
 
 
 cdef int lapack_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, const double *val, double lam, double *x,
@@ -278,12 +286,16 @@ cdef int lapack_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, c
     cdef Py_ssize_t ld = K64.system_ld(side.k), p
     cdef double *A = <double *>work
     cdef double *rhs = A + K64.system_rows(side.ld) * ld
+    cdef int info
     for p in range(side.ld):
         x[p] = 0
     if n == 0:
         return 0
     K64.row_gram(side, n, idx, val, lam, A, rhs, rhs + 2 * ld)
-    return posv_row(side.k, ld, A, rhs, x, decrease)
+    info = posv_row(side.k, ld, A, rhs, x)
+    for p in range(side.k):
+        decrease[0] += x[p] * rhs[p]
+    return info
 
 
 cdef int rescue_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, const float *val, float lam, float *x,

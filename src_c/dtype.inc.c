@@ -20,6 +20,7 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
     .rotate = FA(rotate),
     .row_gram = FA(row_gram),
     .posv = FA(posv),
+    .refine = FA(refine),
     .solve_row = FA(solve_row),
     .solve_row_cg = FA(solve_row_cg),
     .cg_block = FA(cg_block),
@@ -34,6 +35,7 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
 #undef FA_EPS
 #undef FA_TINY
 #undef FA_HUGE
+#undef FA_ABS
 #undef FA_SQRT
 #undef vec
 #undef VL
@@ -45,5 +47,8 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
 #undef BLOCK_BYTES
 #undef PREFETCH_BYTES
 #undef PIVOT_LOSS
+#undef SHORT_DOMINANCE
+#undef REFINE_BELOW
+#undef REFINE_STEPS
 #undef CG_BLOCK_BYTES
 #undef GRAM_ROWS

@@ -15,6 +15,7 @@
 #define FA_EPS FLT_EPSILON
 #define FA_TINY ((real)1e-30)
 #define FA_HUGE FLT_MAX
+#define FA_ABS fabsf
 #define FA_SQRT sqrtf
 #include "dtype.inc.c"
 
@@ -26,5 +27,6 @@
 #define FA_EPS DBL_EPSILON
 #define FA_TINY ((real)1e-280)
 #define FA_HUGE DBL_MAX
+#define FA_ABS fabs
 #define FA_SQRT sqrt
 #include "dtype.inc.c"
