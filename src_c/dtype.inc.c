@@ -47,3 +47,4 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
 #undef PIVOT_LOSS
 #undef CG_BLOCK_BYTES
 #undef GRAM_ROWS
+#undef SHORT_LOSS
