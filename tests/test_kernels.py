@@ -77,6 +77,7 @@ class Problem(NamedTuple):
 
     Z: Any
     base: Any
+    Q: Any
     QT: Any
     weights: tuple[float, float, float, float, int]
     indptr: Any
@@ -99,19 +100,19 @@ def make_problem(Y: Any, rows: list[Any], values: Any, lam: Any, weights: Any, w
     dtype, k = Y.dtype, Y.shape[1]
     indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     indices = np.concatenate(rows).astype(np.int32)
-    Z, base, QT, G = padded_copy(Y), np.zeros(k, dtype), None, np.zeros((k, k))
+    Z, base, Q, QT, G = padded_copy(Y), np.zeros(k, dtype), None, None, np.zeros((k, k))
     if w0:
         G = w0 * reference.gram(Y)
-        Q, eigenvalues = reference.rotation(Y, w0)
-        Z = padded_copy((reference.float64(Y) @ Q).astype(dtype))
-        base, QT = eigenvalues.astype(dtype), padded_copy(Q.T.astype(dtype))
+        exact, eigenvalues = reference.rotation(Y, w0)
+        Z, base = padded_copy((reference.float64(Y) @ exact).astype(dtype)), eigenvalues.astype(dtype)
+        Q, QT = padded_copy(exact.astype(dtype)), padded_copy(exact.T.astype(dtype))
     lam = np.broadcast_to(np.asarray(lam, dtype), len(rows)).copy()
     a, b = reference.cell_weights(values, weights)
     systems = [
         reference.row_system(G, Y[indices[i:j]], a[i:j], b[i:j], row_lam)
         for i, j, row_lam in zip(indptr[:-1], indptr[1:], lam, strict=True)
     ]
-    return Problem(Z, base, QT, weights, indptr, indices, np.asarray(values, dtype), lam, systems)
+    return Problem(Z, base, Q, QT, weights, indptr, indices, np.asarray(values, dtype), lam, systems)
 
 
 @cache
@@ -139,8 +140,8 @@ def sweep(p: Problem, solver: str, short_limit: int, num_threads: int = 1) -> tu
     X = np.full((p.n_rows, len(p.base)), np.nan, p.Z.dtype)
     status = np.full(p.n_rows, -99, np.int32)
     decrease = _kernels.half_sweep(
-        solver, p.Z, p.base, p.weights, short_limit, order, np.array(tasks, np.int64), p.indptr, p.indices, p.values,
-        p.lam, p.QT, X, status, num_threads,
+        solver, p.Z, p.base, p.weights, short_limit, 0, 2, order, np.array(tasks, np.int64), 0, p.indptr, p.indices,
+        p.values, p.lam, p.Q, p.QT, False, X, status, num_threads,
     )  # fmt: skip
     return X, status, decrease
 
