@@ -47,8 +47,8 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
 #undef BLOCK_BYTES
 #undef PREFETCH_BYTES
 #undef PIVOT_LOSS
-#undef SHORT_DOMINANCE
 #undef REFINE_BELOW
 #undef REFINE_STEPS
 #undef CG_BLOCK_BYTES
 #undef GRAM_ROWS
+#undef SHORT_LOSS

@@ -51,12 +51,24 @@ static void FA(combine)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *
     }
 }
 
-/* The largest diagonal entry of I + W W' at which the n x n form still keeps its digits. */
-#define SHORT_DOMINANCE ((real)1e-4 / FA_EPS)
+FA_INLINE real FA(max_abs)(ptrdiff_t n, const real *v, ptrdiff_t stride) {
+    real largest = 0;
+    for (ptrdiff_t j = 0; j < n; j++) {
+        const real size = v[j * stride] < 0 ? -v[j * stride] : v[j * stride];
+        largest = size > largest ? size : largest;
+    }
+    return largest;
+}
+
+/* How many times the targets' own rounding may the n x n form lose in x. e is what the row's fit leaves of its targets
+ * g. Where it stays large although W W' is (cells that contradict each other: near-duplicate z, more cells than factors),
+ * x = D^-1 Z' A^1/2 e is a difference of large numbers; the k x k form has no such step. */
+#define SHORT_LOSS ((real)100)
 
 /* The n x n form (Woodbury), for n < k, all a > 0 and D > 0. With W = A^1/2 Z D^-1/2:
  *     (I + W W') e = A^-1/2 b,      x = D^-1 Z' A^1/2 e,      x'rhs = g'(g - e) with g = A^-1/2 b.
- * Every eigenvalue of I + W W' is at least 1, so this cannot break down. Returns 0 if the row is not of that kind. */
+ * Every eigenvalue of I + W W' is at least 1, so this cannot break down. Returns 0 if the row is not of that kind,
+ * or its cells contradict each other. */
 static int FA(solve_short)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
                            real *x, double *decrease, real *work) {
     const ptrdiff_t k = side->k, kp = side->ld, ld = FA(system_ld)(k), ldw = FA(system_ld)(n);
@@ -81,10 +93,9 @@ static int FA(solve_short)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_
     }
     FA(gather_transposed)(side, n, idx, s, d, Wt, ldw);
     FA(syrk)(k, n, Wt, Wt, ldw, A, ldw);
-    /* where D is small beside the cells' part, the sum of both forms in x would cancel */
-    for (ptrdiff_t i = 0; i < n; i++)
-        if (!(A[i * ldw + i] < SHORT_DOMINANCE)) return 0;
+    const real largest = FA(max_abs)(n, A, ldw + 1);
     if (FA(potrs)(n, A, ldw, rhs, e)) return 0;
+    if (!(largest * FA(max_abs)(n, e, 1) <= SHORT_LOSS * FA(max_abs)(n, g, 1))) return 0;
     double gain = 0;
     for (ptrdiff_t j = 0; j < n; j++) {
         gain += (double)g[j] * ((double)g[j] - (double)e[j]);
