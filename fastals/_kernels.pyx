@@ -8,7 +8,7 @@ rows are made of blocks fixed by the data, so every number of threads gives the 
 """
 
 from cython.parallel cimport parallel, prange, threadid
-from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
 from scipy.linalg.cython_lapack cimport dgelsd, dposv, sposv
 
 import numpy as np
@@ -21,7 +21,15 @@ ctypedef fused real:
 # the C side (src_c/fastals.h is the manual)
 
 cdef extern from "fastals.h" nogil:
-    enum: FA_ISAS, FA_ALIGN, FA_TASK_ROWS, FA_GROUP_ROWS
+    enum: FA_ISAS, FA_ALIGN, FA_TASK_ROWS, FA_GROUP_ROWS, FA_PANEL, FA_QUERIES
+
+    ctypedef struct fa_panel:
+        double norm, rest, step, error
+
+    ctypedef struct fa_lists:
+        const int64_t *first
+        const int64_t *last
+        const int32_t *items
 
     ctypedef struct fa_side_f32:
         Py_ssize_t k, ld, n_other
@@ -50,6 +58,15 @@ cdef extern from "fastals.h" nogil:
     ctypedef int (*fa_row_solver_f64)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double,
                                       double *, double *, void *) noexcept nogil
 
+    ctypedef struct fa_items_f32:
+        Py_ssize_t k, n_items, panels
+        const float *Y
+        const unsigned char *codes
+        const fa_panel *bounds
+        const int32_t *items
+        const int32_t *columns
+        const uint64_t *open
+
     ctypedef struct fa_kernels_f32:
         const char *isa
         int vector_length
@@ -71,6 +88,21 @@ cdef extern from "fastals.h" nogil:
         double (*solve_rows)(const fa_side_f32 *, fa_row_solver_f32, int, Py_ssize_t, const int32_t *, const int64_t *,
                              const int32_t *, const float *, const float *, const float *, const float *, int, float *,
                              int32_t *, void *) noexcept nogil
+        void (*pack_panel)(Py_ssize_t, const float *, const int32_t *, float *, unsigned char *, fa_panel *) noexcept nogil
+        void (*top_n)(const fa_items_f32 *, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const fa_lists *,
+                      const fa_lists *, int32_t *, float *, void *) noexcept nogil
+        size_t (*top_n_workspace)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*pair_scores)(Py_ssize_t, Py_ssize_t, const float *, const float *, const int32_t *, const int32_t *,
+                            float *) noexcept nogil
+
+    ctypedef struct fa_items_f64:
+        Py_ssize_t k, n_items, panels
+        const double *Y
+        const unsigned char *codes
+        const fa_panel *bounds
+        const int32_t *items
+        const int32_t *columns
+        const uint64_t *open
 
     ctypedef struct fa_kernels_f64:
         const char *isa
@@ -93,6 +125,12 @@ cdef extern from "fastals.h" nogil:
         double (*solve_rows)(const fa_side_f64 *, fa_row_solver_f64, int, Py_ssize_t, const int32_t *, const int64_t *,
                              const int32_t *, const double *, const double *, const double *, const double *, int, double *,
                              int32_t *, void *) noexcept nogil
+        void (*pack_panel)(Py_ssize_t, const double *, const int32_t *, double *, unsigned char *, fa_panel *) noexcept nogil
+        void (*top_n)(const fa_items_f64 *, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const fa_lists *,
+                      const fa_lists *, int32_t *, double *, void *) noexcept nogil
+        size_t (*top_n_workspace)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*pair_scores)(Py_ssize_t, Py_ssize_t, const double *, const double *, const int32_t *, const int32_t *,
+                            double *) noexcept nogil
 
     int fa_isa_available(int)
     const char *fa_isa_name(int)
@@ -102,6 +140,8 @@ cdef extern from "fastals.h" nogil:
 
 TASK_ROWS = FA_TASK_ROWS
 GROUP_ROWS = FA_GROUP_ROWS
+PANEL = FA_PANEL
+QUERIES = FA_QUERIES
 
 # ---------------------------------------------------------------------------------------------------------------------
 # instruction sets
@@ -651,3 +691,92 @@ def factorize_table(const index_t[::1] ids, int64_t low, int64_t high, int num_t
 
 # ---------------------------------------------------------------------------------------------------------------------
 # top-N (src_c/topk.inc.c)
+
+
+def pack_panels(const real[:, ::1] Y, const int32_t[::1] items, int num_threads):
+    """Rows (columns, padded), codes (panels, bytes) and bounds (panels, 4) of the items of each column, -1 for none."""
+    dtype = np.float32 if real is float else np.float64
+    cdef Py_ssize_t k = Y.shape[1], panels = items.shape[0] // FA_PANEL, p
+    cdef Py_ssize_t ld = padded(dtype, k), bytes_each = (k + 3) // 4 * 4 * FA_PANEL
+    rows, codes = aligned_empty((panels * FA_PANEL, ld), dtype), aligned_empty((panels, bytes_each), np.uint8)
+    bounds = np.empty((panels, sizeof(fa_panel) // sizeof(double)))
+    cdef real[:, ::1] r = rows
+    cdef unsigned char[:, ::1] c = codes
+    cdef double[:, ::1] b = bounds
+    cdef const real *y = &Y[0, 0] if Y.shape[0] else NULL
+    for p in prange(panels, nogil=True, schedule="dynamic", chunksize=16, num_threads=num_threads):
+        if real is float:
+            K32.pack_panel(k, y, &items[p * FA_PANEL], &r[p * FA_PANEL, 0], &c[p, 0], <fa_panel *>&b[p, 0])
+        else:
+            K64.pack_panel(k, y, &items[p * FA_PANEL], &r[p * FA_PANEL, 0], &c[p, 0], <fa_panel *>&b[p, 0])
+    return rows, codes, bounds
+
+
+def top_n(const real[:, ::1] rows, const unsigned char[:, ::1] codes, const double[:, ::1] bounds,
+          const int32_t[::1] items, const int32_t[::1] columns, const uint64_t[::1] open_columns,
+          const real[:, ::1] X, Py_ssize_t n, tuple seen, tuple excluded, Py_ssize_t group, int num_threads):
+    """The n best items (m, n) of each query X (m, k), and their scores; see ``fa_kernels.top_n``.
+
+    ``seen`` and ``excluded`` are None or (first, last, items), one list of items for each query. ``group`` queries are
+    searched together, at most FA_QUERIES. There is at least one panel.
+    """
+    dtype = np.float32 if real is float else np.float64
+    cdef Py_ssize_t m = X.shape[0], k = X.shape[1], panels = codes.shape[0], t, q, count, tid
+    found, scores = np.empty((m, n), np.int32), np.empty((m, n), dtype)
+    cdef int32_t[:, ::1] f = found
+    cdef real[:, ::1] s = scores
+    if m == 0:
+        return found, scores
+    cdef size_t stride = (K32.top_n_workspace(k, panels, group, n) if real is float
+                          else K64.top_n_workspace(k, panels, group, n))
+    cdef unsigned char[::1] work = aligned_empty(num_threads * stride, np.uint8)
+    cdef fa_lists not_seen = item_lists(seen), not_excluded = item_lists(excluded)
+    cdef fa_items_f32 table32
+    cdef fa_items_f64 table64
+    if real is float:
+        table32 = fa_items_f32(k, columns.shape[0], panels, &rows[0, 0], &codes[0, 0], <const fa_panel *>&bounds[0, 0],
+                               &items[0], &columns[0], &open_columns[0])
+    else:
+        table64 = fa_items_f64(k, columns.shape[0], panels, &rows[0, 0], &codes[0, 0], <const fa_panel *>&bounds[0, 0],
+                               &items[0], &columns[0], &open_columns[0])
+    for t in prange((m + group - 1) // group, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
+        tid = threadid()
+        count = group if (t + 1) * group < m else m - t * group
+        if real is float:
+            K32.top_n(&table32, t * group, count, &X[0, 0], n, &not_seen, &not_excluded, &f[0, 0], &s[0, 0],
+                      &work[tid * stride])
+        else:
+            K64.top_n(&table64, t * group, count, &X[0, 0], n, &not_seen, &not_excluded, &f[0, 0], &s[0, 0],
+                      &work[tid * stride])
+    return found, scores
+
+
+cdef fa_lists item_lists(tuple lists) except *:
+    """The caller keeps the arrays alive."""
+    cdef const int64_t[::1] first, last
+    cdef const int32_t[::1] items
+    if lists is None:
+        return fa_lists(NULL, NULL, NULL)
+    first, last, items = lists
+    cdef const int32_t *start = &items[0] if items.shape[0] else NULL
+    return fa_lists(&first[0], &last[0], start)
+
+
+DEF PAIR_BLOCK = 4096
+
+
+def pair_scores(const real[:, ::1] X, const real[:, ::1] Y, const int32_t[::1] users, const int32_t[::1] items,
+                int num_threads):
+    """x'y of the rows users[j] of X and items[j] of Y, in the bits that ``top_n`` gives; NaN where an index is -1."""
+    cdef Py_ssize_t n = users.shape[0], k = X.shape[1], t, count
+    scores = np.empty(n, np.float32 if real is float else np.float64)
+    cdef real[::1] s = scores
+    cdef const real *x = &X[0, 0] if X.shape[0] else NULL
+    cdef const real *y = &Y[0, 0] if Y.shape[0] else NULL
+    for t in prange((n + PAIR_BLOCK - 1) // PAIR_BLOCK, nogil=True, schedule="static", num_threads=num_threads):
+        count = PAIR_BLOCK if (t + 1) * PAIR_BLOCK < n else n - t * PAIR_BLOCK
+        if real is float:
+            K32.pair_scores(count, k, x, y, &users[t * PAIR_BLOCK], &items[t * PAIR_BLOCK], &s[t * PAIR_BLOCK])
+        else:
+            K64.pair_scores(count, k, x, y, &users[t * PAIR_BLOCK], &items[t * PAIR_BLOCK], &s[t * PAIR_BLOCK])
+    return scores

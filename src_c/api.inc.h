@@ -22,6 +22,18 @@ typedef struct {
 typedef int (*FA_T(fa_row_solver))(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val,
                                    real lambda, real *x, double *decrease, void *work);
 
+/* The items of a top-N search, in columns by descending norm, FA_PANEL to a panel; the last panel is filled up with
+ * zeros. */
+typedef struct {
+    ptrdiff_t k, n_items, panels;
+    const real *Y;           /* (columns, padded) */
+    const uint8_t *codes;    /* (panels, quads(k), FA_PANEL, 4) */
+    const fa_panel *bounds;  /* (panels) */
+    const int32_t *items;    /* (columns) the item of a column, -1: none */
+    const int32_t *columns;  /* (n_items) the column of an item, -1: it is not among these */
+    const uint64_t *open;    /* (panels) bit c: the panel's column c may be returned */
+} FA_T(fa_items);
+
 typedef struct {
     const char *isa;
     int vector_length; /* elements of one register */
@@ -78,4 +90,21 @@ typedef struct {
                          const int32_t *rows, const int64_t *indptr, const int32_t *indices, const real *values,
                          const real *lambda, const real *Q, const real *QT, int warm, real *X, int32_t *status,
                          void *work);
+
+    /* One panel of a top-N search from the rows items[0..FA_PANEL-1] of Y (., k), -1 for an empty column: rows
+     * (FA_PANEL, padded), codes (ceil(k / 4), FA_PANEL, 4), and bounds but for `rest`. k < 2^15. */
+    void (*pack_panel)(ptrdiff_t k, const real *Y, const int32_t *items, real *rows, uint8_t *codes, fa_panel *bounds);
+
+    /* The n items of highest score x'y for the queries first .. first + m - 1 (m <= FA_QUERIES) of X (., k), best first,
+     * equal scores by ascending item; none that is not open or stands in one of the query's lists. Fewer than n: filled
+     * up with -1 and -inf. items, scores (., n). The scores are those of pair_scores, to the bit, in any group.
+     * n_items k products of bytes for a query where nothing is cut off, and k FMAs for each pair that may still win. */
+    void (*top_n)(const FA_T(fa_items) * table, ptrdiff_t first, ptrdiff_t m, const real *X, ptrdiff_t n,
+                  const fa_lists *seen, const fa_lists *excluded, int32_t *items, real *scores, void *work);
+    size_t (*top_n_workspace)(ptrdiff_t k, ptrdiff_t panels, ptrdiff_t m, ptrdiff_t n);
+
+    /* scores[j] = x'y of the rows users[j] of X (., k) and items[j] of Y (., k), summed in a fixed order; an index of -1
+     * gives NaN. */
+    void (*pair_scores)(ptrdiff_t count, ptrdiff_t k, const real *X, const real *Y, const int32_t *users,
+                        const int32_t *items, real *scores);
 } FA_T(fa_kernels);

@@ -6,6 +6,7 @@
 #include "dense.inc.c"
 #include "row.inc.c"
 #include "cg.inc.c"
+#include "topk.inc.c"
 
 extern const FA_S(fa_kernels) FA(fa_kernels);
 const FA_S(fa_kernels) FA(fa_kernels) = {
@@ -25,6 +26,10 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
     .solve_row_cg = FA(solve_row_cg),
     .cg_block = FA(cg_block),
     .solve_rows = FA(solve_rows),
+    .pack_panel = FA(pack_panel),
+    .top_n = FA(top_n),
+    .top_n_workspace = FA(top_n_workspace),
+    .pair_scores = FA(pair_scores),
 };
 
 #undef real
@@ -36,6 +41,7 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
 #undef FA_TINY
 #undef FA_HUGE
 #undef FA_ABS
+#undef FA_MIN
 #undef FA_SQRT
 #undef vec
 #undef VL
@@ -52,3 +58,8 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
 #undef CG_BLOCK_BYTES
 #undef GRAM_ROWS
 #undef SHORT_LOSS
+#undef SLACK
+#undef RANKED
+#undef ROOM
+#undef SPARE
+#undef QUERIES_PADDED

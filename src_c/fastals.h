@@ -19,11 +19,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { FA_GENERIC, FA_X86_V3, FA_X86_V4, FA_NEON, FA_ISAS };
+enum { FA_GENERIC, FA_X86_V3, FA_X86_V4, FA_X86_V4_VNNI, FA_NEON, FA_ISAS };
 
 /* FA_ALIGN: bytes, of every workspace and padded matrix. FA_TASK_ROWS, FA_GROUP_ROWS: the most rows that one call of
  * solve_rows takes, one by one or as a group. */
 enum { FA_ALIGN = 64, FA_TASK_ROWS = 16, FA_GROUP_ROWS = 256 };
+
+/* FA_PANEL: items of one panel of a top-N search. FA_QUERIES: queries that are searched together, at most. */
+enum { FA_PANEL = 48, FA_QUERIES = 128 };
+
+/* Bounds of a panel: no column's Euclidean norm exceeds `norm`, none of this and all later panels exceeds `rest`; a
+ * column is `step` times its signed code, up to a difference of norm <= `error`. */
+typedef struct {
+    double norm, rest, step, error;
+} fa_panel;
+
+/* A list of items for each query q: items[first[q]] .. items[last[q] - 1]. first NULL: every list is empty. */
+typedef struct {
+    const int64_t *first, *last;
+    const int32_t *items;
+} fa_lists;
 
 #define real float
 #define FA_T(name) name##_f32
@@ -39,7 +54,7 @@ enum { FA_ALIGN = 64, FA_TASK_ROWS = 16, FA_GROUP_ROWS = 256 };
 
 /* 1 if this build holds the instruction set and this processor and operating system can run it. */
 int fa_isa_available(int isa);
-/* The psABI-style name ("generic", "x86_v3", "x86_v4", "neon"), NULL outside 0..FA_ISAS-1. */
+/* The psABI-style name ("generic", "x86_v3", "x86_v4", "x86_v4_vnni", "neon"), NULL outside 0..FA_ISAS-1. */
 const char *fa_isa_name(int isa);
 /* The table of an available instruction set, else NULL. */
 const fa_kernels_f32 *fa_kernels_for_f32(int isa);

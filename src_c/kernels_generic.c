@@ -1,6 +1,10 @@
 /* The ABI's floor: SSE2 on x86-64, whatever 128-bit vectors mean elsewhere, plain C without vector extensions. */
 #include <float.h>
 #include <math.h>
+#include <string.h>
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <emmintrin.h>
+#endif
 
 #define FA_ISA generic
 #if defined(__GNUC__)

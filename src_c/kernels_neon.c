@@ -3,6 +3,7 @@ typedef int fa_not_empty_neon;
 #if defined(__aarch64__) && defined(__GNUC__)
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 #define FA_ISA neon
 #define FA_VECTOR_BYTES 16

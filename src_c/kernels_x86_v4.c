@@ -2,7 +2,9 @@
 typedef int fa_not_empty_x86_v4;
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <float.h>
+#include <immintrin.h>
 #include <math.h>
+#include <string.h>
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
 #else
