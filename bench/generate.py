@@ -191,7 +191,13 @@ def write(name: str, kind: str = "counts", seed: int = 0) -> Path:
                 value.tofile(values)
     indptr = np.concatenate([[0], np.cumsum(np.concatenate(lengths), dtype=np.int64)])
     np.save(folder / "indptr.npy", indptr)
-    meta = {"users": model.shape.users, "items": model.shape.items, "cells": int(indptr[-1]), "kind": kind, "seed": seed}
+    meta = {
+        "users": model.shape.users,
+        "items": model.shape.items,
+        "cells": int(indptr[-1]),
+        "kind": kind,
+        "seed": seed,
+    }
     meta["seconds"] = round(time.perf_counter() - start, 1)
     (folder / "meta.json").write_text(json.dumps(meta) + "\n")
     return folder
