@@ -6,8 +6,8 @@
     python bench/fit.py --quick                 # less than 1 M cells
 
 Exact solvers: seconds per iteration, both sides. Everyone starts from the same factors, and the losses after equally
-many iterations are asserted equal before anything is said about time. The contestants run in turn, each run a process of
-its own; a run's time is the median of its iterations, the ratio is the median over the rounds.
+many iterations are asserted equal before anything is said about time. The contestants run in turn, each run a process
+of its own; a run's time is the median of its iterations, the ratio is the median over the rounds.
 
 Conjugate gradients: contestants that do not solve exactly descend at different rates: time per iteration says little.
 Measured is the time until the loss is reached that implicit ends with after 15 iterations at its defaults, and the time
