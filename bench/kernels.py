@@ -2,9 +2,9 @@
 
     python bench/kernels.py [--factors 32 64 128 256] [--threads 2] [--quick]
 
-Compiles kernels.c with src_c/ as the package does ($CC, else cc), runs it and makes tables: the share of the peak FMA rate
-that each kernel reaches, and for rows solved by conjugate gradients the share of whichever limit binds, fetching the
-factor rows once or the multiply-adds. The wheel's own extension is not used: a call through Python costs more than a row.
+Compiles kernels.c with src_c/ as the package does ($CC, else cc), runs it and makes tables: the share of the peak FMA
+rate that each kernel reaches, and for rows solved by conjugate gradients the share of whichever limit binds, fetching
+the factor rows once or the multiply-adds. Not through the package's extension: a call from Python costs more than a row.
 """
 
 from __future__ import annotations
