@@ -1,0 +1,450 @@
+"""The contestants of the training benchmarks: one adapter each, one objective for all, one process a run.
+
+    run(Problem(...)) -> dict        seconds of each iteration, losses, peak memory
+
+Every run is a fresh process that may use `threads` cores and no more, so that a run's peak memory is its own, a peer's
+BLAS gets the environment that the peer asks for, and nobody inherits a warm cache of anybody's factors.
+
+Objectives (p = x.y; the loss is computed here, in float64, from the contestant's factors):
+
+    implicit   sum_all p^2 + sum_stored (a p^2 - 2 b p + b^2 / (1 + a)) + penalty      a = alpha r, b = 1 + alpha r
+    explicit   sum_stored (p - r)^2 + penalty
+    penalty    lambda sum |row|^2, "count": lambda sum n_row |row|^2
+
+What makes each contestant minimise it:
+
+    contestant   implicit feedback                                   explicit ratings
+    fastals      ImplicitALS(alpha, regularization)                  ExplicitALS(regularization, regularization_scaling)
+    implicit     data 1 + alpha r, alpha=1 (its a is data - 1)       -
+    irspack      loss ORIGINAL, alpha0=1, nu=0, data alpha r         -
+    cmfrec       CMF_implicit(alpha, lambda_)                        CMF(center=False, no biases, scale_lam for "count")
+    lenskit      weight=alpha, use_ratings                           - (always subtracts means)
+    buffalo      alpha, reg_u = reg_i = lambda                       -
+    spark        only "count": implicitPrefs, regParam, alpha        only "count": regParam
+
+The exact solvers start from the same factors and solve users first, then items, so they agree to rounding after each
+iteration. The exceptions: cmfrec and Spark take no start and solve the users last, buffalo's own order is also users
+first. cmfrec and Spark have no hook between iterations: theirs is (a run of 1 + n iterations - a run of 1) / n.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from scipy import sparse
+
+HERE = Path(__file__).parent
+REAL_DATA = Path(os.environ.get("FASTALS_DATA", HERE.parent.parent / "shared" / "data"))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One run: who trains what, how."""
+
+    contestant: str
+    data: str  # a shape of generate.py, or a file of REAL_DATA
+    factors: int
+    iterations: int
+    threads: int = 2
+    solver: str = "exact"  # or "cg", or what fastals calls a solver
+    feedback: str = "implicit"
+    regularization: float = 0.01
+    scaling: str = "constant"
+    alpha: float = 1.0
+    every_loss: bool = False  # the loss after each iteration, not only the last
+    steps: int = 3  # of conjugate gradients
+
+
+class After(Protocol):
+    """Called after each iteration; only the last time with factors, where a contestant does not show them before."""
+
+    def __call__(self, s: float, X: np.ndarray | None = None, Y: np.ndarray | None = None) -> None: ...
+
+
+def load_matrix(problem: Problem) -> sparse.csr_array:
+    """Users as rows, float32, in memory."""
+    import generate
+
+    if problem.data in generate.SHAPES:
+        mapped = generate.load(problem.data, "counts" if problem.feedback == "implicit" else "ratings")
+        return sparse.csr_array(mapped, copy=True)
+    import pyarrow.parquet
+
+    columns = ["user", "item", "rating"]
+    table = pyarrow.parquet.read_table(REAL_DATA / f"{problem.data}.parquet", columns=columns)
+    user, item, rating = (table[c].to_numpy() for c in columns)
+    return sparse.csr_array((rating.astype(np.float32), (user, item)))
+
+
+def start(problem: Problem, A: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
+    """The factors everyone starts from: implicit's own, uniform below 0.01; for ratings, normal rows of length about 1.
+
+    Rows without cells are zero from the start, as every solver makes them: lenskit does not know such rows.
+    """
+    rng = np.random.default_rng(0)
+    factors = []
+    for counts in row_counts(A):
+        if problem.feedback == "implicit":
+            side = rng.random((len(counts), problem.factors), np.float32) * np.float32(0.01)
+        else:
+            side = rng.standard_normal((len(counts), problem.factors), np.float32) / np.float32(problem.factors**0.5)
+        factors.append(side * (counts > 0).astype(np.float32)[:, None])
+    return factors[0], factors[1]
+
+
+def row_counts(A: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
+    """Stored cells of each user and of each item."""
+    return np.diff(A.indptr), np.bincount(A.indices, minlength=A.shape[1])
+
+
+def loss(problem: Problem, A: sparse.csr_array, X: np.ndarray, Y: np.ndarray) -> float:
+    """The objective in float64; over all cells by the Gram trick, sum p^2 = <X'X, Y'Y>."""
+    X, Y = X.astype(np.float64), Y.astype(np.float64)
+    total = float(np.sum((X.T @ X) * (Y.T @ Y))) if problem.feedback == "implicit" else 0.0
+    user = np.repeat(np.arange(A.shape[0], dtype=np.int32), np.diff(A.indptr))
+    step = 2**19 // problem.factors  # two blocks of factor rows that stay in the cache
+    for first in range(0, A.nnz, step):
+        cells = slice(first, first + step)
+        p, r = np.einsum("ij,ij->i", X[user[cells]], Y[A.indices[cells]]), A.data[cells].astype(np.float64)
+        if problem.feedback == "implicit":
+            a, b = problem.alpha * r, 1 + problem.alpha * r
+            total += float(np.sum(p * (a * p - 2 * b) + b * b / (1 + a)))
+        else:
+            total += float(np.sum((p - r) ** 2))
+    for factors, counts in zip((X, Y), row_counts(A), strict=True):
+        norms = np.einsum("ij,ij->i", factors, factors)
+        total += problem.regularization * float(norms @ counts if problem.scaling == "count" else norms.sum())
+    return total
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# one function a contestant. fastals returns the losses it saw itself.
+
+
+def fastals(problem: Problem, A: sparse.csr_array, X: np.ndarray, Y: np.ndarray, after: After) -> list[float]:
+    import fastals
+
+    common: dict[str, Any] = {
+        "factors": problem.factors,
+        "regularization": problem.regularization,
+        "regularization_scaling": problem.scaling,
+        "iterations": problem.iterations,
+        "solver": "cholesky" if problem.solver == "exact" else problem.solver,
+        "num_threads": problem.threads,
+    }
+    if problem.feedback == "implicit":
+        model = fastals.ImplicitALS(alpha=problem.alpha, **common)
+    else:
+        model = fastals.ExplicitALS(**common)
+    seconds: list[float] = []
+    model.fit(A, initial_factors=(X, Y), callback=lambda i, loss, metrics, s: seconds.append(s), progress=False)
+    for s in seconds[:-1]:
+        after(s)
+    after(seconds[-1], model.user_factors_, model.item_factors_)
+    return model.loss_history_
+
+
+def implicit(problem: Problem, A: sparse.csr_array, X: np.ndarray, Y: np.ndarray, after: After) -> None:
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    confidence = sparse.csr_matrix((1 + problem.alpha * A.data, A.indices, A.indptr), shape=A.shape)
+    model = AlternatingLeastSquares(
+        factors=problem.factors,
+        regularization=problem.regularization,
+        alpha=1.0,
+        use_cg=problem.solver == "cg",
+        iterations=problem.iterations,
+        num_threads=problem.threads,
+    )
+    model.cg_steps = problem.steps
+    model.user_factors, model.item_factors = X.copy(), Y.copy()
+
+    def callback(iteration: int, seconds: float, its_loss: float | None) -> None:
+        after(seconds, model.user_factors, model.item_factors)
+
+    model.fit(confidence, show_progress=False, callback=callback)
+
+
+def irspack(problem: Problem, A: sparse.csr_array, X: np.ndarray, Y: np.ndarray, after: After) -> None:
+    from irspack.recommenders.ials import IALSTrainer, LossType, SolverType
+
+    trainer = IALSTrainer(
+        sparse.csr_matrix((problem.alpha * A.data, A.indices, A.indptr), shape=A.shape),
+        n_components=problem.factors,
+        alpha0=1.0,
+        reg=problem.regularization,
+        nu=0.0,
+        init_std=0.1,
+        solver_type={"exact": SolverType.CHOLESKY, "cg": SolverType.CG, "ialspp": SolverType.IALSPP}[problem.solver],
+        max_cg_steps=problem.steps,
+        ialspp_subspace_dimension=64,
+        loss_type=LossType.ORIGINAL,
+        random_seed=0,
+        n_threads=problem.threads,
+        prediction_time_max_cg_steps=5,
+        prediction_time_ialspp_iteration=7,
+    )
+    core = trainer.core_trainer
+    core.user, core.item = X, Y
+    for _ in range(problem.iterations):
+        begin = time.perf_counter()
+        trainer.run_epoch()
+        after(time.perf_counter() - begin, core.user, core.item)
+
+
+def cmfrec(problem: Problem, A: sparse.csr_array, X: np.ndarray, Y: np.ndarray, after: After) -> None:
+    import cmfrec
+
+    cells = A.tocoo()
+    cells = sparse.coo_matrix((cells.data, (cells.row, cells.col)), shape=A.shape)
+    common: dict[str, Any] = {
+        "k": problem.factors,
+        "lambda_": float(problem.regularization),
+        "use_cg": problem.solver == "cg",
+        "max_cg_steps": problem.steps,
+        "finalize_chol": False,
+        "precompute_for_predictions": False,
+        "verbose": False,
+        "nthreads": problem.threads,
+    }
+
+    def fit(iterations: int) -> tuple[float, Any]:
+        if problem.feedback == "implicit":
+            model = cmfrec.CMF_implicit(niter=iterations, alpha=problem.alpha, **common)
+        else:
+            scale = problem.scaling == "count"
+            no_bias = {"user_bias": False, "item_bias": False, "center": False}
+            model = cmfrec.CMF(niter=iterations, scale_lam=scale, **no_bias, **common)
+        begin = time.perf_counter()
+        model.fit(cells)
+        return time.perf_counter() - begin, model
+
+    first, _ = fit(1)
+    whole, model = fit(1 + problem.iterations)
+    report_mean(problem, (whole - first) / problem.iterations, model.A_, model.B_, after)
+
+
+def report_mean(problem: Problem, seconds: float, X: np.ndarray, Y: np.ndarray, after: After) -> None:
+    for _ in range(problem.iterations - 1):
+        after(seconds)
+    after(seconds, X, Y)
+
+
+def lenskit(problem: Problem, A: sparse.csr_array, X: np.ndarray, Y: np.ndarray, after: After) -> None:
+    import pandas
+    from lenskit.als import ImplicitMFScorer
+    from lenskit.data import from_interactions_df
+    from lenskit.training import TrainingOptions
+
+    cells = A.tocoo()
+    frame = pandas.DataFrame({"user_id": cells.row, "item_id": cells.col, "rating": cells.data})
+    data = from_interactions_df(frame)
+    del frame, cells
+    scorer = ImplicitMFScorer(
+        embedding_size=problem.factors,
+        epochs=problem.iterations,
+        regularization=problem.regularization,
+        weight=problem.alpha,
+        use_ratings=True,
+    )
+    trainer = scorer.create_trainer(data, TrainingOptions(rng=0))
+    users, items = data.users.ids().astype(np.int64), data.items.ids().astype(np.int64)  # those that have cells
+    trainer.load_parameters({"user_embeddings": X[users].copy(), "item_embeddings": Y[items].copy()})
+    X, Y = np.zeros_like(X), np.zeros_like(Y)
+    for _ in range(problem.iterations):
+        begin = time.perf_counter()
+        trainer.train_epoch()
+        seconds = time.perf_counter() - begin
+        X[users], Y[items] = scorer.user_embeddings, scorer.item_embeddings
+        after(seconds, X, Y)
+
+
+def buffalo(problem: Problem, A: sparse.csr_array, X: np.ndarray, Y: np.ndarray, after: After) -> None:
+    import buffalo.data
+    from buffalo import ALS, ALSOption, MatrixMarketOptions
+    from buffalo.misc import log
+
+    log.set_log_level(log.WARN)
+    with tempfile.TemporaryDirectory() as folder:
+        source = MatrixMarketOptions().get_default_option()
+        source.input.main = A.tocoo()
+        source.input.uid = source.input.iid = None
+        source.data.path = f"{folder}/data.h5py"
+        source.data.tmp_dir = folder
+        source.data.value_prepro = None
+        source.data.validation = None
+        data = buffalo.data.load(source)
+        data.create()
+        option = ALSOption().get_default_option()
+        option.d = problem.factors
+        option.alpha = problem.alpha
+        option.reg_u = option.reg_i = problem.regularization
+        option.num_iters = problem.iterations
+        option.num_workers = problem.threads
+        option.optimizer = "manual_cg" if problem.solver == "cg" else "llt"
+        option.num_cg_max_iters = problem.steps
+        option.compute_loss_on_training = False
+        model = ALS(option, data=data)
+        model.initialize()
+        model.P[:, : problem.factors], model.Q[:, : problem.factors] = X, Y
+        cells = model._get_buffer()
+        for _ in range(problem.iterations):
+            begin = time.perf_counter()
+            model._iterate(cells, group="rowwise")
+            model._iterate(cells, group="colwise")
+            after(time.perf_counter() - begin, model.P[:, : problem.factors], model.Q[:, : problem.factors])
+
+
+def spark(problem: Problem, A: sparse.csr_array, X: np.ndarray, Y: np.ndarray, after: After) -> None:
+    with tempfile.TemporaryDirectory() as folder, spark_session(problem.threads, folder) as session:
+        frame = spark_frame(session, A, folder)
+
+        def fit(iterations: int) -> tuple[float, Any]:
+            begin = time.perf_counter()
+            model = spark_als(problem, iterations).fit(frame)
+            model.itemFactors.count()
+            return time.perf_counter() - begin, model
+
+        fit(1)  # the JVM's warm-up
+        first, _ = fit(1)
+        whole, model = fit(1 + problem.iterations)
+        X, Y = np.zeros_like(X), np.zeros_like(Y)
+        for factors, out in ((model.userFactors, X), (model.itemFactors, Y)):
+            table = factors.toPandas()
+            out[table["id"].to_numpy()] = np.array(table["features"].to_list(), np.float32)
+        report_mean(problem, (whole - first) / problem.iterations, X, Y, after)
+
+
+def spark_session(threads: int, folder: str) -> Any:
+    """local[threads], with a native BLAS where the system has one: without it Spark is up to three times slower."""
+    from pyspark.sql import SparkSession
+
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    builder = SparkSession.builder.master(f"local[{threads}]").config("spark.local.dir", folder)
+    builder = builder.config("spark.driver.memory", "12g").config("spark.ui.enabled", "false")
+    builder = builder.config("spark.sql.shuffle.partitions", threads).config("spark.log.level", "ERROR")
+    if library := native_blas():
+        native = [f"-Ddev.ludovic.netlib.{name}.nativeLibPath={library}" for name in ("blas", "lapack")]
+        builder = builder.config("spark.driver.extraJavaOptions", " ".join(native))
+    return builder.getOrCreate()
+
+
+def native_blas() -> str | None:
+    candidates = sorted(Path("/usr/lib").glob("*/libopenblas.so.0"))
+    return str(candidates[0]) if candidates else None
+
+
+def spark_frame(session: Any, A: sparse.csr_array, folder: str) -> Any:
+    import pyarrow
+    import pyarrow.parquet
+
+    cells = A.tocoo()
+    table = pyarrow.table({"user": cells.row, "item": cells.col, "rating": cells.data})
+    pyarrow.parquet.write_table(table, f"{folder}/cells.parquet")
+    frame = session.read.parquet(f"{folder}/cells.parquet").cache()
+    frame.count()
+    return frame
+
+
+def spark_als(problem: Problem, iterations: int) -> Any:
+    from pyspark.ml.recommendation import ALS
+
+    als = ALS(
+        rank=problem.factors,
+        maxIter=iterations,
+        regParam=problem.regularization,
+        implicitPrefs=problem.feedback == "implicit",
+        alpha=problem.alpha,
+        seed=0,
+        checkpointInterval=-1,
+    )
+    return als.setNumBlocks(problem.threads)
+
+
+CONTESTANTS = {f.__name__: f for f in (fastals, implicit, irspack, cmfrec, lenskit, buffalo, spark)}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# one run
+
+
+def run(problem: Problem) -> dict[str, Any]:
+    """The problem in a process of its own."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")]),
+        "OPENBLAS_NUM_THREADS": "1",  # implicit and buffalo call BLAS from their own threads
+        "OMP_NUM_THREADS": str(problem.threads),
+        "RAYON_NUM_THREADS": str(problem.threads),
+        "LK_NUM_THREADS": str(problem.threads),
+    }
+    done = subprocess.run(
+        [interpreter(problem.contestant), __file__, json.dumps(asdict(problem))],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{problem}\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def interpreter(contestant: str) -> str:
+    """buffalo needs an older NumPy: its own environment beside this file."""
+    own = HERE / f".venv-{contestant}" / "bin" / "python"
+    return str(own) if own.exists() else sys.executable
+
+
+def memory(field: str) -> int:
+    """Bytes of this process: VmRSS now, VmHWM at most since `reset_peak`."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024
+    raise LookupError(field)
+
+
+def work(problem: Problem) -> dict[str, Any]:
+    """What the process of one run does."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: problem.threads])
+    A = load_matrix(problem)
+    X, Y = start(problem, A)
+    seconds: list[float] = []
+    losses: list[float | None] = []
+    peak = 0
+
+    def after(s: float, X: np.ndarray | None = None, Y: np.ndarray | None = None) -> None:
+        nonlocal peak
+        if not any(losses):  # computing a loss takes memory of its own
+            peak = memory("VmHWM")
+        seconds.append(s)
+        wanted = X is not None and (problem.every_loss or len(seconds) == problem.iterations)
+        losses.append(loss(problem, A, X, Y) if wanted else None)
+
+    before = memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts here
+    own_losses = CONTESTANTS[problem.contestant](problem, A, X, Y, after)
+    if own_losses:
+        if abs(own_losses[-1] - losses[-1]) > 1e-4 * losses[-1]:
+            raise AssertionError(f"{problem.contestant} says its loss is {own_losses[-1]}, it is {losses[-1]}")
+        losses = own_losses
+    return {
+        **asdict(problem),
+        "shape": A.shape,
+        "cells": A.nnz,
+        "seconds": seconds,
+        "losses": losses,
+        "extra_bytes": None if problem.contestant == "spark" else peak - before,  # Spark's memory is the JVM's
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(work(Problem(**json.loads(sys.argv[1])))))
