@@ -129,7 +129,7 @@ static real FA(smallest_pivot)(ptrdiff_t k, const real *U, ptrdiff_t ld, real *s
 /* x + (U'U)^-1 (rhs - A x), until it stands still; r (k) double, d (k). */
 static void FA(refine)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
                        const real *U, real *x, void *work) {
-    enum { LANES = 8 };
+    enum { PARTS = 8 };
     const ptrdiff_t k = side->k, ld = FA(system_ld)(k);
     double *r = work;
     real *d = (real *)(r + ld);
@@ -139,11 +139,11 @@ static void FA(refine)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *i
         for (ptrdiff_t j = 0; j < n; j++) {
             const real *z = side->Z + idx[j] * side->ld;
             real a, b;
-            double s[LANES] = {0};
+            double s[PARTS] = {0};
             FA(weights)(side, 1, val + j, &a, &b);
             /* the padding of z and x is zero and whole cache lines long */
-            for (ptrdiff_t c = 0; c < side->ld; c += LANES)
-                for (int i = 0; i < LANES; i++) s[i] += (double)z[c + i] * (double)x[c + i];
+            for (ptrdiff_t c = 0; c < side->ld; c += PARTS)
+                for (int i = 0; i < PARTS; i++) s[i] += (double)z[c + i] * (double)x[c + i];
             const double t = (double)b - (double)a * (((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7])));
             for (ptrdiff_t c = 0; c < k; c++) r[c] += t * (double)z[c];
         }
