@@ -1,15 +1,18 @@
 """Labels of users and items: any ids outside, indices 0..n-1 in ascending order of the labels inside."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _kernels
 from ._exceptions import UnknownLabelError
-from ._validation import ID_TYPES, LabelArray, check_ids
+from ._validation import ID_TYPES, LabelArray, check_ids, refuse_offsets, refuse_utf8
 
 TABLE_SPREAD = 2
 """Integer ids are encoded through a table of at most so many entries an id (and 65536): 4 bytes each."""
@@ -119,30 +122,94 @@ def _within(indices: LabelArray, size: int) -> NDArray[np.int32]:
     return np.where((indices >= 0) & (indices < size), indices, -1).astype(np.int32)
 
 
+@dataclass(frozen=True)
+class Text:
+    """Strings in Arrow's layout, in chunks: (bytes, offsets), offsets int32 or int64, one more than strings."""
+
+    chunks: Sequence[tuple[NDArray[np.uint8], NDArray[Any]]]
+
+    def __len__(self) -> int:
+        return sum(len(offsets) - 1 for _, offsets in self.chunks)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Categories: ids ``values[codes[j]]``, codes in range."""
+
+    codes: NDArray[Any]
+    values: Any
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
 def factorize(name: str, ids: object, num_threads: int) -> tuple[NDArray[np.int32], Labels]:
-    """Return the index of each id, and the labels: the distinct ids in ascending order."""
-    array = check_ids(name, ids)
+    """Return the index of each id, and the labels: the distinct ids in ascending order.
+
+    ``ids`` is anything that check_ids accepts, Text or Coded. Only the distinct ids are sorted.
+    """
+    if isinstance(ids, Coded):
+        return _factorize_coded(name, ids, num_threads)
+    interner = _kernels.Interner(num_threads)
+    if isinstance(ids, Text):
+        for data, offsets in ids.chunks:
+            if interner.add_offsets(data, offsets) >= 0:
+                refuse_offsets(name)
+        return _ranked(interner, _decoded(name, interner))
+    array = check_ids(name, ids, scan=False)
     if len(array) == 0:
         return np.empty(0, np.int32), Labels(array, 0)
-    if array.dtype.kind == "i":
+    kind = _kind(array)
+    if kind == "integers":
         low, high = int(array.min()), int(array.max())
         if high - low < TABLE_SPREAD * len(array) + 65536:
             indices, labels = _kernels.factorize_table(array, low, high, num_threads)
             return indices, Labels(labels, len(labels))
-    if array.dtype.kind == "O":
-        index: dict[Any, int] = {}
-        found = np.fromiter((index.setdefault(x, len(index)) for x in array.tolist()), np.int32, len(array))
-        return _sorted(found, list(index))
-    labels, inverse = np.unique(array, return_inverse=True)
-    if array.dtype.kind != "i":
-        labels = labels.astype(object)
-    return inverse.astype(np.int32), Labels(labels, len(labels))
+        array = array.astype(np.int64, copy=False)
+    elif kind == "UUIDs":
+        check_ids(name, array)
+        array = np.frombuffer(b"".join([uuid.bytes for uuid in array]), "S16")
+    elif array.dtype.kind == "O":
+        at = interner.add_objects(array, str if kind == "strings" else bytes)
+        if at >= 0:
+            check_ids(name, array)
+        return _ranked(interner, _decoded(name, interner) if kind == "strings" else _pieces(*interner.keys()))
+    interner.add_fixed(array)
+    labels = interner.keys()[0].view(array.dtype)
+    if kind == "UUIDs":
+        return _ranked(interner, [UUID(bytes=label.ljust(16, b"\0")) for label in labels.tolist()])
+    return _ranked(interner, labels)
 
 
-def _sorted(found: NDArray[np.int32], labels: Sequence[Any]) -> tuple[NDArray[np.int32], Labels]:
-    """Turn indices in order of appearance into indices in order of the labels."""
-    order = sorted(range(len(labels)), key=labels.__getitem__)
-    rank = np.empty(len(labels), np.int32)
-    rank[order] = np.arange(len(labels), dtype=np.int32)
-    values = np.fromiter((labels[i] for i in order), dtype=object, count=len(labels))
-    return rank[found], Labels(values, len(labels))
+def _factorize_coded(name: str, ids: Coded, num_threads: int) -> tuple[NDArray[np.int32], Labels]:
+    """Return what factorize does; categories that no id has are no labels."""
+    order, labels = factorize(name, ids.values, num_threads)
+    indices, used = factorize(name, order[ids.codes], num_threads)
+    assert labels.values is not None
+    return indices, Labels(labels.values[used.values], len(used))
+
+
+def _ranked(interner: "_kernels.Interner", labels: Sequence[Any] | LabelArray) -> tuple[NDArray[np.int32], Labels]:
+    """Return indices and labels in the order of the labels; ``labels`` are in the interner's order."""
+    if isinstance(labels, np.ndarray):
+        order = np.argsort(labels)
+        values = labels[order] if labels.dtype.kind == "i" else labels[order].astype(object)
+    else:
+        order = np.array(sorted(range(len(labels)), key=labels.__getitem__), np.int64)
+        values = np.fromiter((labels[c] for c in order.tolist()), object, len(labels))
+    rank = np.empty(len(order), np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    return interner.indices(rank), Labels(values, len(values))
+
+
+def _decoded(name: str, interner: "_kernels.Interner") -> list[str]:
+    """Return the interner's keys as strings."""
+    try:
+        return [piece.decode("utf-8", "surrogatepass") for piece in _pieces(*interner.keys())]
+    except UnicodeDecodeError as error:
+        refuse_utf8(name, error)
+
+
+def _pieces(keys: NDArray[np.uint8], offsets: NDArray[np.int64]) -> list[bytes]:
+    data, ends = keys.tobytes(), offsets.tolist()
+    return [data[begin:end] for begin, end in pairwise(ends)]

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from . import _kernels
 from ._exceptions import ArgumentTypeError
-from ._ids import Labels, factorize
+from ._ids import Coded, Labels, Text, factorize
 from ._readers import frame_columns, is_frame
 from ._threads import resolve_num_threads
 from ._validation import (
@@ -379,7 +379,10 @@ class _Builder:
 
     def arrays(self, users: Any, items: Any, values: Any = None, names: Sequence[str] = NAMES) -> Interactions:
         """One element per event; users and items are labels. ``names`` are what messages call the three."""
-        users, items = check_vector(names[0], users), check_vector(names[1], items)
+        users, items = (
+            ids if isinstance(ids, Text | Coded) else check_vector(name, ids)
+            for name, ids in zip(names, (users, items), strict=False)
+        )
         values = None if values is None else check_values(names[2], values)
         check_same_length(dict(zip(names, (users, items, values), strict=True)))
         flags = self._value_flags(values)

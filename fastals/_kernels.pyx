@@ -8,7 +8,9 @@ rows are made of blocks fixed by the data, so every number of threads gives the 
 """
 
 from cython.parallel cimport parallel, prange, threadid
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free
 from scipy.linalg.cython_lapack cimport dgelsd, dposv, sposv
 
 import numpy as np
@@ -675,19 +677,199 @@ def merge_rows(const int64_t[::1] indptr, const int32_t[::1] indices, array, str
 
 
 
+# ids (src_c/ids.h)
+
+cdef extern from "ids.h" nogil:
+    enum: FA_FIXED, FA_OFFSETS32, FA_OFFSETS64, FA_POINTERS
+
+    ctypedef struct fa_strings:
+        int layout
+        int64_t width, size
+        const unsigned char *data
+        const void *offsets
+        const unsigned char *const *pointers
+
+    ctypedef struct fa_interner:
+        int64_t capacity
+        uint64_t *slots
+        int64_t count
+        int64_t *offsets
+        int64_t size
+        unsigned char *keys
+
+    int64_t fa_intern(fa_interner *, const fa_strings *, int64_t, int64_t, int32_t *)
+    void fa_reinsert(fa_interner *)
+    void fa_prefetch(const void *)
+
+
+cdef extern from "Python.h":
+    void *PyList_GET_ITEM(object, Py_ssize_t)
+    bint PyUnicode_IS_COMPACT_ASCII(object)
+    void *PyUnicode_DATA(object)
+    Py_ssize_t PyUnicode_GET_LENGTH(object)
+
+
+# Rows between two looks at whether a table is full.
+DEF ROUND_ROWS = 1 << 16
+
+
+cdef void *address(array):
+    return <void *><uintptr_t>array.ctypes.data
+
+
+cdef class Interner:
+    """Codes for strings that arrive in chunks, each chunk shared out to as many tables as there are threads.
+
+    ``keys`` joins the tables, the caller ranks the keys, and ``indices`` turns codes into ranks.
+    """
+    cdef fa_interner *tables
+    cdef int num_threads
+    cdef list memory, chunks, joined
+
+    def __cinit__(self, int num_threads):
+        self.num_threads = num_threads
+        self.memory, self.chunks = [None] * num_threads, []
+        self.tables = <fa_interner *>calloc(num_threads, sizeof(fa_interner))
+        if self.tables == NULL:
+            raise MemoryError
+        for t in range(num_threads):
+            self.grow(t, 1024, 1 << 14)
+
+    def __dealloc__(self):
+        free(self.tables)
+
+    cdef grow(self, Py_ssize_t t, int64_t capacity, int64_t size):
+        cdef fa_interner *table = &self.tables[t]
+        slots, offsets, keys = self.memory[t] or (None, np.zeros(1, np.int64), np.empty(0, np.uint8))
+        if capacity > table.capacity:
+            slots, used = np.zeros(capacity, np.uint64), offsets[: table.count + 1]
+            offsets = np.empty(capacity // 2 + 1, np.int64)
+            offsets[: table.count + 1] = used
+        if size > table.size:
+            keys = np.concatenate([keys[: offsets[table.count]], np.empty(size - offsets[table.count], np.uint8)])
+        self.memory[t] = slots, offsets, keys
+        rehash = capacity > table.capacity
+        table.capacity, table.slots, table.offsets = capacity, <uint64_t *>address(slots), <int64_t *>address(offsets)
+        table.size, table.keys = size, <unsigned char *>address(keys)
+        if rehash:
+            fa_reinsert(table)
+
+    cdef int64_t add(self, const fa_strings *source, Py_ssize_t n) except -2:
+        """Encode n rows; -1, or the first row that is broken."""
+        codes_out = np.empty(n, np.int32)
+        cdef int32_t *codes = <int32_t *>address(codes_out)
+        cdef int64_t[::1] bounds = even_parts(n, 0, self.num_threads)
+        cdef int64_t[::1] next = bounds.copy(), stop = bounds.copy(), last = bounds[1:]
+        cdef Py_ssize_t parts = last.shape[0], t
+        cdef bint done = n == 0
+        while not done:
+            for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=self.num_threads):
+                stop[t] = fa_intern(&self.tables[t], source, next[t],
+                                    next[t] + ROUND_ROWS if next[t] + ROUND_ROWS < last[t] else last[t], codes)
+            done = True
+            for t in range(parts):
+                if stop[t] < 0:
+                    return -1 - stop[t]
+                if stop[t] < next[t] + ROUND_ROWS and stop[t] < last[t]:
+                    table = &self.tables[t]
+                    if table.count == table.capacity // 2:
+                        self.grow(t, 2 * table.capacity, table.size)
+                    else:
+                        self.grow(t, table.capacity, 2 * table.size)
+                next[t] = stop[t]
+                done = done and stop[t] == last[t]
+        self.chunks.append(codes_out)
+        return -1
+
+    def add_fixed(self, array):
+        """A contiguous array whose elements are the strings, byte by byte."""
+        cdef fa_strings source = fa_strings(FA_FIXED, array.itemsize, 0, <unsigned char *>address(array), NULL, NULL)
+        self.add(&source, len(array))
+
+    def add_offsets(self, data, offsets):
+        """Strings as Arrow keeps them; returns the first row whose offsets are broken, -1 if there is none."""
+        cdef int layout = FA_OFFSETS32 if offsets.itemsize == 4 else FA_OFFSETS64
+        cdef fa_strings source = fa_strings(layout, 0, len(data), <unsigned char *>address(data), address(offsets), NULL)
+        return self.add(&source, len(offsets) - 1)
+
+    def add_objects(self, objects, type kind):
+        """An array of str or bytes (``kind``); returns the first element that is neither, -1 if there is none."""
+        cdef Py_ssize_t rows = PART_CELLS * self.num_threads, first, i
+        cdef uintptr_t[::1] pointers = np.empty(rows, np.uintp)
+        cdef int64_t[::1] lengths = np.empty(rows, np.int64)
+        cdef fa_strings source = fa_strings(FA_POINTERS, 0, 0, NULL, &lengths[0],
+                                            <const unsigned char *const *>&pointers[0])
+        cdef bint is_str = kind is str
+        cdef list block
+        for first in range(0, len(objects), rows):
+            # the list holds the strings while the kernel looks at them without the interpreter's lock
+            block = objects[first : first + rows].tolist()
+            for i in range(len(block)):
+                if i + 16 < len(block):
+                    fa_prefetch(<void *>PyList_GET_ITEM(block, i + 16))
+                x = block[i]
+                if not (isinstance(x, str) if is_str else isinstance(x, bytes)):
+                    return first + i
+                if is_str and PyUnicode_IS_COMPACT_ASCII(x):
+                    pointers[i] = <uintptr_t>PyUnicode_DATA(x)
+                    lengths[i] = PyUnicode_GET_LENGTH(x)
+                    continue
+                if is_str:
+                    x = block[i] = (<str>x).encode("utf-8", "surrogatepass")
+                pointers[i] = <uintptr_t>PyBytes_AS_STRING(x)
+                lengths[i] = PyBytes_GET_SIZE(x)
+            self.add(&source, len(block))
+        return -1
+
+    def keys(self):
+        """(keys, offsets) of all tables together, in no order that means something."""
+        joined = self
+        if self.num_threads > 1:
+            joined = Interner(1)
+            for t, (slots, offsets, keys) in enumerate(self.memory):
+                count = self.tables[<Py_ssize_t>t].count
+                joined.add_offsets(keys[: offsets[count]], offsets[: count + 1])
+            self.joined = joined.chunks
+        return (<Interner>joined).own_keys()
+
+    cdef own_keys(self):
+        slots, offsets, keys = self.memory[0]
+        offsets = offsets[: self.tables[0].count + 1]
+        return keys[: offsets[self.tables[0].count]], offsets
+
+    def indices(self, rank):
+        """``rank[c]`` for each row, c being the row's key as ``keys`` gave it."""
+        result = np.empty(sum(map(len, self.chunks)), np.int32)
+        ranks = [rank[codes] for codes in self.joined] if self.num_threads > 1 else [rank]
+        start = 0
+        for chunk in self.chunks:
+            bounds = np.asarray(even_parts(len(chunk), 0, self.num_threads))
+            for part_rank, first, last in zip(ranks, bounds, bounds[1:]):
+                relabel(part_rank, chunk[first:last], result[start + first : start + last], self.num_threads)
+            start += len(chunk)
+        return result
+
+
+def relabel(const int32_t[::1] labels, const int32_t[::1] codes, int32_t[::1] out, int num_threads):
+    """out[j] = labels[codes[j]]."""
+    cdef Py_ssize_t n = codes.shape[0], j
+    for j in prange(n, nogil=True, schedule="static", num_threads=num_threads):
+        out[j] = labels[codes[j]]
+
+
 def factorize_table(const index_t[::1] ids, int64_t low, int64_t high, int num_threads):
     """(indices, labels) of integer ids, all in low..high, through a table of that many entries."""
-    cdef Py_ssize_t n = ids.shape[0], i
-    cdef int32_t[::1] table = np.zeros(high - low + 1, np.int32)
-    for i in range(n):
-        table[ids[i] - low] = 1
-    present = np.flatnonzero(table)
-    np.asarray(table)[present] = np.arange(len(present), dtype=np.int32)
-    result = np.empty(n, np.int32)
-    cdef int32_t[::1] indices = result
-    for i in prange(n, nogil=True, schedule="static", num_threads=num_threads):
-        indices[i] = table[ids[i] - low]
+    cdef Py_ssize_t n = ids.shape[0], j
+    table_out, result = np.zeros(high - low + 1, np.int32), np.empty(n, np.int32)
+    cdef int32_t[::1] table = table_out, indices = result
+    for j in range(n):
+        table[ids[j] - low] = 1
+    present = np.flatnonzero(table_out)
+    table_out[present] = np.arange(len(present), dtype=np.int32)
+    for j in prange(n, nogil=True, schedule="static", num_threads=num_threads):
+        indices[j] = table[ids[j] - low]
     return result, present + low
+
 
 # ---------------------------------------------------------------------------------------------------------------------
 # top-N (src_c/topk.inc.c)

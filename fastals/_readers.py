@@ -1,11 +1,18 @@
 """Columns of users, items and values out of data frames and files; no frame library is imported."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._exceptions import ArgumentTypeError, DataError, ParameterError
+from ._ids import Coded, Text
+from ._validation import check_not_missing
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 USER_COLUMNS = ("user", "userId", "user_id")
 ITEM_COLUMNS = ("item", "itemId", "item_id")
@@ -40,8 +47,13 @@ def frame_columns(
     if names is None:
         raise ArgumentTypeError(f"frame must be a data frame or a mapping of arrays, got {type(frame).__name__}")
     chosen = choose_columns(names, user, item, value)
-    users, items, values = (None if name is None else _array(frame[name]) for name in chosen)
-    return (users, items, values), [f"column {name!r}" for name in chosen]
+    labels = [f"column {name!r}" for name in chosen]
+    try:
+        columns = [None if name is None else frame[name] for name in chosen]
+    except TypeError as error:
+        raise ArgumentTypeError(f"columns of {type(frame).__name__} cannot be taken by name: {error}") from error
+    users, items = (_ids(label, column) for label, column in zip(labels[:2], columns[:2], strict=True))
+    return (users, items, _array(columns[2])), labels
 
 
 def choose_columns(
@@ -89,3 +101,46 @@ def _array(column: Any) -> Any:
     if isinstance(getattr(column, "dtype", None), np.dtype) or not hasattr(column, "to_numpy"):
         return column
     return column.to_numpy()
+
+
+def _ids(name: str, column: Any) -> Any:
+    """Return what ``factorize`` takes: strings in Arrow's memory stay there, categories are looked at once."""
+    if isinstance(getattr(column, "dtype", None), np.dtype) or not hasattr(column, "__arrow_c_stream__"):
+        return _array(column)
+    if find_spec("pyarrow") is None:
+        return _array(column)
+    import pyarrow as pa
+
+    return arrow_ids(name, pa.chunked_array(column))
+
+
+def arrow_ids(name: str, column: "pa.ChunkedArray") -> Any:
+    """Return what ``factorize`` takes, of a column that pyarrow holds."""
+    import pyarrow as pa
+
+    kind = column.type
+    try:
+        # what comes from elsewhere may lie about its memory
+        column.validate(full=pa.types.is_dictionary(kind))
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{name} is a broken Arrow array: {error}") from error
+    if pa.types.is_dictionary(kind):
+        column = column.unify_dictionaries().combine_chunks()
+        if not column.dictionary.null_count:
+            check_not_missing(name, column)
+            return Coded(column.indices.to_numpy(), arrow_ids(name, pa.chunked_array([column.dictionary])))
+        column = pa.chunked_array([column.dictionary_decode()])
+    check_not_missing(name, column)
+    if pa.types.is_string_view(kind):
+        column = column.cast(pa.large_string())
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return Text([_text(chunk) for chunk in column.chunks if len(chunk)])
+    return column.to_numpy()
+
+
+def _text(chunk: "pa.Array") -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """Return the bytes and the offsets of an array of strings."""
+    _, offsets, data = chunk.buffers()
+    dtype = np.int32 if str(chunk.type) == "string" else np.int64
+    bytes_ = np.frombuffer(b"" if data is None else data, np.uint8)
+    return bytes_, np.frombuffer(offsets, dtype)[chunk.offset : chunk.offset + len(chunk) + 1]

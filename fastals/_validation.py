@@ -193,13 +193,16 @@ def readable_values(array: NDArray[Any]) -> NDArray[Any]:
         return np.ascontiguousarray(array, dtype)
 
 
-def check_ids(name: str, ids: object) -> NDArray[Any]:
-    """Return ids as a contiguous native array: int32 or int64, or U, S, or objects that are all str, bytes or UUID."""
+def check_ids(name: str, ids: object, *, scan: bool = True) -> NDArray[Any]:
+    """Return ids as a contiguous native array: int32 or int64, or U, S, or objects that are all str, bytes or UUID.
+
+    Without ``scan`` only the first of str, bytes and UUID objects is looked at.
+    """
     array = check_vector(name, ids)
     if array.dtype.kind == "T":
         array = array.astype(object)
     if array.dtype.kind == "O":
-        array = _check_id_objects(name, array)
+        array = _check_id_objects(name, array, scan)
     kind, dtype = array.dtype.kind, array.dtype.newbyteorder("=")
     if kind in "USO":
         return np.ascontiguousarray(array, dtype)
@@ -219,14 +222,16 @@ def check_ids(name: str, ids: object) -> NDArray[Any]:
     return np.ascontiguousarray(array, np.int32 if dtype == np.int32 else np.int64)
 
 
-def _check_id_objects(name: str, array: NDArray[Any]) -> NDArray[Any]:
+def _check_id_objects(name: str, array: NDArray[Any], scan: bool) -> NDArray[Any]:
     """Objects of one kind, by the first of them; numbers become an array of numbers."""
     if len(array) == 0:
         return array.astype(np.int64)
     first = array[0]
-    types = next((types for types in ID_TYPES if isinstance(first, types)), ())
-    _check_objects(name, array, types, "integers, strings, bytes or UUIDs")
-    if isinstance(first, str | bytes | UUID):
+    is_text = isinstance(first, str | bytes | UUID)
+    if scan or not is_text:
+        types = next((types for types in ID_TYPES if isinstance(first, types)), ())
+        _check_objects(name, array, types, "integers, strings, bytes or UUIDs")
+    if is_text:
         return array
     if isinstance(first, float | np.floating):
         return array.astype(np.float64)
@@ -389,6 +394,23 @@ def refuse_value(name: str, values: NDArray[Any]) -> NoReturn:
     """Raise for the first NaN or infinity of an array."""
     at = int(np.argmin(np.isfinite(values)))
     raise DataError(f"{name} must be finite, got {values[at]} at position {at}")
+
+
+def check_not_missing(name: str, column: Any) -> None:
+    """Refuse an Arrow array with a null."""
+    if column.null_count:
+        at = int(np.argmax(np.asarray(column.is_null())))
+        raise DataError(f"{name} must not be missing, got None at position {at}")
+
+
+def refuse_offsets(name: str) -> NoReturn:
+    """Raise for an Arrow array whose strings lie outside its memory."""
+    raise DataError(f"{name} is a broken Arrow array: its offsets are not within its data")
+
+
+def refuse_utf8(name: str, error: UnicodeDecodeError) -> NoReturn:
+    """Raise for strings that are none."""
+    raise DataError(f"{name} must be UTF-8, got {error.object!r}") from error
 
 
 def refuse_huge() -> NoReturn:
