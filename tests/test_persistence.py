@@ -356,15 +356,15 @@ def test_tensors_are_checked(saved):
     for name, array in good.items():
         refuse_with(f"'{name}' is missing", tensors={name: None})
         if name != "loss_history":
-            refuse_with("has shape|do not rise|item outside", tensors={name: array[:-1]})
+            refuse_with("has shape|do not rise|not within", tensors={name: array[:-1]})
         other = np.int16 if name == "loss_history" else np.int32 if array.dtype.kind == "f" else np.float32
         refuse_with(f"'{name}' (has|is of type)", tensors={name: np.zeros(array.shape, other)})
         refuse_with(f"'{name}' has|disagree", tensors={name: array[None]})
     refuse_with("unexpected tensor 'more'", tensors={"more": np.zeros(1)})
     refuse_with("factors of length 0", tensors={"user_factors": np.zeros((3, 0)), "item_factors": np.zeros((4, 0))})
-    refuse_with("item outside", tensors={"seen_indices": np.array([1, 3, 0, 2, 4], np.int32)})
-    refuse_with("item outside", tensors={"seen_indices": np.array([-1, 3, 0, 2, 2], np.int32)})
-    refuse_with("ascend", tensors={"seen_indices": np.array([3, 1, 0, 2, 2], np.int32)})
+    refuse_with("not within 0..3", tensors={"seen_indices": np.array([1, 3, 0, 2, 4], np.int32)})
+    refuse_with("not within 0..3", tensors={"seen_indices": np.array([-1, 3, 0, 2, 2], np.int32)})
+    refuse_with("do not ascend", tensors={"seen_indices": np.array([3, 1, 0, 2, 2], np.int32)})
     for indptr in ([1, 2, 2, 5], [0, 2, 2, 4], [0, 2, 2, 2**60], [0, 6, 2, 5], [0, -1, 2, 5]):
         refuse_with("seen_indptr do not rise", tensors={"seen_indptr": np.array(indptr)})
     refuse_with("users_offsets do not rise", tensors={"users_offsets": np.array([0, 5, 1, good["users"].size])})
