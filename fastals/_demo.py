@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import csv
 import os
-import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from . import evaluation
 from ._als import ImplicitALS
 from ._interactions import Interactions
+from .evaluation import evaluate, leave_last_out, popularity_baseline
 
 __all__ = ["run", "write_events"]
 
@@ -70,12 +68,113 @@ _GENRES = {
         "Circuit Sequence Loop Grid Reactor Protocol Voltage Phase Engine Dawn",
     ),
 }
-_NAMES = "ada amir anna boris chloe dana emil farah greta hugo ines jonas kira leo maya nils nora omar pia ravi".split()
+_NAMES = "Ada Amir Anna Boris Chloe Dana Emil Farah Greta Hugo Ines Jonas Kira Leo Maya Nils Nora Omar Pia Ravi"
 
-_DAYS, _HELD_OUT_DAYS = 100, 20
+_DAYS = 100
 _FIRST_SECOND = 1_735_689_600  # 2025-01-01, UTC
-_WEIGHTS = {"share of the song played": 0.5, "finished": 1.0, "liked": 3.0}
 _COLUMNS = ("time", "user", "song", "played_seconds", "song_seconds", "finished", "liked")
+
+
+class Events(NamedTuple):
+    """One element of each per play."""
+
+    users: list[str]
+    songs: list[str]
+    scores: list[float]
+    times: list[str]
+
+
+def run(
+    *, seed: int = 0, keep: str | None = None, quiet: bool = False, n_users: int = 4_000, n_events: int = 300_000
+) -> None:
+    """Print what each step does (but not if `quiet`) and what comes out; with `keep`, leave the files there."""
+    with ExitStack() as stack:
+        if keep is None:
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="fastals-demo-"))
+        else:
+            os.makedirs(keep, exist_ok=True)
+            directory = keep
+        log, model_file = os.path.join(directory, "events.csv"), os.path.join(directory, "model")
+
+        def tell(text: str) -> None:
+            if not quiet:
+                print(text, flush=True)
+
+        genre_of = write_events(log, n_users=n_users, n_events=n_events, seed=seed)
+        tell(f"Wrote {n_events:,} plays of {len(genre_of):,} songs by {n_users:,} users to {log}.")
+
+        events = read_events(log)
+        train, test = leave_last_out(events[:3], np.array(events.times, dtype="datetime64[s]"), n=5)
+        tell(
+            "Scored each play: 0.5 x share played + 1 x finished + 3 x liked - 1 x skipped, and added up.\n"
+            f"Held out the songs that each user came to last, up to 5: {test.nnz:,}. {train.nnz:,} scores are left."
+        )
+
+        model = ImplicitALS(
+            factors=32,
+            alpha=2.0,
+            regularization=0.1,
+            regularization_scaling=1.0,
+            unobserved_weight=0.1,
+            random_state=seed,
+        )
+        start = time.perf_counter()
+        model.fit(train, progress=False if quiet else None)
+        tell(f"Trained {model} in {time.perf_counter() - start:.2f} s.\n")
+        model.save(model_file)
+
+        _print_quality(evaluate(model, train, test), popularity_baseline(model, train, test))
+        _print_lists(model, train, test, genre_of, seed)
+        if keep is not None:
+            tell(f"\nThe files stay in {keep}. Try: fastals recommend {model_file} --user {events.users[0]}")
+
+
+def read_events(path: str) -> Events:
+    """Read the log and score each play."""
+    users, songs, scores, times = events = Events([], [], [], [])
+    with open(path, encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            share = float(row["played_seconds"]) / float(row["song_seconds"])
+            users.append(row["user"])
+            songs.append(row["song"])
+            scores.append(
+                0.5 * share + 1.0 * (row["finished"] == "1") + 3.0 * (row["liked"] == "1") - 1.0 * (share < 0.25)
+            )
+            times.append(row["time"])
+    return events
+
+
+def _print_quality(model: dict[str, float], baseline: dict[str, float]) -> None:
+    print(f"The held-out songs in 10 recommendations to each of {model['n_users']:,} users\n")
+    print(f"{'':16}{'fastals':>10}{'most popular':>16}")
+    for name in ("precision@10", "recall@10", "ndcg@10", "hit_rate@10"):
+        print(f"  {name:14}{model[name]:10.3f}{baseline[name]:16.3f}")
+
+
+def _print_lists(
+    model: ImplicitALS, train: Interactions, test: Interactions, genre_of: dict[str, str], seed: int
+) -> None:
+    """Show what three users of different tastes love, beside what the model recommends to them."""
+    assert train.users is not None
+    assert train.items is not None
+    n = 6
+    genres: set[str] = set()
+    for u in np.random.default_rng(seed).permutation(train.n_users):
+        user, row = train.users[u], slice(*train.indptr[u : u + 2])
+        if not 20 <= row.stop - row.start <= 60:  # enough to judge by, not so much that all is loved
+            continue
+        loved = train.items[train.indices[row][np.argsort(-train.values[row], kind="stable")[:n]]].tolist()
+        if genre_of[loved[0]] in genres:
+            continue
+        genres.add(genre_of[loved[0]])
+        held_out = train.items[test.indices[slice(*test.indptr[u : u + 2])]].tolist()
+        print(f"\n  {user + ' loves':44}and should hear next")
+        for before, after in zip(loved, model.recommend(user, n=n).items.tolist(), strict=True):
+            mark = " *" if after in held_out else ""
+            print(f"    {before:28}{genre_of[before]:14}{after:28}{genre_of[after]}{mark}")
+        if len(genres) == 3:
+            break
+    print("\n  * was held out: the user did come to it later")
 
 
 def write_events(path: str, *, n_users: int = 4_000, n_events: int = 300_000, seed: int = 0) -> dict[str, str]:
@@ -92,7 +191,8 @@ def write_events(path: str, *, n_users: int = 4_000, n_events: int = 300_000, se
         for second in seconds.split()
     }
     songs, n_genres, per_genre = list(genre_of), len(_GENRES), len(genre_of) // len(_GENRES)
-    users = [f"{_NAMES[u % len(_NAMES)]}-{u:04d}" for u in range(n_users)]
+    names = _NAMES.split()
+    users = [f"{names[u % len(names)]}-{u:04d}" for u in range(n_users)]
 
     taste = rng.dirichlet(np.full(n_genres, 0.12), n_users)
     popularity = np.stack([rng.permutation(1 / np.arange(3.0, 3 + per_genre)) for _ in range(n_genres)])

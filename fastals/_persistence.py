@@ -32,9 +32,11 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _kernels
 from ._exceptions import FileFormatError
 from ._files import replacing
 from ._ids import Labels
+from ._threads import resolve_num_threads
 from ._version import __version__
 
 __all__ = ["ModelState", "load_model", "save_model"]
@@ -94,7 +96,10 @@ def save_model(model: Persistent, path: str) -> None:
         "seen_indices": state.seen_indices,
         "loss_history": np.array(state.loss_history, dtype=np.float64),
     }
-    kinds = {side: _encode_labels(side, labels, tensors) for side, labels in _sides(state)}
+    kinds = {
+        "users": _encode_labels("users", state.users, tensors),
+        "items": _encode_labels("items", state.items, tensors),
+    }
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     content = {
         "class": type(model).__name__,
@@ -137,7 +142,7 @@ def load_model(path: str, classes: Iterable[type[Model]], *, mmap: bool = True) 
         if name not in known:
             raise ValueError(f"it holds a model of class {name!r}, not {' or '.join(known)}")
         return known[name]._from_state(_read_state(content, tensors))
-    except (ValueError, TypeError, RecursionError) as error:  # errors of JSON, UTF-8 and parameters are ValueErrors
+    except (ValueError, TypeError, RecursionError) as error:  # errors of JSON, UTF-8 and parameters among them
         raise FileFormatError(f"{path} is not a usable model file: {error}") from error
     except OSError as error:
         raise FileFormatError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -206,10 +211,6 @@ def _parse_entry(name: str, entry: Any) -> tuple[str, np.dtype[Any], tuple[int, 
 # --- the model -------------------------------------------------------------------------------------------------------
 
 
-def _sides(state: ModelState) -> tuple[tuple[str, Labels], tuple[str, Labels]]:
-    return ("users", state.users), ("items", state.items)
-
-
 def _read_state(content: Any, tensors: dict[str, NDArray[Any]]) -> ModelState:
     """Check each tensor against the table at the head of this module, and what serves as an address by value."""
     tensors = dict(tensors)
@@ -245,7 +246,8 @@ def _read_state(content: Any, tensors: dict[str, NDArray[Any]]) -> ModelState:
         raise ValueError(f"{n_users} x {n_items} factors of length {factors}")
     seen_indptr, seen_indices = take("seen_indptr", "I64", n_users + 1), take("seen_indices", "I32", None)
     _check_offsets("seen_indptr", seen_indptr, seen_indices.size)
-    _check_rows(seen_indptr, seen_indices, n_items)
+    if _kernels.check_rows(seen_indptr, seen_indices, n_items, None, resolve_num_threads()) & ~_kernels.REPEATED:
+        raise ValueError(f"seen_indices are not within 0..{n_items - 1}, or do not ascend within each row")
     state = ModelState(
         parameters=_field(content, "parameters", dict),
         user_factors=user_factors,
@@ -272,19 +274,6 @@ def _field(content: Any, name: str, kind: type) -> Any:
 def _check_offsets(name: str, offsets: NDArray[np.int64], end: int) -> None:
     if offsets[0] != 0 or offsets[-1] != end or (offsets[1:] < offsets[:-1]).any():
         raise ValueError(f"{name} do not rise from 0 to {end}")
-
-
-def _check_rows(indptr: NDArray[np.int64], indices: NDArray[np.int32], n_columns: int) -> None:
-    """Canonical rows: columns in range, ascending within each row (a repeat may stand beside its first)."""
-    if not indices.size:
-        return
-    if indices.view(np.uint32).max() >= n_columns:  # as unsigned: one pass for both ends
-        raise ValueError(f"seen_indices hold an item outside 0..{n_columns - 1}")
-    ascends = np.empty(indices.size, dtype=bool)
-    np.greater_equal(indices[1:], indices[:-1], out=ascends[1:])
-    ascends[indptr[:-1][indptr[:-1] < indices.size]] = True  # where a row begins
-    if not ascends.all():
-        raise ValueError("seen_indices do not ascend within each row")
 
 
 def _check_crc32(content: Any, tensors: dict[str, NDArray[Any]]) -> None:

@@ -328,3 +328,13 @@ def test_evaluate_measures_ratings_too():
 def test_evaluate_needs_a_fitted_model():
     with pytest.raises(fastals.NotFittedError):
         evaluation.evaluate(fastals.ImplicitALS(), None, matrix_of([[0]], 1))
+
+
+def test_the_baseline_is_measured_as_the_model_is(planted):
+    model, train, test = planted
+    baseline = evaluation.popularity_baseline(model, None, test, k=7)
+    lists = most_popular(train, 7)
+    for name, metric in METRICS.items():
+        assert baseline[f"{name[:-5]}@7"] == pytest.approx(metric(lists, test, k=7))
+    assert baseline["n_users"] == evaluation.evaluate(model, train, test, k=7)["n_users"]
+    assert baseline["ndcg@7"] < evaluation.evaluate(model, train, test, k=7)["ndcg@7"]

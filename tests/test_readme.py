@@ -1,0 +1,38 @@
+"""What README.md shows is what happens."""
+
+import contextlib
+import io
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from fastals.__main__ import _parser
+
+README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
+COMMANDS = re.findall(r"^\$ fastals (.*)$", README, re.MULTILINE)
+
+
+def test_there_is_something_to_test():
+    assert len(EXAMPLES) == README.count("```python") == 2
+    assert len(COMMANDS) == 5
+
+
+@pytest.mark.parametrize(("code", "output"), EXAMPLES, ids=["twelve lines", "classic"])
+def test_example(code, output, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(code, {})
+    assert printed.getvalue() == output
+
+
+def test_the_example_has_twelve_lines():
+    assert len([line for line in EXAMPLES[0][0].splitlines() if line]) <= 12
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_are_understood(command):
+    _parser().parse_args(shlex.split(command))
