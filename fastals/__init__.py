@@ -5,7 +5,7 @@ Rows are users, always. See :class:`ExplicitALS` for ratings, :class:`ImplicitAL
 
 from . import evaluation
 from ._als import ExplicitALS, ImplicitALS, load
-#from ._config import show_config
+from ._config import show_config
 from ._exceptions import (
     ArgumentTypeError,
     DataError,
@@ -36,5 +36,5 @@ __all__ = [
     "__version__",
     "evaluation",
     "load",
-    #"show_config",
+    "show_config",
 ]

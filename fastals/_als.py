@@ -218,8 +218,10 @@ class ALS(Recommender):
     ) -> list[float]:
         threads = resolve_num_threads(self.num_threads)
         weights = self._cell_weights()
-        users = Side(Rows(*data.arrays(self.dtype, num_threads=threads)), X, Y, weights, self._row_regularization)
-        items = Side(Rows(*data.transpose_arrays(self.dtype, num_threads=threads)), Y, X, weights, self._row_regularization)
+        rows = Rows(*data.arrays(self.dtype, num_threads=threads))
+        columns = Rows(*data.transpose_arrays(self.dtype, num_threads=threads))
+        users = Side(rows, X, Y, weights, self._row_regularization, np.diff(columns.indptr))
+        items = Side(columns, Y, X, weights, self._row_regularization, np.diff(rows.indptr))
         constant = weights.constant(users.rows.values)
         history: list[float] = []
         with single_threaded_blas(), _progress_bar(self.iterations, progress) as bar:

@@ -60,8 +60,8 @@ class Rows(NamedTuple):
         """Cells of each row; with ``positive_only``, those of positive value."""
         if not positive_only or self.values.min(initial=1) > 0:
             return np.diff(self.indptr)
-        positive = np.concatenate(([0], np.cumsum(self.values > 0)))
-        return np.diff(positive[self.indptr])
+        others = np.searchsorted(self.indptr, np.flatnonzero(self.values <= 0), side="right") - 1
+        return np.diff(self.indptr) - np.bincount(others, minlength=len(self.indptr) - 1)
 
 
 class Plan(NamedTuple):
@@ -116,21 +116,35 @@ class Basis:
     ----------
     factors : array of shape (n, k), C-contiguous
     unobserved : float
-        w0; 0 leaves the factors as they are.
+        w0; with 0 there is no common term.
+    counts : array of shape (n,), optional
+        Cells of each of these rows. Where there is no common term, the factors are then turned to the eigenbasis of
+        sum_i counts_i y_i y_i', of which a row's matrix is a sample: its diagonal is a far better preconditioner there.
+        Left as they are otherwise.
     """
 
-    def __init__(self, factors: FactorArray, unobserved: float, num_threads: int) -> None:
+    def __init__(
+        self, factors: FactorArray, unobserved: float, num_threads: int, counts: NDArray[np.int64] | None = None
+    ) -> None:
         k, dtype = factors.shape[1], factors.dtype
         self.base = np.zeros(k, dtype)
         self.forth: Any = None
         self.back: Any = None
         if unobserved:
-            gram = unobserved * _kernels.gram(factors, num_threads)
-            check_finite_factors(gram)
-            eigenvalues, Q = np.linalg.eigh(gram)
+            eigenvalues, Q = self._eigenbasis(unobserved * _kernels.gram(factors, num_threads))
             self.base[:] = np.maximum(eigenvalues, 0)
+        elif counts is not None:
+            scaled = factors * np.sqrt(counts).astype(dtype)[:, np.newaxis]
+            _, Q = self._eigenbasis(_kernels.gram(scaled, num_threads))
+        if unobserved or counts is not None:
             self.forth, self.back = self._padded(Q, dtype), self._padded(Q.T, dtype)
         self.rows = _kernels.rotate(factors, self.forth, num_threads)
+
+    @staticmethod
+    def _eigenbasis(gram: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        check_finite_factors(gram)
+        eigenvalues, Q = np.linalg.eigh(gram)
+        return eigenvalues, Q
 
     @staticmethod
     def _padded(Q: NDArray[np.float64], dtype: np.dtype[Any]) -> FactorArray:
@@ -153,6 +167,8 @@ class Side:
         The other side's factors, read at every solve.
     regularization : callable
         ``(counts, n_others) -> lambda_u of each row``.
+    other_counts : array of shape (n_others,), optional
+        Cells of each of the other side's rows; "cg" wants to know.
     """
 
     def __init__(
@@ -162,8 +178,10 @@ class Side:
         others: FactorArray,
         weights: CellWeights,
         regularization: Callable[[NDArray[np.int64], int], NDArray[np.float64]],
+        other_counts: NDArray[np.int64] | None = None,
     ) -> None:
         self.rows, self.factors, self.others, self.weights = rows, factors, np.ascontiguousarray(others), weights
+        self.other_counts = other_counts
         self.lam: FactorArray = regularization(rows.counts(weights.positive_only), len(others)).astype(factors.dtype)
         self._plans: dict[bool, Plan] = {}
 
@@ -178,7 +196,8 @@ class Side:
 
     def solve(self, solver: str, num_threads: int) -> float:
         """One half-sweep; returns by how much the solved rows lower the objective, compared with zeros."""
-        basis = Basis(self.others, self.weights.unobserved, num_threads)
+        counts = self.other_counts if solver == "cg" else None
+        basis = Basis(self.others, self.weights.unobserved, num_threads, counts)
         plan = self.plan(solver)
         decrease, _ = half_sweep(
             self.rows, basis, self.weights, self.lam, self.factors, plan=plan, solver=solver, num_threads=num_threads
@@ -191,8 +210,9 @@ class Side:
         return float(np.einsum("i,ij,ij->", self.lam, X, X, dtype=np.float64, casting="same_kind"))
 
 
-CG_STEPS = 2
-"""Steps of conjugate gradients a half-sweep: a third costs more time than it saves iterations (bench/README.md)."""
+CG_STEPS = {True: 2, False: 3}
+"""Steps of conjugate gradients a half-sweep, by whether there is a common term: with it the rotation leaves less to do.
+More steps cost more time than they save iterations (bench/README.md)."""
 
 
 def half_sweep(
@@ -206,7 +226,7 @@ def half_sweep(
     solver: str,
     num_threads: int,
     short_limit: int | None = None,
-    cg_steps: int = CG_STEPS,
+    cg_steps: int | None = None,
     cg_above: int = 0,
 ) -> tuple[float, NDArray[np.intp]]:
     """Solve every row of ``plan`` into ``out``.
@@ -232,12 +252,13 @@ def half_sweep(
     """
     k = out.shape[1]
     limit = _kernels.short_limit(out.dtype, k) if short_limit is None else short_limit
+    steps = CG_STEPS[weights.unobserved > 0] if cg_steps is None else cg_steps
     cells = (weights.a0, weights.a1, weights.b0, weights.b1, weights.positive_only)
     status = np.zeros(len(out), np.int32)
     rest = (*rows, lam, basis.forth, basis.back, solver == "cg", out, status, num_threads)
-    decrease = _kernels.half_sweep(solver, basis.rows, basis.base, cells, limit, cg_above, cg_steps, *plan, *rest)
+    decrease = _kernels.half_sweep(solver, basis.rows, basis.base, cells, limit, cg_above, steps, *plan, *rest)
     rescued = np.flatnonzero(status)
     if len(rescued):
         plan = schedule(rows.indptr, rows=rescued)
-        decrease += _kernels.half_sweep("rescue", basis.rows, basis.base, cells, limit, cg_above, cg_steps, *plan, *rest)
+        decrease += _kernels.half_sweep("rescue", basis.rows, basis.base, cells, limit, cg_above, steps, *plan, *rest)
     return decrease, rescued
