@@ -126,11 +126,12 @@ class ALS(Recommender):
         """lambda_u for rows of ``counts`` cells."""
         scaling = self.regularization_scaling
         if scaling == "constant":
-            return np.full(len(counts), float(self.regularization))
-        if scaling == "count":
-            return float(self.regularization) * counts
-        lam: NDArray[np.float64] = self.regularization * (counts + self._cell_weights().unobserved * n_other) ** float(scaling)
-        return lam
+            size: NDArray[np.float64] = np.ones(len(counts))
+        elif scaling == "count":
+            size = counts.astype(np.float64)
+        else:
+            size = (counts + self._cell_weights().unobserved * n_other) ** float(scaling)
+        return float(self.regularization) * size
 
     @property
     def _exact_solver(self) -> str:
@@ -162,8 +163,8 @@ class ALS(Recommender):
         initial_factors : (array of shape (n_users, factors), array of shape (n_items, factors)), optional
             Where to start; drawn from ``random_state`` otherwise. The users' part matters only with ``iterations=0``.
         callback : callable, optional
-            Called as ``callback(iteration, loss, metrics, seconds)`` after each iteration, counted from 1; metrics is an
-            empty mapping. Training stops when it returns True.
+            Called as ``callback(iteration, loss, metrics, seconds)`` after each iteration, counted from 1; metrics is
+            an empty mapping. Training stops when it returns True.
         progress : bool, optional
             Show a progress bar; by default where standard error is a terminal.
 
@@ -206,9 +207,7 @@ class ALS(Recommender):
         """Normal, independent entries; the standard deviation makes the expected length of a row ``_initial_scale``."""
         rng = check_random_state(self.random_state)
         scale = self._initial_scale / np.sqrt(self.factors)
-        users, items = (
-            rng.standard_normal((n, self.factors), dtype=np.dtype(self.dtype).type) for n in shape
-        )
+        users, items = (rng.standard_normal((n, self.factors), dtype=np.dtype(self.dtype).type) for n in shape)
         users *= scale
         items *= scale
         return users, items
@@ -252,8 +251,8 @@ class ALS(Recommender):
         Returns
         -------
         array of shape (n_new_users, factors)
-            In the order of the data's users (a matrix: its rows; labels: ascending). Exact solutions of the row equation:
-            the history of a training user gives what one more half-sweep would give that user.
+            In the order of the data's users (a matrix: its rows; labels: ascending). Exact solutions of the row
+            equation: the history of a training user gives what one more half-sweep would give that user.
 
         Examples
         --------
@@ -307,8 +306,8 @@ class ALS(Recommender):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one safetensors file; see :func:`fastals.load`.
 
-        The file holds factors, labels, parameters, loss history and the training cells that ``exclude_seen`` needs. It is
-        written under a temporary name, synced and renamed: ``path`` holds the old model or the whole new one.
+        The file holds factors, labels, parameters, loss history and the training cells that ``exclude_seen`` needs.
+        It is written under a temporary name, synced and renamed: ``path`` holds the old model or the whole new one.
         """
         save_model(self, check_path("path", path))
 
@@ -355,14 +354,14 @@ class ExplicitALS(ALS):
     regularization : float, default 0.1
         lambda.
     regularization_scaling : {"constant", "count"} or float, default "constant"
-        lambda_u = lambda ("constant"), lambda n_u ("count": ALS-WR [1]_, Spark) or lambda n_u^v for a number v, where n_u
-        counts the user's ratings; likewise for items.
+        lambda_u = lambda ("constant"), lambda n_u ("count": ALS-WR [1]_, Spark) or lambda n_u^v for a number v, where
+        n_u counts the user's ratings; likewise for items.
     iterations : int, default 15
         Passes over both sides, users first.
     solver : {"auto", "cholesky", "cg", "lapack"}, default "auto"
-        "cholesky" solves every row exactly, "cg" takes two steps of conjugate gradients from the row's previous value; over
-        the iterations both reach the same loss. "auto" takes "cholesky" below 32 factors, "cg" from there on, but for the
-        last half-sweep, which is exact. "lapack" is the slow twin of "cholesky".
+        "cholesky" solves every row exactly, "cg" takes two steps of conjugate gradients from the row's previous
+        value; over the iterations both reach the same loss. "auto" takes "cholesky" below 32 factors, "cg" from there
+        on, but for the last half-sweep, which is exact. "lapack" is the slow twin of "cholesky".
     dtype : {"float32", "float64"}, default "float32"
     num_threads : int, optional
         All allowed cores by default. The result does not depend on it, to the bit.
@@ -429,9 +428,9 @@ class ImplicitALS(ALS):
 
         ``( w0 Y'Y + sum_i alpha |r_ui| y_i y_i' + lambda_u I ) x_u = sum_{i: r_ui > 0} (1 + alpha r_ui) y_i``
 
-    over the stored cells of the row. With w0 = 1 this minimises ``sum_all c_ui (p_ui - x_u.y_i)^2`` plus the penalties, with
-    confidence c = 1 + alpha |r| and preference p = 1 where r > 0, else 0: a stored negative value says "not this" with
-    confidence 1 + alpha |r|, a stored zero says as little as a cell that is not stored.
+    over the stored cells of the row. With w0 = 1 this minimises ``sum_all c_ui (p_ui - x_u.y_i)^2`` plus the
+    penalties, with confidence c = 1 + alpha |r| and preference p = 1 where r > 0, else 0: a stored negative value
+    says "not this" with confidence 1 + alpha |r|, a stored zero says as little as a cell that is not stored.
 
     Parameters
     ----------
@@ -442,16 +441,16 @@ class ImplicitALS(ALS):
     alpha : float, default 1.0
         How fast confidence grows with the stored value.
     regularization_scaling : {"constant", "count"} or float, default "constant"
-        lambda_u = lambda ("constant"), lambda n_u ("count", as Spark) or lambda (n_u + w0 n_items)^v for a number v ([2]_,
-        equation 13), where n_u counts the user's cells of positive value; likewise for items.
+        lambda_u = lambda ("constant"), lambda n_u ("count", as Spark) or lambda (n_u + w0 n_items)^v for a number v
+        ([2]_, equation 13), where n_u counts the user's cells of positive value; likewise for items.
     unobserved_weight : float, default 1.0
         w0, the weight of every cell. Smaller values trust the absence of an event less.
     iterations : int, default 15
         Passes over both sides, users first.
     solver : {"auto", "cholesky", "cg", "lapack"}, default "auto"
-        "cholesky" solves every row exactly, "cg" takes two steps of conjugate gradients from the row's previous value; over
-        the iterations both reach the same loss. "auto" takes "cholesky" below 32 factors, "cg" from there on, but for the
-        last half-sweep, which is exact. "lapack" is the slow twin of "cholesky".
+        "cholesky" solves every row exactly, "cg" takes two steps of conjugate gradients from the row's previous
+        value; over the iterations both reach the same loss. "auto" takes "cholesky" below 32 factors, "cg" from there
+        on, but for the last half-sweep, which is exact. "lapack" is the slow twin of "cholesky".
     dtype : {"float32", "float64"}, default "float32"
     num_threads : int, optional
         All allowed cores by default. The result does not depend on it, to the bit.

@@ -1,13 +1,13 @@
 """The errors that fastals raises.
 
-    FastalsError
-    ├── ParameterError (ValueError)     an argument breaks its rule
-    ├── ArgumentTypeError (TypeError)   an argument is of a kind that is not accepted
-    ├── DataError (ValueError)          the interactions themselves: NaN, shape, index out of range
-    ├── UnknownLabelError (LookupError, ValueError) a user or item that the model does not know
-    ├── NotFittedError (ValueError, AttributeError)
-    ├── NumericalError (ArithmeticError) no solver could give finite factors
-    └── FileFormatError (OSError, ValueError) a file that cannot be read as what it should be
+FastalsError
+├── ParameterError (ValueError)     an argument breaks its rule
+├── ArgumentTypeError (TypeError)   an argument is of a kind that is not accepted
+├── DataError (ValueError)          the interactions themselves: NaN, shape, index out of range
+├── UnknownLabelError (LookupError, ValueError) a user or item that the model does not know
+├── NotFittedError (ValueError, AttributeError)
+├── NumericalError (ArithmeticError) no solver could give finite factors
+└── FileFormatError (OSError, ValueError) a file that cannot be read as what it should be
 """
 
 __all__ = [

@@ -10,7 +10,6 @@ a diagonal for any lambda_u, and turn the solutions back.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +25,8 @@ FactorArray = NDArray[np.float32] | NDArray[np.float64]
 class CellWeights:
     """What a stored value r adds: a = a0 + a1 |r|; b = b0 + b1 r, but 0 where ``positive_only`` and r <= 0.
 
-    Every cell, stored or not, weighs ``unobserved`` (w0) with target 0; a stored one w0 + a in all, with target b / (w0 + a).
+    Every cell, stored or not, weighs ``unobserved`` (w0) with target 0; a stored one w0 + a in all, with target b /
+    (w0 + a).
     """
 
     unobserved: float
@@ -65,7 +65,7 @@ class Rows(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """In which order rows are solved: task t is ``order[tasks[t]:tasks[t + 1]]``, the first ``n_groups`` tasks are groups."""
+    """In which order rows are solved: task t is ``order[tasks[t]:tasks[t + 1]]``; the first ``n_groups`` are groups."""
 
     order: NDArray[np.int32]
     tasks: NDArray[np.int64]
@@ -77,8 +77,8 @@ def schedule(
 ) -> Plan:
     """Deal out rows to tasks that threads then take one by one; tasks depend on the data alone.
 
-    Rows that are long enough to hold up the end of a sweep come first, longest first, each a task of its own; the others
-    follow as they stand, so that a thread walks through the cells in memory order.
+    Rows that are long enough to hold up the end of a sweep come first, longest first, each a task of its own; the
+    others follow as they stand, so that a thread walks through the cells in memory order.
 
     Parameters
     ----------
@@ -89,24 +89,32 @@ def schedule(
         rows, wherever that saves fetching them again: rows longer than a block, with 32 cells or more in each.
     """
     lengths = np.diff(indptr) if rows is None else np.diff(indptr)[rows]
-    mean = lengths.mean() if len(lengths) else 0
-    heavy = lengths > max(1024, 16 * mean)
     if group:
         block, n_other = group
         heavy = lengths > max(block, 32 * (n_other / block))
+    else:
+        heavy = lengths > max(1024, 16 * lengths.mean(initial=0))
     first = np.flatnonzero(heavy)
     first = first[np.argsort(-lengths[first], kind="stable")]
-    order = np.concatenate((first, np.flatnonzero(~heavy)))
-    starts = np.arange(len(first))
-    if group:
-        # a group pays for one walk through the other side, so it should hold several cells for each of its rows
-        part = np.maximum(np.cumsum(lengths[first]) // (4 * n_other + 1), starts // _kernels.GROUP_ROWS)
-        starts = np.flatnonzero(np.diff(part, prepend=-1))
-        starts = np.concatenate([np.arange(a, b, _kernels.GROUP_ROWS) for a, b in pairwise([*starts, len(first)])] or [starts])
+    rest = np.flatnonzero(~heavy)
+    # a group pays for one walk through the other side, so it should hold several cells for each of its rows
+    starts = _group_starts(lengths[first], 4 * group[1]) if group else np.arange(len(first))
+    order = np.concatenate((first, rest))
     tasks = np.concatenate((starts, np.arange(len(first), len(order), _kernels.TASK_ROWS), [len(order)]))
     if rows is not None:
         order = rows[order]
     return Plan(order.astype(np.int32), tasks.astype(np.int64), len(starts) if group else 0)
+
+
+def _group_starts(lengths: NDArray[np.int64], cells: int) -> NDArray[np.int64]:
+    """Cut rows into groups of about so many cells, and of GROUP_ROWS rows at most."""
+    starts, held = [], cells
+    for row, length in enumerate(lengths.tolist()):
+        if held >= cells or row - starts[-1] == _kernels.GROUP_ROWS:
+            starts.append(row)
+            held = 0
+        held += length
+    return np.array(starts, np.int64)
 
 
 class Basis:
@@ -134,8 +142,8 @@ class Basis:
             eigenvalues, Q = self._eigenbasis(unobserved * _kernels.gram(factors, num_threads))
             self.base[:] = np.maximum(eigenvalues, 0)
         elif counts is not None:
-            scaled = factors * np.sqrt(counts).astype(dtype)[:, np.newaxis]
-            _, Q = self._eigenbasis(_kernels.gram(scaled, num_threads))
+            scale = np.sqrt(counts).astype(dtype)[:, np.newaxis]
+            _, Q = self._eigenbasis(_kernels.gram(factors * scale, num_threads))
         if unobserved or counts is not None:
             self.forth, self.back = self._padded(Q, dtype), self._padded(Q.T, dtype)
         self.rows = _kernels.rotate(factors, self.forth, num_threads)
