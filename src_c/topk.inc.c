@@ -26,16 +26,18 @@ FA_INLINE vec FA(partial_sums)(ptrdiff_t k, const real *x, const real *y) {
     const int vectors = (int)(LINE / VL);
     vec sum[LINE / VL];
     FA_UNROLL for (int v = 0; v < vectors; v++) sum[v] = (vec){0};
-    ptrdiff_t p = 0;
-    for (; p + LINE <= k; p += LINE)
-        FA_UNROLL for (int v = 0; v < vectors; v++) sum[v] += LOAD(x + p + v * VL) * LOAD(y + p + v * VL);
-    if (p < k) {
-        real x_end[LINE] = {0}, y_end[LINE] = {0};
-        for (ptrdiff_t i = 0; i < k - p; i++) {
-            x_end[i] = x[p + i];
-            y_end[i] = y[p + i];
+    real x_end[LINE], y_end[LINE];
+    for (ptrdiff_t p = 0; p < k; p += LINE) {
+        const real *xp = x + p, *yp = y + p;
+        if (k - p < LINE) {
+            /* the same multiply-adds as for a whole line, since the compiler may or may not fuse others */
+            for (ptrdiff_t i = 0; i < LINE; i++) {
+                x_end[i] = i < k - p ? xp[i] : 0;
+                y_end[i] = i < k - p ? yp[i] : 0;
+            }
+            xp = x_end, yp = y_end;
         }
-        FA_UNROLL for (int v = 0; v < vectors; v++) sum[v] += LOAD(x_end + v * VL) * LOAD(y_end + v * VL);
+        FA_UNROLL for (int v = 0; v < vectors; v++) sum[v] += LOAD(xp + v * VL) * LOAD(yp + v * VL);
     }
     FA_UNROLL for (int h = vectors / 2; h; h /= 2)
         FA_UNROLL for (int v = 0; v < h; v++) sum[v] += sum[v + h];
