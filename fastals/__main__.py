@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("fastals: interrupted", file=sys.stderr)
         return 130
-    except (FastalsError, OSError, ImportError, MemoryError) as error:
+    except (FastalsError, OSError, ImportError, MemoryError, UnicodeEncodeError) as error:
         print(f"fastals: error: {_in_one_line(error)}", file=sys.stderr)
         return 1
     return 0
@@ -77,18 +77,14 @@ def _scaling(text: str) -> str | float:
 _PARAMETERS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "factors": ("--factors", int, "length of the vectors"),
     "regularization": ("--regularization", float, "lambda"),
-    "regularization_scaling": (
-        "--regularization-scaling",
-        _scaling,
-        "'constant', 'count' or an exponent",
-    ),
+    "regularization_scaling": ("--regularization-scaling", _scaling, "'constant', 'count' or an exponent"),
     "alpha": ("--alpha", float, "how fast confidence grows with the value"),
     "unobserved_weight": ("--unobserved-weight", float, "weight of the cells without an interaction"),
     "iterations": ("--iterations", int, "passes over both sides"),
-    "solver": ("--solver", str, "how rows are solved"),
+    "solver": ("--solver", str, "'auto', 'cholesky', 'cg' or 'lapack'"),
     "dtype": ("--dtype", str, "'float32' or 'float64'"),
-    "num_threads": ("--threads", int, "result and bits do not depend on it; default: all allowed cores"),
-    "random_state": ("--seed", int, "of the initial factors; default: another one each time"),
+    "num_threads": ("--threads", int, "the result does not depend on it (default: all allowed cores)"),
+    "random_state": ("--seed", int, "of the initial factors (default: another one each time)"),
 }
 """Constructor parameters: option, type, help. Their defaults are written in the constructors only."""
 
@@ -274,8 +270,10 @@ def _parser() -> argparse.ArgumentParser:
     kind = train.add_mutually_exclusive_group(required=True)
     kind.add_argument("--explicit", action="store_true", help="ratings: only the observed cells count")
     kind.add_argument("--implicit", action="store_true", help="counts, plays, clicks: every cell counts")
-    for name, (option, kind_of, text) in _PARAMETERS.items():
-        train.add_argument(option, dest=name, type=kind_of, default=argparse.SUPPRESS, help=text + _default(name))
+    for name, (option, read, text) in _PARAMETERS.items():
+        metavar = {int: "N", float: "X"}.get(read, "NAME")
+        help_ = text + _default(name)
+        train.add_argument(option, dest=name, type=read, metavar=metavar, default=argparse.SUPPRESS, help=help_)
     train.add_argument("--out", required=True, metavar="MODEL", help="file to write")
     _add_quiet(train)
 

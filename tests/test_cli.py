@@ -147,6 +147,24 @@ def test_train_looks_at_the_target_before_the_work(tmp_path, capfd):
     assert "not a regular file" in fails(capfd, *options, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("problem", "code", "told"),
+    [
+        (KeyboardInterrupt(), 130, "fastals: interrupted\n"),
+        (MemoryError("7 TiB"), 1, "fastals: error: not enough memory: 7 TiB\n"),
+        (ImportError("pip install\n'fastals[io]'"), 1, "fastals: error: pip install 'fastals[io]'\n"),
+    ],
+)
+def test_what_ends_training_is_told_in_one_line(ratings, tmp_path, capfd, monkeypatch, problem, code, told):
+    def fit(*args, **kwargs):
+        raise problem
+
+    monkeypatch.setattr(fastals.ImplicitALS, "fit", fit)
+    assert train(ratings, tmp_path / "model", "--implicit") == code
+    assert capfd.readouterr() == ("", told)
+    assert os.listdir(tmp_path) == ["ratings.csv"]
+
+
 def test_train_usage(ratings, capfd):
     assert "--explicit" in misused(capfd, "train", ratings, "--out", "m")
     assert "--alpha has no meaning" in misused(
