@@ -95,7 +95,7 @@ def schedule(
         block, n_other = group
         heavy = lengths > max(block, 32 * (n_other / block))
     else:
-        heavy = lengths > max(1024, 16 * lengths.mean(initial=0))
+        heavy = lengths > max(1024, 16 * lengths.sum() / max(1, len(lengths)))
     first = np.flatnonzero(heavy)
     first = first[np.argsort(-lengths[first], kind="stable")]
     rest = np.flatnonzero(~heavy)
