@@ -465,6 +465,19 @@ def test_parameters_are_checked(path, parameters):
         fastals.load(path)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["user_factors", "item_factors"])
+def test_factors_that_are_not_finite_do_no_harm(path, name, bad):
+    """Loading does not read them all, so a damaged file can hold them: lists are then senseless, but lists."""
+    model = fitted()
+    model.save(path)
+    factors = getattr(model, name + "_").copy()
+    factors[::2, 1] = bad
+    edit(path, tensors={name: factors})
+    loaded = fastals.load(path)
+    assert loaded.recommend(loaded.users_, n=5).items.shape == (len(loaded.users_), 5)
+
+
 @pytest.mark.parametrize("path", [3, None, ["model"]])
 def test_a_path_is_a_path(path):
     with pytest.raises(fastals.ArgumentTypeError, match="path must be"):
