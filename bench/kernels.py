@@ -4,7 +4,7 @@
 
 Compiles kernels.c with src_c/ as the package does ($CC, else cc), runs it and makes tables: the share of the peak FMA
 rate that each kernel reaches, and for rows solved by conjugate gradients the share of whichever limit binds, fetching
-the factor rows once or the multiply-adds. Not through the package's extension: a call from Python costs more than a row.
+the factor rows once or the multiply-adds. Not through the package: a call from Python costs more than a row.
 """
 
 from __future__ import annotations

@@ -58,10 +58,11 @@ class Problem:
     solver: str = "exact"  # or "cg", or what fastals calls a solver
     feedback: str = "implicit"
     regularization: float = 0.01
-    scaling: str = "constant"
+    scaling: str | float = "constant"
     alpha: float = 1.0
     every_loss: bool = False  # the loss after each iteration, not only the last
     steps: int = 3  # of conjugate gradients
+    seed: int = 0  # where a contestant takes no start
 
 
 class After(Protocol):
@@ -202,35 +203,36 @@ def irspack(problem: Problem, A: sparse.csr_array, X: np.ndarray, Y: np.ndarray,
 
 
 def cmfrec(problem: Problem, A: sparse.csr_array, X: np.ndarray, Y: np.ndarray, after: After) -> None:
+    _, first = cmfrec_fit(problem, A, 1)
+    model, whole = cmfrec_fit(problem, A, 1 + problem.iterations)
+    report_mean(problem, (whole - first) / problem.iterations, model.A_, model.B_, after)
+
+
+def cmfrec_fit(problem: Problem, A: sparse.csr_array, iterations: int) -> tuple[Any, float]:
+    """The model, and the seconds of its fit."""
     import cmfrec
 
-    cells = A.tocoo()
-    cells = sparse.coo_matrix((cells.data, (cells.row, cells.col)), shape=A.shape)
     common: dict[str, Any] = {
         "k": problem.factors,
         "lambda_": float(problem.regularization),
+        "niter": iterations,
         "use_cg": problem.solver == "cg",
         "max_cg_steps": problem.steps,
         "finalize_chol": False,
         "precompute_for_predictions": False,
         "verbose": False,
+        "random_state": problem.seed + 1,
         "nthreads": problem.threads,
     }
-
-    def fit(iterations: int) -> tuple[float, Any]:
-        if problem.feedback == "implicit":
-            model = cmfrec.CMF_implicit(niter=iterations, alpha=problem.alpha, **common)
-        else:
-            scale = problem.scaling == "count"
-            no_bias = {"user_bias": False, "item_bias": False, "center": False}
-            model = cmfrec.CMF(niter=iterations, scale_lam=scale, **no_bias, **common)
-        begin = time.perf_counter()
-        model.fit(cells)
-        return time.perf_counter() - begin, model
-
-    first, _ = fit(1)
-    whole, model = fit(1 + problem.iterations)
-    report_mean(problem, (whole - first) / problem.iterations, model.A_, model.B_, after)
+    if problem.feedback == "implicit":
+        model = cmfrec.CMF_implicit(alpha=problem.alpha, **common)
+    else:
+        scale = problem.scaling == "count"
+        model = cmfrec.CMF(scale_lam=scale, user_bias=False, item_bias=False, center=False, **common)
+    cells = sparse.coo_matrix(A)
+    begin = time.perf_counter()
+    model.fit(cells)
+    return model, time.perf_counter() - begin
 
 
 def report_mean(problem: Problem, seconds: float, X: np.ndarray, Y: np.ndarray, after: After) -> None:
@@ -317,10 +319,7 @@ def spark(problem: Problem, A: sparse.csr_array, X: np.ndarray, Y: np.ndarray, a
         fit(1)  # the JVM's warm-up
         first, _ = fit(1)
         whole, model = fit(1 + problem.iterations)
-        X, Y = np.zeros_like(X), np.zeros_like(Y)
-        for factors, out in ((model.userFactors, X), (model.itemFactors, Y)):
-            table = factors.toPandas()
-            out[table["id"].to_numpy()] = np.array(table["features"].to_list(), np.float32)
+        X, Y = spark_factors(model, A.shape, problem.factors)
         report_mean(problem, (whole - first) / problem.iterations, X, Y, after)
 
 
@@ -365,10 +364,21 @@ def spark_als(problem: Problem, iterations: int) -> Any:
         regParam=problem.regularization,
         implicitPrefs=problem.feedback == "implicit",
         alpha=problem.alpha,
-        seed=0,
+        seed=problem.seed,
         checkpointInterval=-1,
     )
     return als.setNumBlocks(problem.threads)
+
+
+def spark_factors(model: Any, shape: tuple[int, int], k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows without cells, of which Spark does not know, are zero."""
+    sides = []
+    for factors, n in zip((model.userFactors, model.itemFactors), shape, strict=True):
+        table = factors.toPandas()
+        side = np.zeros((n, k), np.float32)
+        side[table["id"].to_numpy()] = np.array(table["features"].to_list(), np.float32)
+        sides.append(side)
+    return sides[0], sides[1]
 
 
 CONTESTANTS = {f.__name__: f for f in (fastals, implicit, irspack, cmfrec, lenskit, buffalo, spark)}
