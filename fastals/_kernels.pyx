@@ -7,11 +7,13 @@ range. Nothing is checked again. One ``prange`` per call; what a row computes de
 rows are made of blocks fixed by the data, so every number of threads gives the same bits.
 """
 
-from cython.parallel cimport parallel, prange, threadid
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
+from cython.parallel cimport parallel, prange, threadid
+from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
-from scipy.linalg.cython_lapack cimport dgelsd, dposv, sposv
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -81,6 +83,8 @@ cdef extern from "fastals.h" nogil:
         void (*rotate)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *, float *) noexcept nogil
         void (*row_gram)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, float *, float *,
                          void *) noexcept nogil
+        void (*row_system)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, double *,
+                           double *) noexcept nogil
         int (*posv)(Py_ssize_t, float *, float *, float *) noexcept nogil
         void (*refine)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, const float *, float *,
                        void *) noexcept nogil
@@ -118,6 +122,8 @@ cdef extern from "fastals.h" nogil:
         void (*rotate)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *, double *) noexcept nogil
         void (*row_gram)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double, double *, double *,
                          void *) noexcept nogil
+        void (*row_system)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double, double *,
+                           double *) noexcept nogil
         int (*posv)(Py_ssize_t, double *, double *, double *) noexcept nogil
         void (*refine)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double, const double *, double *,
                        void *) noexcept nogil
@@ -253,6 +259,33 @@ def rotate(const real[:, ::1] Y, real[:, ::1] Q, int num_threads):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# LAPACK, bound when first needed: `import scipy.linalg` takes longer than all of fastals
+
+ctypedef void (*sposv_t)(char *, int *, int *, float *, int *, float *, int *, int *) noexcept nogil
+ctypedef void (*dposv_t)(char *, int *, int *, double *, int *, double *, int *, int *) noexcept nogil
+ctypedef void (*dgelsd_t)(int *, int *, int *, double *, int *, double *, int *, double *, double *, int *, double *,
+                          int *, int *, int *) noexcept nogil
+cdef sposv_t sposv = NULL
+cdef dposv_t dposv = NULL
+cdef dgelsd_t dgelsd = NULL
+
+
+cdef void *lapack_function(dict api, str name) except NULL:
+    return PyCapsule_GetPointer(api[name], PyCapsule_GetName(api[name]))
+
+
+def bind_lapack():
+    """Load LAPACK, as the solvers "lapack" and "rescue" need; before its threads are limited, or they would not be."""
+    global sposv, dposv, dgelsd
+    if dgelsd == NULL:
+        from scipy.linalg import cython_lapack
+
+        sposv = <sposv_t>lapack_function(cython_lapack.__pyx_capi__, "sposv")
+        dposv = <dposv_t>lapack_function(cython_lapack.__pyx_capi__, "dposv")
+        dgelsd = <dgelsd_t>lapack_function(cython_lapack.__pyx_capi__, "dgelsd")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # row solvers beside the one in C. After row_gram the workspace holds A, its right-hand side behind it, then row_gram's
 # own part; the upper triangle by rows is LAPACK's lower triangle by columns.
 
@@ -273,35 +306,45 @@ cdef inline int posv_row(Py_ssize_t k, Py_ssize_t ld, real *A, const real *rhs, 
     return info
 
 
-cdef inline int gelsd_row(Py_ssize_t k, Py_ssize_t ld, const real *A, const real *rhs, real *x, double *decrease,
-                          double *work) noexcept nogil:
-    """The way out: minimum norm, whatever the rank and the signs; directions below k eps count as null."""
-    cdef int n = <int>k, one = 1, rank = 0, info = 0, lwork = <int>gelsd_doubles(k)
-    cdef double *M = work
-    cdef double *b = M + k * k
-    cdef double *singular = b + k
-    cdef double *rest = singular + k
-    cdef double rcond = k * (1.1920929e-07 if real is float else 2.220446049250313e-16)
-    cdef Py_ssize_t p, q
-    for p in range(k):
-        b[p] = rhs[p]
-        for q in range(p, k):
-            M[p * k + q] = A[p * ld + q]
-            M[q * k + p] = A[p * ld + q]
-    dgelsd(&n, &n, &one, M, &n, b, &n, singular, &rcond, &rank, rest, &lwork, <int *>(rest + lwork), &info)
-    for p in range(k):
-        x[p] = 0 if info else <real>b[p]
-        decrease[0] += <double>x[p] * rhs[p]
-    return info
-
-
 cdef inline Py_ssize_t gelsd_doubles(Py_ssize_t k) noexcept nogil:
     """lwork for k x k: LAPACK's formula with SMLSIZ = 25 and 20 levels of subdivision, far more than can occur."""
     return (12 + 2 * 25 + 8 * 20 + 1 + 64) * k + 26 * 26
 
 
-cdef inline Py_ssize_t gelsd_bytes(Py_ssize_t k) noexcept nogil:
-    return 8 * (k * k + 2 * k + gelsd_doubles(k)) + 4 * (3 * 20 + 11) * k + FA_ALIGN
+cdef inline Py_ssize_t rescue_bytes(Py_ssize_t k) noexcept nogil:
+    return 8 * (2 * k * k + 3 * k + gelsd_doubles(k)) + 4 * (3 * 20 + 11) * k
+
+
+cdef inline int rescue_row(Py_ssize_t k, double *work, real *x, double *decrease) noexcept nogil:
+    """The way out: the system of row_system, which stands in front of work, by ?posv in float64; where that breaks down
+    too, the solution of minimum norm, whatever the rank and the signs. Pivots and directions below k eps are null."""
+    cdef int n = <int>k, one = 1, rank = 0, info = 0, lwork = <int>gelsd_doubles(k)
+    cdef double *A = work
+    cdef double *rhs = A + k * k
+    cdef double *U = rhs + k
+    cdef double *y = U + k * k
+    cdef double *singular = y + k
+    cdef double *rest = singular + k
+    cdef double null = k * 2.220446049250313e-16
+    cdef Py_ssize_t p
+    for p in range(k):
+        if not isfinite(A[p * (k + 1)]) or not isfinite(rhs[p]):
+            return -1
+    memcpy(U, A, <size_t>(k * k) * sizeof(double))
+    memcpy(y, rhs, <size_t>k * sizeof(double))
+    dposv(b"L", &n, &one, U, &n, y, &n, &info)
+    for p in range(k):
+        if info or not U[p * (k + 1)] * U[p * (k + 1)] > null * A[p * (k + 1)]:
+            memcpy(U, A, <size_t>(k * k) * sizeof(double))
+            memcpy(y, rhs, <size_t>k * sizeof(double))
+            dgelsd(&n, &n, &one, U, &n, y, &n, singular, &null, &rank, rest, &lwork, <int *>(rest + lwork), &info)
+            break
+    if info:
+        return info
+    for p in range(k):
+        x[p] = <real>y[p]
+        decrease[0] += y[p] * rhs[p]
+    return 0
 
 
 cdef int lapack_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, const float *val, float lam, float *x,
@@ -342,24 +385,16 @@ cdef int lapack_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, c
 
 cdef int rescue_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, const float *val, float lam, float *x,
                     double *decrease, void *work) noexcept nogil:
-    cdef Py_ssize_t ld = K32.system_ld(side.k), p
-    cdef float *A = <float *>work
-    cdef float *rhs = A + K32.system_rows(side.ld) * ld
-    for p in range(side.ld):
-        x[p] = 0
-    K32.row_gram(side, n, idx, val, lam, A, rhs, rhs + 2 * ld)
-    return gelsd_row(side.k, ld, A, rhs, x, decrease, <double *>(rhs + 2 * ld))
+    memset(x, 0, <size_t>side.ld * sizeof(float))
+    K32.row_system(side, n, idx, val, lam, <double *>work, <double *>work + side.k * side.k)
+    return rescue_row(side.k, <double *>work, x, decrease)
 
 
 cdef int rescue_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, const double *val, double lam, double *x,
                     double *decrease, void *work) noexcept nogil:
-    cdef Py_ssize_t ld = K64.system_ld(side.k), p
-    cdef double *A = <double *>work
-    cdef double *rhs = A + K64.system_rows(side.ld) * ld
-    for p in range(side.ld):
-        x[p] = 0
-    K64.row_gram(side, n, idx, val, lam, A, rhs, rhs + 2 * ld)
-    return gelsd_row(side.k, ld, A, rhs, x, decrease, <double *>(rhs + 2 * ld))
+    memset(x, 0, <size_t>side.ld * sizeof(double))
+    K64.row_system(side, n, idx, val, lam, <double *>work, <double *>work + side.k * side.k)
+    return rescue_row(side.k, <double *>work, x, decrease)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -383,8 +418,10 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssi
     cdef Py_ssize_t k = X.shape[1], n_tasks = tasks.shape[0] - 1, t, tid
     cdef size_t stride = thread_bytes(real is float, k)
     cdef int which = SOLVERS[solver]
+    if which in (1, 2):
+        bind_lapack()
     if which == 2:
-        stride = (stride + gelsd_bytes(k) + FA_ALIGN) // FA_ALIGN * FA_ALIGN
+        stride = (stride + rescue_bytes(k) + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
     cdef unsigned char[::1] work = aligned_empty(num_threads * stride, np.uint8)
     cdef double[::1] decrease = np.zeros(max(1, n_tasks))
     cdef const real *q = NULL if Q is None else &Q[0, 0]

@@ -9,6 +9,7 @@ a diagonal for any lambda_u, and turn the solutions back.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _kernels
+from ._threads import single_threaded_blas
 from ._validation import check_finite_factors
 
 FactorArray = NDArray[np.float32] | NDArray[np.float64]
@@ -256,9 +258,19 @@ def half_sweep(
     cells = (weights.a0, weights.a1, weights.b0, weights.b1, weights.positive_only)
     status = np.zeros(len(out), np.int32)
     rest = (*rows, lam, basis.forth, basis.back, solver == "cg", out, status, num_threads)
-    decrease = _kernels.half_sweep(solver, basis.rows, basis.base, cells, limit, cg_above, steps, *plan, *rest)
+
+    def solve(solver: str, plan: Plan) -> float:
+        with _serial_lapack() if solver in ("lapack", "rescue") else nullcontext():
+            return _kernels.half_sweep(solver, basis.rows, basis.base, cells, limit, cg_above, steps, *plan, *rest)
+
+    decrease = solve(solver, plan)
     rescued = np.flatnonzero(status)
     if len(rescued):
-        plan = schedule(rows.indptr, rows=rescued)
-        decrease += _kernels.half_sweep("rescue", basis.rows, basis.base, cells, limit, cg_above, steps, *plan, *rest)
+        decrease += solve("rescue", schedule(rows.indptr, rows=rescued))
     return decrease, rescued
+
+
+def _serial_lapack() -> AbstractContextManager[Any]:
+    """Load LAPACK, then limit it: a limit set before would not reach it."""
+    _kernels.bind_lapack()
+    return single_threaded_blas()

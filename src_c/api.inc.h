@@ -61,6 +61,11 @@ typedef struct {
     void (*row_gram)(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda, real *A,
                      real *rhs, void *work);
 
+    /* The same system in float64 whatever the dtype: A (k, k) whole, rhs (k), neither padded. For rows whose matrix is
+     * singular to the dtype's precision; not fast. */
+    void (*row_system)(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
+                       double *A, double *rhs);
+
     /* Solves A x = rhs by Cholesky, A as row_gram leaves it. A: the factor U (A = U'U); rhs: destroyed; x (padded).
      * Returns 0, or 1 + the first pivot that is not safely positive; x is then not written. k^3/3 + 2 k^2 flop. */
     int (*posv)(ptrdiff_t k, real *A, real *rhs, real *x);

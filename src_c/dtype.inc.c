@@ -20,6 +20,7 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
     .gram = FA(gram),
     .rotate = FA(rotate),
     .row_gram = FA(row_gram),
+    .row_system = FA(row_system),
     .posv = FA(posv),
     .refine = FA(refine),
     .solve_row = FA(solve_row),

@@ -135,3 +135,26 @@ static void FA(row_gram)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t 
         FA(gemv)(m, k, Q, ld, b, rhs);
     }
 }
+
+/* The twin of row_gram; see row_system. */
+static void FA(row_system)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
+                           double *A, double *rhs) {
+    const ptrdiff_t k = side->k;
+    for (ptrdiff_t i = 0; i < k; i++) {
+        for (ptrdiff_t c = 0; c < k; c++) A[i * k + c] = 0;
+        A[i * k + i] = (double)side->base[i] + (double)lambda;
+        rhs[i] = 0;
+    }
+    for (ptrdiff_t j = 0; j < n; j++) {
+        const real *z = side->Z + idx[j] * side->ld;
+        real a, b;
+        FA(weights)(side, 1, val + j, &a, &b);
+        for (ptrdiff_t i = 0; i < k; i++) {
+            const double az = (double)a * (double)z[i];
+            for (ptrdiff_t c = i; c < k; c++) A[i * k + c] += az * (double)z[c];
+            rhs[i] += (double)b * (double)z[i];
+        }
+    }
+    for (ptrdiff_t i = 0; i < k; i++)
+        for (ptrdiff_t c = 0; c < i; c++) A[i * k + c] = A[c * k + i];
+}
