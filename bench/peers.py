@@ -391,7 +391,6 @@ def run(problem: Problem) -> dict[str, Any]:
     """The problem in a process of its own."""
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")]),
         "OPENBLAS_NUM_THREADS": "1",  # implicit and buffalo call BLAS from their own threads
         "OMP_NUM_THREADS": str(problem.threads),
         "RAYON_NUM_THREADS": str(problem.threads),
