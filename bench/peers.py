@@ -35,7 +35,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -421,6 +421,14 @@ def memory(field: str) -> int:
     raise LookupError(field)
 
 
+def warm_up(problem: Problem) -> None:
+    """A run on next to nothing: imports, thread pools and BLAS buffers are neither time nor memory of a fit."""
+    if problem.contestant != "spark":  # has a warm-up of its own
+        tiny = sparse.csr_array(np.eye(8, dtype=np.float32))
+        small = replace(problem, factors=2, iterations=1)
+        CONTESTANTS[problem.contestant](small, tiny, *start(small, tiny), lambda s, X=None, Y=None: None)
+
+
 def work(problem: Problem) -> dict[str, Any]:
     """What the process of one run does."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: problem.threads])
@@ -438,6 +446,7 @@ def work(problem: Problem) -> dict[str, Any]:
         wanted = X is not None and (problem.every_loss or len(seconds) == problem.iterations)
         losses.append(loss(problem, A, X, Y) if wanted else None)
 
+    warm_up(problem)
     before = memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts here
     own_losses = CONTESTANTS[problem.contestant](problem, A, X, Y, after)
