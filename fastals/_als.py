@@ -130,7 +130,7 @@ class ALS(Recommender):
         elif scaling == "count":
             size = counts.astype(np.float64)
         else:
-            size = (counts + self._cell_weights().unobserved * n_other) ** float(scaling)
+            size = np.power(counts + self._cell_weights().unobserved * n_other, float(scaling), dtype=np.float64)
         return float(self.regularization) * size
 
     @property

@@ -426,8 +426,9 @@ class Recommender:
         item_rows, one_item = _encode(self._items, "items", items, known)
         if not (one_user or one_item):
             check_same_length({"users": user_rows, "items": item_rows})
-        pairs = (np.ascontiguousarray(rows) for rows in np.broadcast_arrays(user_rows, item_rows))
-        scores = _kernels.pair_scores(*self._scoring_factors(), *pairs, self._threads())
+        X, Y = self._scoring_factors()
+        user_rows, item_rows = (np.ascontiguousarray(rows) for rows in np.broadcast_arrays(user_rows, item_rows))
+        scores = _kernels.pair_scores(X, Y, user_rows, item_rows, self._threads())
         return scores[0] if one_user and one_item else scores
 
     @property

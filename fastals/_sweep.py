@@ -11,7 +11,7 @@ a diagonal for any lambda_u, and turn the solutions back.
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ from . import _kernels
 from ._threads import single_threaded_blas
 from ._validation import check_finite_factors
 
-FactorArray = NDArray[np.float32] | NDArray[np.float64]
+FactorArray: TypeAlias = NDArray[Any]
+"""float32 or float64."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def schedule(
     rest = np.flatnonzero(~heavy)
     # a group pays for one walk through the other side, so it should hold several cells for each of its rows
     starts = _group_starts(lengths[first], 4 * group[1]) if group else np.arange(len(first))
-    order = np.concatenate((first, rest))
+    order: NDArray[np.integer[Any]] = np.concatenate((first, rest))
     tasks = np.concatenate((starts, np.arange(len(first), len(order), _kernels.TASK_ROWS), [len(order)]))
     if rows is not None:
         order = rows[order]
@@ -110,7 +111,8 @@ def schedule(
 
 def _group_starts(lengths: NDArray[np.int64], cells: int) -> NDArray[np.int64]:
     """Cut rows into groups of about so many cells, and of GROUP_ROWS rows at most."""
-    starts, held = [], cells
+    starts: list[int] = []
+    held = cells
     for row, length in enumerate(lengths.tolist()):
         if held >= cells or row - starts[-1] == _kernels.GROUP_ROWS:
             starts.append(row)
@@ -265,11 +267,27 @@ def half_sweep(
     steps = CG_STEPS[weights.unobserved > 0] if cg_steps is None else cg_steps
     cells = (weights.a0, weights.a1, weights.b0, weights.b1, weights.positive_only)
     status = np.zeros(len(out), np.int32)
-    rest = (*rows, lam, basis.forth, basis.back, solver == "cg", out, status, num_threads)
 
     def solve(solver: str, plan: Plan) -> float:
         with _serial_lapack() if solver in ("lapack", "rescue") else nullcontext():
-            return _kernels.half_sweep(solver, basis.rows, basis.base, cells, limit, cg_above, steps, *plan, *rest)
+            return _kernels.half_sweep(
+                solver,
+                basis.rows,
+                basis.base,
+                cells,
+                limit,
+                cg_above,
+                steps,
+                *plan,
+                *rows,
+                lam,
+                basis.forth,
+                basis.back,
+                solver == "cg",
+                out,
+                status,
+                num_threads,
+            )
 
     decrease = solve(solver, plan)
     rescued = np.flatnonzero(status)

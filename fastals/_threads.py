@@ -41,7 +41,8 @@ def single_threaded_blas() -> AbstractContextManager[Any]:
     """Limit BLAS and LAPACK to one thread for a while: their sums then have one order, and no two levels of threads."""
     from threadpoolctl import threadpool_limits
 
-    return threadpool_limits(limits=1, user_api="blas")
+    limits: AbstractContextManager[Any] = threadpool_limits(limits=1, user_api="blas")
+    return limits
 
 
 def _processors() -> int:

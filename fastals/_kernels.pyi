@@ -1,0 +1,141 @@
+"""Types of the compiled module; what each function does stands in ``_kernels.pyx``."""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+_Reals: TypeAlias = NDArray[Any]
+"""float32 or float64, the same for all arguments of a call."""
+
+_Lists: TypeAlias = tuple[Any, ...]
+"""(first, last, items)"""
+_Rows: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], Any]
+
+TASK_ROWS: int
+GROUP_ROWS: int
+PANEL: int
+QUERIES: int
+SOLVERS: dict[str, int]
+MERGE_POLICIES: dict[str, int]
+VALUE_TYPES: dict[str, int]
+OUT_OF_RANGE: int
+UNSORTED: int
+REPEATED: int
+NOT_FINITE: int
+INEXACT: int
+HUGE: int
+
+def available_isas() -> list[str]: ...
+def use_isa(name: str) -> bool: ...
+def active_isa() -> str: ...
+def aligned_empty(shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]: ...
+def padded(dtype: DTypeLike, k: int) -> int: ...
+def cg_block(dtype: DTypeLike, k: int) -> int: ...
+def short_limit(dtype: DTypeLike, k: int) -> int: ...
+def gram(Y: _Reals, num_threads: int) -> NDArray[np.float64]: ...
+def rotate(Y: _Reals, Q: _Reals | None, num_threads: int) -> _Reals: ...
+def bind_lapack() -> None: ...
+def half_sweep(
+    solver: str,
+    Z: _Reals,
+    base: _Reals,
+    weights: tuple[float, float, float, float, bool],
+    short_limit: int,
+    cg_above: int,
+    cg_steps: int,
+    order: NDArray[np.int32],
+    tasks: NDArray[np.int64],
+    n_groups: int,
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: _Reals,
+    lam: _Reals,
+    Q: _Reals | None,
+    QT: _Reals | None,
+    warm: bool,
+    X: _Reals,
+    status: NDArray[np.int32],
+    num_threads: int,
+) -> float: ...
+def row_system(
+    Z: _Reals,
+    base: _Reals,
+    weights: tuple[float, float, float, float, bool],
+    idx: NDArray[np.int32],
+    val: _Reals,
+    lam: float,
+) -> tuple[_Reals, _Reals]: ...
+def posv(A: _Reals, rhs: _Reals) -> tuple[_Reals, int]: ...
+def can_read(dtype: DTypeLike) -> bool: ...
+def check_values(array: NDArray[Any] | None, num_threads: int) -> int: ...
+def copy_values(array: NDArray[Any], dtype: DTypeLike, num_threads: int) -> NDArray[Any]: ...
+def check_rows(
+    indptr: NDArray[np.int64], indices: NDArray[Any], size: int, out: NDArray[np.int32] | None, num_threads: int
+) -> int: ...
+def bucket(
+    keys: NDArray[np.int32],
+    others: NDArray[np.int32],
+    array: NDArray[Any] | None,
+    n_keys: int,
+    dtype: DTypeLike,
+    num_threads: int,
+) -> _Rows: ...
+def transpose(
+    indptr: NDArray[np.int64],
+    keys: NDArray[np.int32],
+    array: NDArray[Any] | None,
+    n_keys: int,
+    dtype: DTypeLike,
+    num_threads: int,
+) -> _Rows: ...
+def count_distinct(
+    indptr: NDArray[np.int64], indices: NDArray[np.int32], array: NDArray[Any] | None, policy: str, num_threads: int
+) -> tuple[NDArray[np.int64], int]: ...
+def merge_rows(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    array: NDArray[Any] | None,
+    policy: str,
+    out_indptr: NDArray[np.int64],
+    dtype: DTypeLike,
+    num_threads: int,
+) -> tuple[NDArray[np.int32], NDArray[Any]]: ...
+
+class Values:
+    def __init__(self, array: NDArray[Any] | None) -> None: ...
+
+class Interner:
+    def __init__(self, num_threads: int) -> None: ...
+    def add_fixed(self, array: NDArray[Any]) -> None: ...
+    def add_offsets(self, data: NDArray[np.uint8], offsets: NDArray[Any]) -> int: ...
+    def add_objects(self, objects: NDArray[np.object_], kind: type) -> int: ...
+    def keys(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]: ...
+    def indices(self, rank: NDArray[np.int32]) -> NDArray[np.int32]: ...
+
+def relabel(
+    labels: NDArray[np.int32], codes: NDArray[np.int32], out: NDArray[np.int32], num_threads: int
+) -> None: ...
+def factorize_table(
+    ids: NDArray[Any], low: int, high: int, num_threads: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]: ...
+def pack_panels(
+    Y: _Reals, items: NDArray[np.int32], num_threads: int
+) -> tuple[_Reals, NDArray[np.uint8], NDArray[np.float64]]: ...
+def top_n(
+    rows: _Reals,
+    codes: NDArray[np.uint8],
+    bounds: NDArray[np.float64],
+    items: NDArray[np.int32],
+    columns: NDArray[np.int32],
+    open_columns: NDArray[np.uint64],
+    X: _Reals,
+    n: int,
+    seen: _Lists | None,
+    excluded: _Lists | None,
+    group: int,
+    num_threads: int,
+) -> tuple[NDArray[np.int32], _Reals]: ...
+def pair_scores(
+    X: _Reals, Y: _Reals, users: NDArray[np.int32], items: NDArray[np.int32], num_threads: int
+) -> _Reals: ...
