@@ -178,7 +178,7 @@ def implicit_als(
     alpha: float = 1.0,
     w0: float = 1.0,
 ) -> tuple[Floats, Floats, list[float]]:
-    """Counts, every cell of the dense matrix a cell: a = alpha r, b = w0 + alpha r on the stored ones."""
+    """Counts, every cell of the dense matrix a cell: a = alpha r, b = 1 + alpha r on the stored ones."""
     indptr, indices, r = csr(matrix)
-    cells = Cells(indptr, indices, alpha * r, w0 + alpha * r)
+    cells = Cells(indptr, indices, alpha * r, 1 + alpha * r)
     return als(cells, item_factors, w0=w0, regularization=regularization, scaling=scaling, iterations=iterations)
