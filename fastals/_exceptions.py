@@ -7,7 +7,8 @@ FastalsError
 ├── UnknownLabelError (LookupError, ValueError) a user or item that the model does not know
 ├── NotFittedError (ValueError, AttributeError)
 ├── NumericalError (ArithmeticError) no solver could give finite factors
-└── FileFormatError (OSError, ValueError) a file that cannot be read as what it should be
+├── FileFormatError (OSError, ValueError) a file that cannot be read as what it should be
+└── MissingDependencyError (ImportError) an optional package is not installed
 """
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "DataError",
     "FastalsError",
     "FileFormatError",
+    "MissingDependencyError",
     "NotFittedError",
     "NumericalError",
     "ParameterError",
@@ -52,3 +54,7 @@ class NumericalError(FastalsError, ArithmeticError):
 
 class FileFormatError(FastalsError, OSError, ValueError):
     """A file cannot be read as what it should be, or is missing."""
+
+
+class MissingDependencyError(FastalsError, ImportError):
+    """An optional package is not installed; the message is the pip line that installs it."""

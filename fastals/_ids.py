@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from operator import eq
 from typing import Any
 from uuid import UUID
 
@@ -124,9 +125,13 @@ def _within(indices: LabelArray, size: int) -> NDArray[np.int32]:
 
 @dataclass(frozen=True)
 class Text:
-    """Strings in Arrow's layout, in chunks: (bytes, offsets), offsets int32 or int64, one more than strings."""
+    """Strings in Arrow's layout, in chunks: (bytes, offsets), offsets int32 or int64, one more than strings.
+
+    ``numeric``: they are integers if every one of them is the usual decimal form of an int64; "007" is not.
+    """
 
     chunks: Sequence[tuple[NDArray[np.uint8], NDArray[Any]]]
+    numeric: bool = False
 
     def __len__(self) -> int:
         return sum(len(offsets) - 1 for _, offsets in self.chunks)
@@ -155,7 +160,8 @@ def factorize(name: str, ids: object, num_threads: int) -> tuple[NDArray[np.int3
         for data, offsets in ids.chunks:
             if interner.add_offsets(data, offsets) >= 0:
                 refuse_offsets(name)
-        return _ranked(interner, _decoded(name, interner))
+        strings = _decoded(name, interner)
+        return _ranked(interner, _integers(strings) if ids.numeric else strings)
     array = check_ids(name, ids, scan=False)
     if len(array) == 0:
         return np.empty(0, np.int32), Labels(array, 0)
@@ -208,6 +214,15 @@ def _decoded(name: str, interner: "_kernels.Interner") -> list[str]:
         return [piece.decode("utf-8", "surrogatepass") for piece in _pieces(*interner.keys())]
     except UnicodeDecodeError as error:
         refuse_utf8(name, error)
+
+
+def _integers(strings: list[str]) -> list[str] | NDArray[np.int64]:
+    """Return the integers that the strings write, the strings themselves unless all do."""
+    try:
+        numbers = np.fromiter(map(int, strings), np.int64, len(strings))
+    except (ValueError, OverflowError):
+        return strings
+    return numbers if all(map(eq, map(str, numbers.tolist()), strings)) else strings
 
 
 def _pieces(keys: NDArray[np.uint8], offsets: NDArray[np.int64]) -> list[bytes]:

@@ -1,15 +1,32 @@
-"""Columns of users, items and values out of data frames and files; no frame library is imported."""
+"""Columns of users, items and values out of data frames and files; no frame library is imported.
 
+pyarrow, where it is installed, makes strings and files fast; but for Parquet nothing needs it.
+"""
+
+import csv
+import gzip
+import io
+import zlib
+from array import array
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate, chain
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._exceptions import ArgumentTypeError, DataError, ParameterError
+from ._exceptions import (
+    ArgumentTypeError,
+    DataError,
+    FastalsError,
+    FileFormatError,
+    MissingDependencyError,
+    ParameterError,
+)
 from ._ids import Coded, Text
-from ._validation import check_not_missing
+from ._validation import check_not_missing, check_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,6 +35,15 @@ USER_COLUMNS = ("user", "userId", "user_id")
 ITEM_COLUMNS = ("item", "itemId", "item_id")
 VALUE_COLUMNS = ("value", "rating", "count", "score")
 """Names by which columns are recognised where none are given, in any letter case."""
+
+Columns: TypeAlias = tuple[tuple[Any, Any, Any], list[str]]
+"""Users, items and values (or None), and what messages call them."""
+
+END = "\uffff"
+"""What a line put behind the last one ends with; if there is more in front of it, an open quote has swallowed it."""
+
+CHUNK_ROWS = 1 << 16
+"""Rows that the slow reader holds as Python objects."""
 
 
 def is_frame(data: object) -> bool:
@@ -39,10 +65,8 @@ def column_names(frame: Any) -> list[str] | None:
         return None
 
 
-def frame_columns(
-    frame: Any, user: str | None, item: str | None, value: str | None
-) -> tuple[tuple[Any, Any, Any], list[str]]:
-    """Return the arrays of users, items and values (or None), and what messages call them."""
+def frame_columns(frame: Any, user: str | None, item: str | None, value: str | None) -> Columns:
+    """Return the columns of a data frame."""
     names = column_names(frame)
     if names is None:
         raise ArgumentTypeError(f"frame must be a data frame or a mapping of arrays, got {type(frame).__name__}")
@@ -107,7 +131,7 @@ def _ids(name: str, column: Any) -> Any:
     """Return what ``factorize`` takes: strings in Arrow's memory stay there, categories are looked at once."""
     if isinstance(getattr(column, "dtype", None), np.dtype) or not hasattr(column, "__arrow_c_stream__"):
         return _array(column)
-    if find_spec("pyarrow") is None:
+    if not has_pyarrow():
         return _array(column)
     import pyarrow as pa
 
@@ -134,13 +158,204 @@ def arrow_ids(name: str, column: "pa.ChunkedArray") -> Any:
     if pa.types.is_string_view(kind):
         column = column.cast(pa.large_string())
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return Text([_text(chunk) for chunk in column.chunks if len(chunk)])
+        return Text(_text(column))
     return column.to_numpy()
 
 
-def _text(chunk: "pa.Array") -> tuple[NDArray[np.uint8], NDArray[Any]]:
-    """Return the bytes and the offsets of an array of strings."""
-    _, offsets, data = chunk.buffers()
-    dtype = np.int32 if str(chunk.type) == "string" else np.int64
-    bytes_ = np.frombuffer(b"" if data is None else data, np.uint8)
-    return bytes_, np.frombuffer(offsets, dtype)[chunk.offset : chunk.offset + len(chunk) + 1]
+def _text(column: "pa.ChunkedArray") -> list[tuple[NDArray[np.uint8], NDArray[Any]]]:
+    """Return the bytes and the offsets of each chunk of strings."""
+    dtype, chunks = np.int64 if str(column.type) == "large_string" else np.int32, []
+    for chunk in column.chunks:
+        if len(chunk):
+            _, offsets, data = chunk.buffers()
+            first, last = chunk.offset, chunk.offset + len(chunk) + 1
+            chunks.append((np.frombuffer(data or b"", np.uint8), np.frombuffer(offsets, dtype)[first:last]))
+    return chunks
+
+
+def has_pyarrow() -> bool:
+    """Whether pyarrow is installed."""
+    return find_spec("pyarrow") is not None
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# files
+
+
+def read_parquet(path: Any, user: str | None, item: str | None, value: str | None) -> Columns:
+    """Return the columns of a Parquet file."""
+    name = check_path("path", path)
+    if not has_pyarrow():
+        raise MissingDependencyError("reading Parquet needs pyarrow: pip install 'fastals[io]'")
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(name) as file:
+            chosen = choose_columns(file.schema_arrow.names, user, item, value)
+            table = file.read([column for column in chosen if column is not None])
+    except (OSError, pa.ArrowException) as error:
+        raise FileFormatError(f"{name}: cannot be read as Parquet: {error}") from error
+    return frame_columns(table, *(column or "" for column in chosen))
+
+
+def read_csv(path: Any, user: str | None, item: str | None, value: str | None, delimiter: str) -> Columns:
+    """Return the columns of a CSV file, ids as numeric Text.
+
+    Where pyarrow reads it without a doubt, its answer is taken. Everything else, and every error, is the slow
+    reader's, so that results and messages do not depend on what is installed.
+    """
+    name = check_path("path", path)
+    if not isinstance(delimiter, str) or len(delimiter) != 1 or not delimiter.isascii() or delimiter in '\r\n"':
+        raise ParameterError(f"delimiter must be one ASCII character, no quote and no line end, got {delimiter!r}")
+    try:
+        # utf-8-sig: spreadsheets put a byte order mark in front
+        with _open(name) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as lines:
+            rows = csv.reader(chain(lines, [END]), delimiter=delimiter)
+            header = next(filter(None, rows))
+            if header == [END]:
+                raise FileFormatError(f"{name}: the file is empty")
+            _check_closed(name, header)
+            try:
+                chosen = choose_columns(header, user, item, value)
+            except DataError as error:
+                raise DataError(f"{name}: {error}") from None
+            columns = _read_csv_fast(name, header, chosen, delimiter) if has_pyarrow() else None
+            columns = columns or _read_csv(name, rows, header, chosen)
+    except FastalsError:
+        raise
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise FileFormatError(f"{name}: cannot be read as CSV: {error}") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise FileFormatError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    return columns, [f"{name}, column {column!r}" for column in chosen]
+
+
+def _open(name: str) -> Any:
+    return gzip.open(name) if name.endswith(".gz") else open(name, "rb")
+
+
+def _check_closed(name: str, row: Sequence[str]) -> None:
+    if row[-1].endswith(END):
+        raise FileFormatError(f"{name}: a quote is opened and never closed")
+
+
+class _QuoteFoundError(Exception):
+    """Raised in the midst of a file that was read as one without quotes."""
+
+
+class _Source(io.RawIOBase):
+    """A file and something behind it, as pyarrow reads it."""
+
+    def __init__(self, file: Any, end: bytes, quotes: bool) -> None:
+        self.file, self.end, self.quotes = file, end, quotes
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self.file.read(size)
+        if not data:
+            data, self.end = self.end, b""
+        if not self.quotes and b'"' in data:
+            raise _QuoteFoundError
+        return data
+
+
+def _read_csv_fast(
+    name: str, header: Sequence[str], chosen: tuple[str, str, str | None], delimiter: str
+) -> tuple[Any, Any, Any] | None:
+    """Return users, items and values, None if there is anything that the slow reader might object to."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    user, item, value = chosen
+    types = {user: pa.string(), item: pa.string()} | ({} if value is None else {value: pa.float64()})
+    end = delimiter.join("0" if column == value else END for column in header)
+
+    def read(quotes: bool) -> "pa.Table":
+        with _open(name) as file:
+            return arrow_csv.read_csv(
+                _Source(file, f"\n{end}\n".encode(), quotes),
+                parse_options=arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=quotes),
+                convert_options=arrow_csv.ConvertOptions(column_types=types, include_columns=list(types)),
+            )
+
+    try:
+        try:
+            # shared out to threads at line ends, which is wrong where some of them are quoted
+            table = read(quotes=False)
+        except _QuoteFoundError:
+            table = read(quotes=True)
+    except (OSError, EOFError, zlib.error, KeyError, pa.ArrowException):
+        return None
+    rows = len(table) - 1
+    if table[user][rows].as_py() != END or table[item][rows].as_py() != END:
+        return None
+    table = table.slice(0, rows)
+    users, items = (Text(_text(table[column]), numeric=True) for column in (user, item))
+    if any((offsets[1:] == offsets[:-1]).any() for ids in (users, items) for _, offsets in ids.chunks):
+        return None
+    if value is None:
+        return users, items, None
+    values = table[value]
+    if values.null_count:
+        return None
+    numbers = values.to_numpy()
+    return (users, items, numbers) if np.isfinite(numbers).all() else None
+
+
+def _read_csv(name: str, rows: Any, header: Sequence[str], chosen: tuple[str, str, str | None]) -> tuple[Any, Any, Any]:
+    """Return what _read_csv_fast does, row by row; ``rows`` is a csv.reader behind the header."""
+    users, items = _TextBuilder(), _TextBuilder()
+    values = array("d")
+    positions = [None if column is None else header.index(column) for column in chosen]
+    user_position, item_position, value_position = positions
+
+    def refuse(column: str | None, rule: str, got: str) -> NoReturn:
+        raise DataError(f"{name}: {rule} at line {rows.line_num}, column {column!r}: {got!r}")
+
+    for row in rows:
+        if not row or row == [END]:
+            continue
+        _check_closed(name, row)
+        if len(row) != len(header):
+            raise FileFormatError(f"{name}: line {rows.line_num} has {len(row)} fields, but the header {len(header)}")
+        for builder, column, position in ((users, chosen[0], user_position), (items, chosen[1], item_position)):
+            text = row[position]
+            if not text:
+                refuse(column, "missing id", text)
+            builder.append(text)
+        if value_position is not None:
+            text = row[value_position]
+            try:
+                number = float(text)
+            except ValueError:
+                refuse(chosen[2], "bad number", text)
+            if "_" in text or not isfinite(number):
+                refuse(chosen[2], "bad number", text)
+            values.append(number)
+    return users.text(), items.text(), None if value_position is None else np.asarray(values)
+
+
+class _TextBuilder:
+    """Text, string by string."""
+
+    def __init__(self) -> None:
+        self.chunks: list[tuple[NDArray[np.uint8], NDArray[Any]]] = []
+        self.strings: list[str] = []
+
+    def append(self, string: str) -> None:
+        self.strings.append(string)
+        if len(self.strings) == CHUNK_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        encoded = [string.encode() for string in self.strings]
+        offsets = np.fromiter(accumulate(map(len, encoded), initial=0), np.int64, len(encoded) + 1)
+        self.chunks.append((np.frombuffer(b"".join(encoded), np.uint8), offsets))
+        self.strings.clear()
+
+    def text(self) -> Text:
+        self.flush()
+        return Text(self.chunks, numeric=True)

@@ -1,7 +1,19 @@
+import gzip
+
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from fastals._exceptions import ArgumentTypeError, DataError, FastalsError, ParameterError
+from fastals import _readers
+from fastals._exceptions import (
+    ArgumentTypeError,
+    DataError,
+    FastalsError,
+    FileFormatError,
+    MissingDependencyError,
+    ParameterError,
+)
 from fastals._interactions import Interactions, as_interactions
 
 COLUMNS = {"userId": ["b", "a", "b"], "itemId": [7, 7, -3], "rating": [4.5, 3.0, 2.0], "timestamp": [1, 2, 3]}
@@ -100,3 +112,250 @@ def test_no_frame():
         as_interactions("ratings.csv")
     with pytest.raises(ParameterError, match="duplicates must be one of"):
         Interactions.from_frame(mapping(), duplicates="none")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# files
+
+
+@pytest.fixture(params=["pyarrow", "base install"])
+def reader(request, monkeypatch):
+    """Both ways of reading; the fast one must really be taken where the test says it can."""
+    if request.param == "pyarrow":
+        pytest.importorskip("pyarrow")
+    monkeypatch.setattr(_readers, "has_pyarrow", lambda: request.param == "pyarrow")
+    return request.param
+
+
+def write(path, text, encoding="utf-8"):
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "wb") as file:
+        file.write(text.encode(encoding))
+    return path
+
+
+RATINGS = "userId,itemId,rating,timestamp\nb,7,4.5,1\na,7,3,2\nb,-3,2e0,3\n"
+
+
+@pytest.mark.parametrize("name", ["ratings.csv", "ratings.csv.gz"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_csv(reader, tmp_path, name, encoding, line_end):
+    path = write(tmp_path / name, RATINGS.replace("\n", line_end), encoding)
+    interactions = Interactions.from_csv(path)
+    np.testing.assert_array_equal(interactions.matrix.toarray(), DENSE)
+    assert interactions.users.tolist() == ["a", "b"]
+    assert interactions.items.tolist() == [-3, 7]
+    assert interactions.items.dtype == np.int64
+    assert Interactions.from_csv(str(path), value="timestamp", duplicates="error").values.tolist() == [2, 3, 1]
+    assert Interactions.from_csv(path, value="").values.tolist() == [1, 1, 1]
+
+
+def test_the_fast_reader_is_taken(tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr(_readers, "_read_csv", None)
+    assert Interactions.from_csv(write(tmp_path / "x.csv", RATINGS)).nnz == 3
+    assert Interactions.from_csv(write(tmp_path / "x.csv.gz", RATINGS)).nnz == 3
+
+
+@pytest.mark.parametrize("share", [0, 2, 1000])
+def test_quoted_line_ends_wherever_a_block_ends(tmp_path, monkeypatch, share):
+    pytest.importorskip("pyarrow")
+    users = [f'"l\n{x % 97}"' if share and x % share == 1 else str(x % 89) for x in range(150_000)]
+    path = write(tmp_path / "x.csv", "user,item\n" + "".join(f"{user},{x}\n" for x, user in enumerate(users)))
+    monkeypatch.setattr(_readers, "_read_csv", None)
+    interactions = Interactions.from_csv(path)
+    assert interactions.nnz == len(users)
+    assert set(map(str, interactions.users)) == {user.strip('"') for user in users}
+
+
+@pytest.mark.parametrize(
+    ("ids", "labels"),
+    [
+        (["10", "9", "-1"], [-1, 9, 10]),
+        (["10", "9", "007"], ["007", "10", "9"]),
+        (["1", "+1"], ["+1", "1"]),
+        (["9223372036854775807", "1"], [1, 2**63 - 1]),
+        (["9223372036854775808", "1"], ["1", "9223372036854775808"]),
+        (["1.0", "1"], ["1", "1.0"]),
+        (["-0", "0"], ["-0", "0"]),
+        (["1_0", "10"], ["10", "1_0"]),
+        (["\uff19", "9"], ["9", "\uff19"]),
+        (['"x,y"', '"l\nm"', '"q""q"'], ["l\nm", 'q"q', "x,y"]),
+        ([" a", "a"], [" a", "a"]),
+        (["NA", "null", "nan"], ["NA", "nan", "null"]),
+        (["9" * 5000, "1"], ["1", "9" * 5000]),
+    ],
+    ids=repr,
+)
+def test_ids_of_a_csv(reader, tmp_path, ids, labels):
+    path = write(tmp_path / "x.csv", "user,item\n" + "".join(f"{x},i\n" for x in ids))
+    assert Interactions.from_csv(path).users.tolist() == labels
+
+
+def test_other_delimiters_and_blank_lines(reader, tmp_path):
+    path = write(tmp_path / "x.tsv", "user\titem\tcount\n\n1\t2\t3\n\n")
+    assert Interactions.from_csv(path, delimiter="\t").values.tolist() == [3]
+    with pytest.raises(DataError, match=r"x.tsv: user column not recognised, .*the columns are 'user\\titem\\tcount'"):
+        Interactions.from_csv(path)
+    for delimiter in ("", "::", "\n", '"', "é", None):
+        with pytest.raises(ParameterError, match="delimiter must be one ASCII character"):
+            Interactions.from_csv(path, delimiter=delimiter)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("", FileFormatError, "the file is empty"),
+        ("\n\n", FileFormatError, "the file is empty"),
+        ("user,item,rating\n", DataError, "the data are empty: 0 users, 0 items, 0 interactions"),
+        ("196,242,3\n", DataError, ": name it with user=; the columns are '196', '242', '3'"),
+        ("user,item,rating\na,b,1\na,c,abc\n", DataError, "bad number at line 3, column 'rating': 'abc'"),
+        ("user,item,rating\na,b,1\n\"a\na\",c,abc\n", DataError, "bad number at line 4, column 'rating': 'abc'"),
+        ("user,item,rating\na,b,\n", DataError, "bad number at line 2, column 'rating': ''"),
+        ("user,item,rating\na,b,NA\n", DataError, "bad number at line 2, column 'rating': 'NA'"),
+        ("user,item,rating\na,b,nan\n", DataError, "bad number at line 2, column 'rating': 'nan'"),
+        ("user,item,rating\na,b,1e999\n", DataError, "bad number at line 2, column 'rating': '1e999'"),
+        ("user,item,rating\na,b,1_0\n", DataError, "bad number at line 2, column 'rating': '1_0'"),
+        ("user,item,rating\na,b,\"4,5\"\n", DataError, "bad number at line 2, column 'rating': '4,5'"),
+        ("user,item,rating\na,,1\n", DataError, "missing id at line 2, column 'item': ''"),
+        ("user,item,rating\na,b,1\n,b,1\n", DataError, "missing id at line 3, column 'user': ''"),
+        ("user,item,rating\na,b,1\na,b\n", FileFormatError, "line 3 has 2 fields, but the header 3"),
+        ("user,item,rating\na,b,1,2\n", FileFormatError, "line 2 has 4 fields, but the header 3"),
+        ("user,item,rating\na,b,1\n\"a,b,1\n", FileFormatError, "a quote is opened and never closed"),
+        ("user,item,rating\na,b,1\na,b,\"1\n", FileFormatError, "a quote is opened and never closed"),
+        ("user,item\na,b\na,\"b\n", FileFormatError, "a quote is opened and never closed"),
+        ("user,item,\"rating\na,b,1\n", FileFormatError, "a quote is opened and never closed"),
+        ("user,item,item\na,b,c\n", DataError, "item column not recognised, several columns could be it"),
+    ],
+)  # fmt: skip
+def test_bad_csv(reader, tmp_path, text, error, message):
+    path = write(tmp_path / "x.csv", text)
+    with pytest.raises(error) as raised:
+        Interactions.from_csv(path)
+    assert message in str(raised.value)
+    assert "x.csv" in str(raised.value) or "the data are empty" in message
+
+
+def test_csv_columns_that_are_not_there(reader, tmp_path):
+    path = write(tmp_path / "x.csv", RATINGS)
+    with pytest.raises(
+        DataError, match=r"x\.csv: value column 'stars' is not there; the columns are 'userId', 'itemId',"
+    ):
+        Interactions.from_csv(path, value="stars")
+    with pytest.raises(ParameterError, match="user, item and value must be different columns"):
+        Interactions.from_csv(path, value="itemId")
+
+
+def test_files_that_cannot_be_read(reader, tmp_path):
+    with pytest.raises(FileFormatError, match=r"nowhere\.csv: cannot be read: No such file or directory"):
+        Interactions.from_csv(tmp_path / "nowhere.csv")
+    with pytest.raises(FileFormatError, match="cannot be read: Is a directory"):
+        Interactions.from_csv(tmp_path)
+    with pytest.raises(FileFormatError, match=r"cannot be read as CSV: .*utf-8.* codec can't decode"):
+        Interactions.from_csv(write(tmp_path / "x.csv", RATINGS.replace("a,", "é,"), "latin-1"))
+    whole = gzip.compress(("user,item\n" + "".join(f"{x},{x * x}\n" for x in range(1000))).encode())
+    for content in (
+        whole[: len(whole) // 2],
+        b"user,item\na,b\n",
+        whole[:-8] + b"xxxxxxxx",
+    ):
+        (tmp_path / "x.csv.gz").write_bytes(content)
+        with pytest.raises(FileFormatError, match=r"x\.csv\.gz: cannot be read"):
+            Interactions.from_csv(tmp_path / "x.csv.gz")
+    with pytest.raises(ArgumentTypeError, match="path must be a string or path-like, got 7"):
+        Interactions.from_csv(7)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(
+            *[st.text('ab07-" ,\n\ré', max_size=3)] * 2, st.sampled_from(["1", "2.5", " 3", "+4", "x", "", "1_0"])
+        ),
+        max_size=5,
+    ),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+)
+def test_both_readers_agree(tmp_path, rows, line_end):
+    pytest.importorskip("pyarrow")
+    text = line_end.join(["user,item,rating", *map(",".join, rows)])
+    path = write(tmp_path / "x.csv", text)
+    outcomes = []
+    for fast in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_readers, "has_pyarrow", lambda fast=fast: fast)
+            try:
+                found = Interactions.from_csv(path)
+                outcomes.append((found.users.tolist(), found.items.tolist(), found.matrix.toarray().tolist()))
+            except FastalsError as error:
+                outcomes.append((type(error), str(error)))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_parquet(tmp_path, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "x.parquet"
+    parquet.write_table(arrow(), path)
+    np.testing.assert_array_equal(Interactions.from_parquet(path).matrix.toarray(), DENSE)
+    assert Interactions.from_parquet(path, value="").values.tolist() == [1, 1, 1]
+    with pytest.raises(DataError, match="value column 'stars' is not there"):
+        Interactions.from_parquet(path, value="stars")
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(FileFormatError, match=r"x\.parquet: cannot be read as Parquet"):
+        Interactions.from_parquet(path)
+    with pytest.raises(FileFormatError, match="cannot be read as Parquet"):
+        Interactions.from_parquet(tmp_path / "nowhere.parquet")
+    monkeypatch.setattr(_readers, "has_pyarrow", lambda: False)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'fastals\[io\]'"):
+        Interactions.from_parquet(path)
+
+
+def test_frames_of_libraries_need_no_arrow(monkeypatch):
+    monkeypatch.setattr(_readers, "has_pyarrow", lambda: False)
+    for frame in (pandas, polars):
+        np.testing.assert_array_equal(as_interactions(frame()).matrix.toarray(), DENSE)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Arrow's memory
+
+
+def test_arrow_layouts():
+    pa = pytest.importorskip("pyarrow")
+    words = ["b", "", "abc", "b", "ü" * 40, "a"]
+    for kind in (pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string()), pa.string_view()):
+        column = pa.chunked_array([pa.array(words[:4]).cast(kind)[1:], pa.array(words).cast(kind)[2:5]])
+        interactions = as_interactions(pa.table({"user": column, "item": list(range(6))}))
+        present = column.to_pylist()
+        assert interactions.users.tolist() == sorted(set(present))
+        rows = np.repeat(np.arange(interactions.n_users), np.diff(interactions.indptr))
+        assert interactions.users[rows[interactions.indices.argsort()]].tolist() == present
+
+
+def test_categories_that_do_not_occur_are_no_labels():
+    pd = pytest.importorskip("pandas")
+    frame = pandas(userId=pd.Categorical(["b", "a", "b"], categories=["z", "b", "a"]))
+    assert as_interactions(frame).users.tolist() == ["a", "b"]
+
+
+def test_broken_arrow_arrays():
+    pa = pytest.importorskip("pyarrow")
+
+    def table(column):
+        return pa.table({"user": column, "item": list(range(len(column)))})
+
+    def strings(offsets, data=b"abcdef"):
+        return pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(np.array(offsets, "i4")), pa.py_buffer(data))
+
+    for offsets in ([0, 2, 1], [0, 99, 3], [1, -1, 3], [0, 2**31 - 1, 4]):
+        with pytest.raises(DataError, match="column 'user' is a broken Arrow array"):
+            as_interactions(table(strings(offsets)))
+    with pytest.raises(DataError, match="column 'user' must be UTF-8"):
+        as_interactions(table(strings([0, 1, 2], b"\xff\xfe")))
+    with pytest.raises(DataError, match="column 'user' is a broken Arrow array"):
+        as_interactions(table(pa.DictionaryArray.from_arrays(pa.array([0, 5]), ["a"], safe=False)))
+    with pytest.raises(DataError, match="column 'user' must not be missing, got None at position 2"):
+        as_interactions(table(pa.array(["a", "b", None]).dictionary_encode()))
+    with pytest.raises(DataError, match="column 'user' must not be missing, got None at position 1"):
+        as_interactions(table(pa.DictionaryArray.from_arrays([0, 1], pa.array(["a", None]))))
