@@ -110,13 +110,10 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _read(arguments: argparse.Namespace) -> Interactions:
-    return Interactions.from_csv(
-        arguments.data,
-        user=arguments.user,
-        item=arguments.item,
-        value=arguments.rating,
-        duplicates=arguments.duplicates,
-    )
+    options = {name: getattr(arguments, name) for name in ("user", "item", "duplicates")} | {"value": arguments.rating}
+    if arguments.data.lower().endswith(".parquet"):
+        return Interactions.from_parquet(arguments.data, **options)
+    return Interactions.from_csv(arguments.data, delimiter=arguments.delimiter, **options)
 
 
 def _count(data: Interactions) -> str:
@@ -265,8 +262,8 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run, parser=added)
         return added
 
-    train = command("train", _train, "train a model on a CSV file and save it")
-    _add_data_options(train, "CSV file with a header line")
+    train = command("train", _train, "train a model on a file of interactions and save it")
+    _add_data_options(train, "CSV file with a header line, or Parquet file")
     kind = train.add_mutually_exclusive_group(required=True)
     kind.add_argument("--explicit", action="store_true", help="ratings: only the observed cells count")
     kind.add_argument("--implicit", action="store_true", help="counts, plays, clicks: every cell counts")
@@ -290,9 +287,9 @@ def _parser() -> argparse.ArgumentParser:
     recommend.add_argument("--format", choices=tuple(_WRITERS), help="where the name of the file does not say it")
     _add_quiet(recommend)
 
-    evaluate = command("evaluate", _evaluate, "measure a model against held-out interactions in a CSV file")
+    evaluate = command("evaluate", _evaluate, "measure a model against a file of held-out interactions")
     evaluate.add_argument("model", metavar="MODEL", help="file that train wrote")
-    _add_data_options(evaluate, "CSV file of what was held out")
+    _add_data_options(evaluate, "CSV or Parquet file of what was held out")
     evaluate.add_argument("--k", type=int, default=10, help="length of the lists (default: %(default)s)")
 
     info = command("info", _info, "tell what a model file holds")
@@ -308,9 +305,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_data_options(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("data", metavar="FILE", help=text)
-    parser.add_argument("--user", default="user", metavar="COLUMN", help="column of the users (default: %(default)s)")
-    parser.add_argument("--item", default="item", metavar="COLUMN", help="column of the items (default: %(default)s)")
-    parser.add_argument("--rating", metavar="COLUMN", help="column of the ratings or counts (default: all ones)")
+    for name, default in (
+        ("user", "user, userId or user_id"),
+        ("item", "item, itemId or item_id"),
+        ("rating", "value, rating, count or score, else all ones"),
+    ):
+        parser.add_argument(f"--{name}", metavar="COLUMN", help=f"column of the {name}s (default: {default})")
+    parser.add_argument(
+        "--delimiter", default=",", metavar="C", help="between the columns of CSV (default: %(default)s)"
+    )
     parser.add_argument(
         "--duplicates",
         choices=DUPLICATES,

@@ -429,13 +429,14 @@ def auc(model: ALS, train: Any, test: Any) -> float:
     seen = _seen(model, train)
     held_out = as_interactions(test, users=model._users, items=model._items)
     held_out = _select(held_out, held_out.values > 0)
+    user_factors, item_factors = model._scoring_factors()
     areas = []
     for user in np.flatnonzero(np.diff(held_out.indptr)):
         relevant = held_out.indices[held_out.indptr[user] : held_out.indptr[user + 1]]
         never_met = np.ones(seen.n_items, dtype=bool)
         never_met[seen.indices[seen.indptr[user] : seen.indptr[user + 1]]] = False
         never_met[relevant] = False
-        scores = model.item_factors_ @ model.user_factors_[user]
+        scores = item_factors @ user_factors[user]
         others = np.sort(scores[never_met])
         if others.size:
             below_and_at_most = [np.searchsorted(others, scores[relevant], side) for side in ("left", "right")]

@@ -129,12 +129,28 @@ def test_train_refuses(ratings, tmp_path, capfd, options, reason):
     assert sorted(os.listdir(tmp_path)) == before
 
 
+def test_other_files(numbers, number_model, tmp_path):
+    """The same data, with another delimiter, and as Parquet."""
+    expected = fastals.load(number_model)
+    (tmp_path / "other.csv").write_text(numbers.read_text().replace(",", ";"))
+    options = ("--implicit", "--factors", "2", "--quiet", "--out", str(tmp_path / "other"))
+    assert main(["train", str(tmp_path / "other.csv"), "--delimiter", ";", *options]) == 0
+    assert fastals.load(tmp_path / "other").users_.tolist() == expected.users_.tolist()
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pytest.importorskip("pyarrow.csv").read_csv(numbers)
+    parquet.write_table(table, tmp_path / "other.parquet")
+    assert main(["train", str(tmp_path / "other.parquet"), *options]) == 0
+    assert fastals.load(tmp_path / "other").items_.tolist() == expected.items_.tolist()
+
+
 def test_train_refuses_bad_files(ratings, tmp_path, capfd):
     out = tmp_path / "model"
     options = ("--user", "userId", "--item", "itemId", "--rating", "rating", "--explicit", "--out", out)
     assert "absent.csv" in fails(capfd, "train", tmp_path / "absent.csv", *options)
     ratings.write_text("userId,itemId,rating\nann,jazz,5\nann,rock,five\n")
-    assert "ratings.csv" in fails(capfd, "train", ratings, *options)
+    line = fails(capfd, "train", ratings, *options)
+    assert "five" in line
+    assert "line 3" in line
     ratings.write_text("userId,itemId,rating\n")
     fails(capfd, "train", ratings, *options)
     assert os.listdir(tmp_path) == ["ratings.csv"]
