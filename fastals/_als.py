@@ -138,9 +138,14 @@ class ALS(Recommender):
         return "lapack" if self.solver == "lapack" else "cholesky"
 
     def _sweep_solver(self, last: bool) -> str:
-        """The solver of a half-sweep; ``last``: no other follows."""
+        """The solver of a half-sweep; ``last``: no other follows.
+
+        Without regularization a row's matrix may be singular, where steps along null directions are steps into nowhere.
+        """
         if self.solver == "auto":
-            return "cholesky" if self.factors < CG_PAYS_FROM or last else "cg"
+            return "cholesky" if self.factors < CG_PAYS_FROM or last or not self.regularization else "cg"
+        if self.solver == "cg":
+            return "cg" if self.regularization else "cholesky"
         return self.solver
 
     # -- training -----------------------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ cdef extern from "fastals.h" nogil:
         void (*row_system)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, double *,
                            double *) noexcept nogil
         int (*posv)(Py_ssize_t, float *, float *, float *) noexcept nogil
-        void (*refine)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, const float *, float *,
+        int (*refine)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, const float *, float *,
                        void *) noexcept nogil
         fa_row_solver_f32 solve_row
         fa_row_solver_f32 solve_row_cg
@@ -125,7 +125,7 @@ cdef extern from "fastals.h" nogil:
         void (*row_system)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double, double *,
                            double *) noexcept nogil
         int (*posv)(Py_ssize_t, double *, double *, double *) noexcept nogil
-        void (*refine)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double, const double *, double *,
+        int (*refine)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double, const double *, double *,
                        void *) noexcept nogil
         fa_row_solver_f64 solve_row
         fa_row_solver_f64 solve_row_cg
@@ -300,9 +300,6 @@ cdef inline int posv_row(Py_ssize_t k, Py_ssize_t ld, real *A, const real *rhs, 
         sposv(b"L", &n, &one, A, &lda, x, &n, &info)
     else:
         dposv(b"L", &n, &one, A, &lda, x, &n, &info)
-    for p in range(k):
-        if info:
-            x[p] = 0
     return info
 
 
@@ -315,9 +312,10 @@ cdef inline Py_ssize_t rescue_bytes(Py_ssize_t k) noexcept nogil:
     return 8 * (2 * k * k + 3 * k + gelsd_doubles(k)) + 4 * (3 * 20 + 11) * k
 
 
-cdef inline int rescue_row(Py_ssize_t k, double *work, real *x, double *decrease) noexcept nogil:
+cdef inline int rescue_row(Py_ssize_t k, double *work, real lam, real *x, double *decrease) noexcept nogil:
     """The way out: the system of row_system, which stands in front of work, by ?posv in float64; where that breaks down
-    too, the solution of minimum norm, whatever the rank and the signs. Pivots and directions below k eps are null."""
+    too, or nothing regularizes the row, the solution of minimum norm, whatever the rank and the signs. Directions below
+    k eps are null: without regularization the eps of the dtype, since the factors themselves are known no better."""
     cdef int n = <int>k, one = 1, rank = 0, info = 0, lwork = <int>gelsd_doubles(k)
     cdef double *A = work
     cdef double *rhs = A + k * k
@@ -327,6 +325,8 @@ cdef inline int rescue_row(Py_ssize_t k, double *work, real *x, double *decrease
     cdef double *rest = singular + k
     cdef double null = k * 2.220446049250313e-16
     cdef Py_ssize_t p
+    if real is float and lam == 0:
+        null = 8 * k * 1.1920928955078125e-07
     for p in range(k):
         if not isfinite(A[p * (k + 1)]) or not isfinite(rhs[p]):
             return -1
@@ -334,7 +334,7 @@ cdef inline int rescue_row(Py_ssize_t k, double *work, real *x, double *decrease
     memcpy(y, rhs, <size_t>k * sizeof(double))
     dposv(b"L", &n, &one, U, &n, y, &n, &info)
     for p in range(k):
-        if info or not U[p * (k + 1)] * U[p * (k + 1)] > null * A[p * (k + 1)]:
+        if lam == 0 or info or not U[p * (k + 1)] * U[p * (k + 1)] > null * A[p * (k + 1)]:
             memcpy(U, A, <size_t>(k * k) * sizeof(double))
             memcpy(y, rhs, <size_t>k * sizeof(double))
             dgelsd(&n, &n, &one, U, &n, y, &n, singular, &null, &rank, rest, &lwork, <int *>(rest + lwork), &info)
@@ -360,8 +360,10 @@ cdef int lapack_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, c
     K32.row_gram(side, n, idx, val, lam, A, rhs, rhs + 2 * ld)
     info = posv_row(side.k, ld, A, rhs, x)
     if info == 0:
-        K32.refine(side, n, idx, val, lam, A, x, rhs + 2 * ld)
+        info = K32.refine(side, n, idx, val, lam, A, x, rhs + 2 * ld)
     for p in range(side.k):
+        if info:
+            x[p] = 0
         decrease[0] += <double>x[p] * rhs[p]
     return info
 
@@ -378,7 +380,11 @@ cdef int lapack_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, c
         return 0
     K64.row_gram(side, n, idx, val, lam, A, rhs, rhs + 2 * ld)
     info = posv_row(side.k, ld, A, rhs, x)
+    if info == 0:
+        info = K64.refine(side, n, idx, val, lam, A, x, rhs + 2 * ld)
     for p in range(side.k):
+        if info:
+            x[p] = 0
         decrease[0] += x[p] * rhs[p]
     return info
 
@@ -387,14 +393,14 @@ cdef int rescue_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, c
                     double *decrease, void *work) noexcept nogil:
     memset(x, 0, <size_t>side.ld * sizeof(float))
     K32.row_system(side, n, idx, val, lam, <double *>work, <double *>work + side.k * side.k)
-    return rescue_row(side.k, <double *>work, x, decrease)
+    return rescue_row(side.k, <double *>work, lam, x, decrease)
 
 
 cdef int rescue_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, const double *val, double lam, double *x,
                     double *decrease, void *work) noexcept nogil:
     memset(x, 0, <size_t>side.ld * sizeof(double))
     K64.row_system(side, n, idx, val, lam, <double *>work, <double *>work + side.k * side.k)
-    return rescue_row(side.k, <double *>work, x, decrease)
+    return rescue_row(side.k, <double *>work, lam, x, decrease)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

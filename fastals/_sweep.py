@@ -42,7 +42,7 @@ class CellWeights:
     def constant(self, values: FactorArray) -> float:
         """The objective's part that no factor changes: sum of b^2 / (w0 + a) over the stored cells."""
         total = 0.0
-        for chunk in np.array_split(values, len(values) // 1_000_000 + 1):
+        for chunk in np.array_split(values, len(values) // 65_536 + 1):
             r = chunk.astype(np.float64)
             a = self.unobserved + self.a0 + self.a1 * np.abs(r)
             b = self.b0 + self.b1 * r

@@ -70,10 +70,12 @@ typedef struct {
      * Returns 0, or 1 + the first pivot that is not safely positive; x is then not written. k^3/3 + 2 k^2 flop. */
     int (*posv)(ptrdiff_t k, real *A, real *rhs, real *x);
 
-    /* float32 only: where the pivots of the factor U (A = U'U, as posv or LAPACK leaves it) show that digits were lost,
-     * improves x (padded) until it is as good as rounding allows. (4 n k + 2 k^2) flop a step, residuals in double. */
-    void (*refine)(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                   const real *U, real *x, void *work);
+    /* Looks at the factor U (A = U'U, as posv or LAPACK leaves it) and mends x (padded). Returns 1 where lambda is 0 and
+     * some pivot nothing but rounding: the row then wants the solution of minimum norm. In float32, where the pivots show
+     * that digits were lost, improves x until it is as good as rounding allows: 4 n k + 2 k^2 flop a step, residuals in
+     * double. */
+    int (*refine)(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
+                  const real *U, real *x, void *work);
 
     /* The exact solver: k x k or n x n form, whichever costs less. Status: 1 + a pivot that is not safely positive. An
      * empty row gives x = 0. */

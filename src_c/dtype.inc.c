@@ -54,6 +54,7 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
 #undef BLOCK_BYTES
 #undef PREFETCH_BYTES
 #undef PIVOT_LOSS
+#undef NULL_PIVOT
 #undef REFINE_BELOW
 #undef REFINE_STEPS
 #undef CG_BLOCK_BYTES

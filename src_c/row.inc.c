@@ -75,7 +75,7 @@ static int FA(solve_short)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_
     const ptrdiff_t np = FA(round_up)(n, VL);
     real *A = work, *Wt = A + FA(system_rows)(kp) * ld, *s = Wt + kp * ld, *g = s + ld, *e = g + ld, *d = e + ld,
          *rhs = d + ld;
-    if (!FA(weights)(side, n, val, s, g)) return 0;
+    if (!(lambda > 0) || !FA(weights)(side, n, val, s, g)) return 0;
     for (ptrdiff_t p = 0; p < kp; p++) {
         const real D = p < k ? side->base[p] + lambda : 1;
         if (!(D >= FA_TINY)) return 0;
@@ -112,28 +112,29 @@ static int FA(solve_short)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_
 #define REFINE_BELOW(k) ((real)((k) <= 8 ? 1.1 : 0.1))
 #define REFINE_STEPS 5
 
-/* The smallest U[i][i]^2 / A[i][i]; A[i][i] is the squared length of column i of U. */
-static real FA(smallest_pivot)(ptrdiff_t k, const real *U, ptrdiff_t ld, real *squares) {
-    const ptrdiff_t kp = FA(round_up)(k, VL);
-    real least = 1;
+/* A pivot this small beside the largest diagonal entry is rounding where no regularization stands behind it. */
+#define NULL_PIVOT(k) ((real)(8 * (k)) * FA_EPS)
+
+/* See api.inc.h; squares[c] is the squared length of column c of U, which is A[c][c]. */
+static int FA(refine)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
+                      const real *U, real *x, void *work) {
+    enum { PARTS = 8 };
+    const ptrdiff_t k = side->k, kp = FA(round_up)(k, VL), ld = FA(system_ld)(k);
+    double *r = work;
+    real *d = (real *)(r + ld), *squares = d;
+    if (sizeof(real) == sizeof(double) && lambda > 0) return 0;
     for (ptrdiff_t c = 0; c < kp; c++) squares[c] = 0;
+    real ratio = 1, pivot = FA_HUGE, largest = 0;
     for (ptrdiff_t i = 0; i < k; i++) {
         for (ptrdiff_t c = i / VL * VL; c < kp; c += VL)
             STORE(squares + c, LOAD(squares + c) + LOAD(U + i * ld + c) * LOAD(U + i * ld + c));
-        const real ratio = U[i * ld + i] * U[i * ld + i] / squares[i];
-        if (ratio < least) least = ratio;
+        const real square = U[i * ld + i] * U[i * ld + i];
+        if (square < pivot) pivot = square;
+        if (square < ratio * squares[i]) ratio = square / squares[i];
+        if (squares[i] > largest) largest = squares[i];
     }
-    return least;
-}
-
-/* x + (U'U)^-1 (rhs - A x), until it stands still; r (k) double, d (k). */
-static void FA(refine)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                       const real *U, real *x, void *work) {
-    enum { PARTS = 8 };
-    const ptrdiff_t k = side->k, ld = FA(system_ld)(k);
-    double *r = work;
-    real *d = (real *)(r + ld);
-    if (sizeof(real) == sizeof(double) || FA(smallest_pivot)(k, U, ld, d) >= REFINE_BELOW(k)) return;
+    if (!(lambda > 0) && !(pivot > NULL_PIVOT(k) * largest)) return 1;
+    if (sizeof(real) == sizeof(double) || ratio >= REFINE_BELOW(k)) return 0;
     for (int step = 0; step < REFINE_STEPS; step++) {
         for (ptrdiff_t c = 0; c < k; c++) r[c] = -((double)side->base[c] + (double)lambda) * (double)x[c];
         for (ptrdiff_t j = 0; j < n; j++) {
@@ -162,8 +163,9 @@ static void FA(refine)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *i
             if (FA_ABS(d[c]) > change) change = FA_ABS(d[c]);
             if (FA_ABS(x[c]) > size) size = FA_ABS(x[c]);
         }
-        if (!(change > FA_EPS * size)) return;
+        if (!(change > FA_EPS * size)) break;
     }
+    return 0;
 }
 
 static int FA(solve_row)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
@@ -176,12 +178,12 @@ static int FA(solve_row)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t 
     real *A = work, *rhs = A + FA(system_rows)(side->ld) * ld, *b = rhs + ld, *gram_work = b + ld;
     FA(row_gram)(side, n, idx, val, lambda, A, rhs, gram_work);
     for (ptrdiff_t p = 0; p < side->ld; p++) b[p] = rhs[p];
-    const int bad = FA(posv)(k, A, rhs, x);
+    int bad = FA(posv)(k, A, rhs, x);
+    if (!bad) bad = FA(refine)(side, n, idx, val, lambda, A, x, gram_work);
     if (bad) {
         for (ptrdiff_t p = 0; p < side->ld; p++) x[p] = 0;
         return bad;
     }
-    FA(refine)(side, n, idx, val, lambda, A, x, gram_work);
     double gain = 0;
     for (ptrdiff_t p = 0; p < k; p++) gain += (double)x[p] * (double)b[p];
     *decrease = gain;
