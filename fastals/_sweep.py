@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from . import _kernels
 from ._threads import single_threaded_blas
-from ._validation import check_finite_factors
+from ._validation import check_finite_factors, refuse_overflowing_row
 
 FactorArray: TypeAlias = NDArray[Any]
 """float32 or float64."""
@@ -293,6 +293,8 @@ def half_sweep(
     rescued = np.flatnonzero(status)
     if len(rescued):
         decrease += solve("rescue", schedule(rows.indptr, rows=rescued))
+        if status.any():
+            refuse_overflowing_row(int(np.flatnonzero(status)[0]), out.dtype)
     return decrease, rescued
 
 

@@ -486,8 +486,16 @@ def check_finite_factors(*factors: NDArray[Any]) -> None:
     """Refuse factors that overflowed on the way."""
     for array in factors:
         if not np.isfinite(array).all():
-            larger = ": values this large need dtype='float64'" if array.dtype == np.float32 else ""
-            raise NumericalError(f"the factors overflow {array.dtype}{larger}")
+            raise NumericalError(f"the factors overflow {array.dtype}{_advice(array.dtype)}")
+
+
+def refuse_overflowing_row(row: int, dtype: "np.dtype[Any]") -> NoReturn:
+    """Refuse a row that no solver could solve: its matrix is not finite."""
+    raise NumericalError(f"the system of row {row} overflows {dtype}{_advice(dtype)}")
+
+
+def _advice(dtype: "np.dtype[Any]") -> str:
+    return ": values this large need dtype='float64'" if dtype == np.float32 else ""
 
 
 def check_known_shape(shape: tuple[int, int], users: Sized | None, items: Sized | None) -> None:
