@@ -1,8 +1,9 @@
-"""Training with implicit feedback: fastals beside the peers.
+"""Training: fastals beside the peers.
 
     python bench/fit.py                         # exact solvers, 19 M cells, 32 to 256 factors, 1 and 2 threads
     python bench/fit.py --factors 64 --peers implicit irspack cmfrec lenskit buffalo
-    python bench/fit.py --solver cg             # conjugate gradients: time to a loss instead
+    python bench/fit.py --feedback explicit     # ml-1m, beside cmfrec and Spark; needs the data set, see README.md
+    python bench/fit.py --solver cg             # conjugate gradients, implicit feedback: time to a loss instead
     python bench/fit.py --quick                 # less than 1 M cells
 
 Exact solvers: seconds per iteration, both sides. Everyone starts from the same factors, and the losses after equally
@@ -31,8 +32,12 @@ Run = dict[str, Any]
 SAME_LOSS = 1e-4
 # Solving the users last, cmfrec and Spark are half an iteration off: no equal losses to assert. They run one more, too.
 USERS_LAST = ("cmfrec", "spark")
-# A slow one needs no more than one to be measured.
-EXACT_ITERATIONS = {"fastals": 3, "irspack": 2}
+# Of a run of exact solves. A slow one needs no more than one iteration to be measured.
+ITERATIONS = {"implicit": {"fastals": 3, "irspack": 2}, "explicit": {"fastals": 6, "cmfrec": 5, "spark": 5}}
+OBJECTIVE: dict[str, dict[str, Any]] = {
+    "implicit": {},
+    "explicit": {"feedback": "explicit", "regularization": 0.05, "scaling": "count"},
+}
 DEFAULT_ITERATIONS = 15  # implicit's
 CONVERGED_ITERATIONS, NEARLY = 40, 1.001
 DESCENTS = [("implicit", "cg"), ("irspack", "cg"), ("irspack", "ialspp"), ("irspack", "exact"), ("buffalo", "cg")]
@@ -52,12 +57,13 @@ def exact(options: argparse.Namespace) -> tuple[list[report.Table], list[Run]]:
     speed: list[list[Any]] = []
     scaling, memory = [], []
     every_run: list[Run] = []
+    iterations = ITERATIONS[options.feedback]
     for k in options.factors:
         ours_alone = {}
         for threads in options.threads:
             ours, *theirs = in_turn(
                 [
-                    Problem(who, options.data, k, EXACT_ITERATIONS.get(who, 1), threads)
+                    Problem(who, options.data, k, iterations.get(who, 1), threads, **OBJECTIVE[options.feedback])
                     for who in ("fastals", *options.peers)
                 ],
                 options.rounds,
@@ -78,7 +84,8 @@ def exact(options: argparse.Namespace) -> tuple[list[report.Table], list[Run]]:
         if {1, 2} <= ours_alone.keys():
             scaling.append([k, ours_alone[1], ours_alone[2], ours_alone[1] / ours_alone[2]])
     n_users, n_items = every_run[0]["shape"]
-    what = f"implicit feedback, {n_users:,} x {n_items:,}, {every_run[0]['cells']:,} cells, both sides"
+    size = f"{n_users:,} x {n_items:,}, {every_run[0]['cells']:,} cells"
+    what = f"{options.feedback} feedback, {options.data}: {size}, both sides"
     columns = [
         "factors",
         "threads",
@@ -89,7 +96,7 @@ def exact(options: argparse.Namespace) -> tuple[list[report.Table], list[Run]]:
         "loss",
         "fastals's then",
     ]
-    tables = [report.table(f"Exact solves: {what}", columns, speed)]
+    tables = [report.table(f"Exact solves, {what}", columns, speed)]
     if scaling:
         tables.append(report.table("fastals, exact", ["factors", "1 thread, s", "2 threads, s", "speed-up"], scaling))
     columns = ["contestant", "factors", "MB", "bytes per cell", "16 + 3 x factors, bytes per cell"]
@@ -156,16 +163,21 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--peers", nargs="+", default=["implicit", "irspack"], choices=list(peers.CONTESTANTS)[1:])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--feedback", default="implicit", choices=list(OBJECTIVE))
     parser.add_argument("--solver", default="exact", help="exact, or one of fastals's that is not")
     parser.add_argument("--iterations", type=int, default=30, help="of a descent")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
+    if options.feedback == "explicit":
+        parser.set_defaults(data="ml-1m", factors=[16, 64, 128], peers=["cmfrec", "spark"])
+    elif options.quick:
+        parser.set_defaults(data="1m", factors=[32, 64])
     if options.quick:
-        parser.set_defaults(data="1m", factors=[32, 64], rounds=1)
-        options = parser.parse_args()
+        parser.set_defaults(rounds=1)
+    options = parser.parse_args()
     machine = report.machine()
     tables, runs = (exact if options.solver == "exact" else descent)(options)
-    name = "fit" if options.solver == "exact" else f"fit-{options.solver}"
+    name = "-".join(["fit", *(x for x in (options.feedback, options.solver) if x not in ("implicit", "exact"))])
     report.save(name, machine, tables, runs, quick=options.quick)
 
 

@@ -31,6 +31,7 @@ import peers
 import pyarrow.parquet
 import report
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 Setting = dict[str, Any]
 ITERATIONS = 30
@@ -187,6 +188,7 @@ def main() -> None:
     machine = report.machine()
     implicit_rows, implicit_runs = ncf(options.seeds)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        stack.enter_context(threadpool_limits(1, "blas"))  # cmfrec calls BLAS from threads of its own
         session = stack.enter_context(peers.spark_session(2, folder)) if "spark" in options.peers else None
         explicit_rows, explicit_runs = explicit(["fastals", *options.peers], options.seeds, options.quick, session)
     columns = ["data", "contestant", "RMSE", "best seed", "worst seed", "settings chosen (lambda n^v: count is v = 1)"]

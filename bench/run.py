@@ -16,8 +16,8 @@ import time
 import peers
 import report
 
-COMMANDS = [["kernels.py"], ["fit.py"], ["fit.py", "--solver", "cg"], ["quality.py"]]
-NEEDS_REAL_DATA = ("quality.py",)
+COMMANDS = ["kernels.py", "fit.py", "fit.py --solver cg", "fit.py --feedback explicit", "quality.py"]
+NEED_REAL_DATA = ("fit.py --feedback explicit", "quality.py")
 
 
 def main() -> int:
@@ -25,16 +25,16 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     failed = 0
-    for script, *arguments in COMMANDS:
-        if script in NEEDS_REAL_DATA and not peers.REAL_DATA.is_dir():
-            print(f"{script}: skipped, there is no {peers.REAL_DATA}; $FASTALS_DATA says where the data sets are")
+    for line in COMMANDS:
+        if line in NEED_REAL_DATA and not peers.REAL_DATA.is_dir():
+            print(f"{line}: skipped, there is no {peers.REAL_DATA}; $FASTALS_DATA says where the data sets are")
             continue
-        command = [sys.executable, str(report.HERE / script), *arguments, *(["--quick"] if options.quick else [])]
-        print(f"\n$ python bench/{script}", *command[2:], flush=True)
+        script, *arguments = line.split() + ["--quick"] * options.quick
+        print(f"\n$ python bench/{script}", *arguments, flush=True)
         start = time.perf_counter()
-        status = subprocess.run(command).returncode
+        status = subprocess.run([sys.executable, str(report.HERE / script), *arguments]).returncode
         failed += status != 0
-        print(f"{script}: exit code {status}, {time.perf_counter() - start:.0f} s", flush=True)
+        print(f"{line}: exit code {status}, {time.perf_counter() - start:.0f} s", flush=True)
     if not options.quick:
         report.rewrite_readme()
     return failed
