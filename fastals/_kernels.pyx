@@ -290,16 +290,23 @@ def bind_lapack():
 # own part; the upper triangle by rows is LAPACK's lower triangle by columns.
 
 
-cdef inline int posv_row(Py_ssize_t k, Py_ssize_t ld, real *A, const real *rhs, real *x) noexcept nogil:
-    """The slow twin: LAPACK ?posv."""
+cdef inline int posv_row(Py_ssize_t k, Py_ssize_t ld, real *A, const real *rhs, real *x, real *diagonal) noexcept nogil:
+    """The slow twin: LAPACK ?posv, and the kernels' own rule for a pivot that is rounding (LAPACK takes NaN as well)."""
     cdef int n = <int>k, lda = <int>ld, one = 1, info = 0
+    cdef real null = 4 * (1.1920929e-07 if real is float else 2.220446049250313e-16)
     cdef Py_ssize_t p
     for p in range(k):
         x[p] = rhs[p]
+        diagonal[p] = A[p * (ld + 1)]
     if real is float:
         sposv(b"L", &n, &one, A, &lda, x, &n, &info)
     else:
         dposv(b"L", &n, &one, A, &lda, x, &n, &info)
+    for p in range(k):
+        if not A[p * (ld + 1)] * A[p * (ld + 1)] > null * diagonal[p]:
+            info = 1
+    if info:
+        memset(x, 0, <size_t>k * sizeof(real))
     return info
 
 
@@ -358,7 +365,7 @@ cdef int lapack_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, c
     if n == 0:
         return 0
     K32.row_gram(side, n, idx, val, lam, A, rhs, rhs + 2 * ld)
-    info = posv_row(side.k, ld, A, rhs, x)
+    info = posv_row(side.k, ld, A, rhs, x, rhs + ld)
     if info == 0:
         info = K32.refine(side, n, idx, val, lam, A, x, rhs + 2 * ld)
     for p in range(side.k):
@@ -379,7 +386,7 @@ cdef int lapack_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, c
     if n == 0:
         return 0
     K64.row_gram(side, n, idx, val, lam, A, rhs, rhs + 2 * ld)
-    info = posv_row(side.k, ld, A, rhs, x)
+    info = posv_row(side.k, ld, A, rhs, x, rhs + ld)
     if info == 0:
         info = K64.refine(side, n, idx, val, lam, A, x, rhs + 2 * ld)
     for p in range(side.k):
