@@ -465,7 +465,7 @@ class _Builder:
         self.threads = resolve_num_threads(num_threads)
         self.known_users, self.known_items = users, items
         self.all_new = users is None and items is None
-        self.lines: Any = None
+        self.lines: Compressed
 
     def arrays(self, users: Any, items: Any, values: Any = None, names: Sequence[str] = NAMES) -> Interactions:
         """One element per event; users and items are labels. ``names`` are what messages call the three."""
@@ -604,7 +604,7 @@ class _Builder:
             check_not_empty(len(users), len(items), len(self.lines[1]))
         if order is None:
             order = _kernels.check_rows(*self.lines[:2], size, None, self.threads)
-        turned = None
+        turned: Compressed | None = None
         if not self._is_canonical(order):
             self.lines = _kernels.transpose(*self.lines, size, dtype, self.threads)
             if self.duplicates != "keep":
@@ -615,10 +615,11 @@ class _Builder:
             ones = np.ones(len(self.lines[1]), dtype)
             self.lines = *self.lines[:2], ones
             turned = turned and (*turned[:2], ones)
-        rows, columns = (turned, self.lines) if by_item else (self.lines, turned)
-        if rows is None:
-            rows = _kernels.transpose(*columns, len(users), dtype, self.threads)
-        return Interactions._canonical(rows, columns, users, items)
+        if not by_item:
+            return Interactions._canonical(self.lines, turned, users, items)
+        if turned is None:
+            turned = _kernels.transpose(*self.lines, len(users), dtype, self.threads)
+        return Interactions._canonical(turned, self.lines, users, items)
 
     def _merge(self, dtype: "np.dtype[Any]", users: Labels, items: Labels, by_item: bool) -> "np.dtype[Any]":
         """Make one of equal cells, in lines whose indices ascend; returns what dtype the values have then."""
