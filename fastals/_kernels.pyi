@@ -4,6 +4,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+from typing_extensions import Self
 
 _Reals: TypeAlias = NDArray[Any]
 """float32 or float64, the same for all arguments of a call."""
@@ -18,7 +19,6 @@ PANEL: int
 QUERIES: int
 SOLVERS: dict[str, int]
 MERGE_POLICIES: dict[str, int]
-VALUE_TYPES: dict[str, int]
 OUT_OF_RANGE: int
 UNSORTED: int
 REPEATED: int
@@ -103,10 +103,10 @@ def merge_rows(
 ) -> tuple[NDArray[np.int32], NDArray[Any]]: ...
 
 class Values:
-    def __init__(self, array: NDArray[Any] | None) -> None: ...
+    def __new__(cls, array: NDArray[Any] | None) -> Self: ...
 
 class Interner:
-    def __init__(self, num_threads: int) -> None: ...
+    def __new__(cls, num_threads: int) -> Self: ...
     def add_fixed(self, array: NDArray[Any]) -> None: ...
     def add_offsets(self, data: NDArray[np.uint8], offsets: NDArray[Any]) -> int: ...
     def add_objects(self, objects: NDArray[np.object_], kind: type) -> int: ...
