@@ -77,7 +77,7 @@ def exact(options: argparse.Namespace) -> tuple[list[report.Table], list[Run]]:
                     )
                 ratio = statistics.median(per_iteration(t) / per_iteration(o) for o, t in zip(ours, runs, strict=True))
                 seconds = statistics.median(map(per_iteration, runs))
-                speed.append([k, threads, who, seconds, ratio, n, *(f"{x:.7g}" for x in losses)])
+                speed.append([k, threads, who, seconds, ratio, n, *(f"{x:,.0f}" for x in losses)])
             ours_alone[threads] = statistics.median(map(per_iteration, ours))
             every_run += [run for runs in (ours, *theirs) for run in runs]
         memory += [memory_row(runs[0]) for runs in (ours, *theirs)]
@@ -137,7 +137,7 @@ def descent(options: argparse.Namespace) -> tuple[list[report.Table], list[Run]]
                 else:
                     ratios = [t / o for t, o in zip(*reached, strict=True) if o]
                     row += [statistics.median(reached[0]), statistics.median(ratios) if ratios else None]
-            rows.append([*row, f"{its_runs[0]['losses'][-1]:.7g}"])
+            rows.append([*row, f"{its_runs[0]['losses'][-1]:,.0f}"])
             every_run += its_runs
     columns = [
         "factors",

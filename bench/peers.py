@@ -404,7 +404,10 @@ def run(problem: Problem) -> dict[str, Any]:
     )
     if done.returncode:
         raise RuntimeError(f"{problem}\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    what = f"{problem.contestant} {problem.solver}, {problem.factors} factors, {problem.threads} threads"
+    print(f"{what}: {min(result['seconds']):.3g} s per iteration", file=sys.stderr)
+    return result
 
 
 def interpreter(contestant: str) -> str:

@@ -16,7 +16,7 @@ import time
 import peers
 import report
 
-COMMANDS = ["kernels.py", "fit.py", "fit.py --solver cg", "fit.py --feedback explicit", "quality.py"]
+COMMANDS = ["kernels.py", "fit.py", "fit.py --solver cg", "fit.py --feedback explicit", "ingest.py", "quality.py"]
 NEED_REAL_DATA = ("fit.py --feedback explicit", "quality.py")
 
 
