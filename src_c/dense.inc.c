@@ -3,7 +3,7 @@
 #define GRAM_ROWS 128
 
 static void FA(gram)(ptrdiff_t n, ptrdiff_t k, const real *Y, ptrdiff_t ldy, double *G, void *work) {
-    const ptrdiff_t ld = FA(system_ld)(k), kp = FA(round_up)(k, VL), block = FA(block_cells)(k);
+    const ptrdiff_t ld = FA(system_ld)(k), kp = FA(packed)(k), block = FA(block_cells)(k);
     real *A = work, *Q = A + FA(system_rows)(FA(padded)(k)) * ld;
     for (ptrdiff_t first = 0; first < n; first += GRAM_ROWS) {
         const ptrdiff_t last = first + GRAM_ROWS < n ? first + GRAM_ROWS : n;

@@ -25,6 +25,9 @@ static ptrdiff_t FA(block_cells)(ptrdiff_t k) {
     return cells < 32 ? 32 : cells > 256 ? 256 : cells;
 }
 
+/* Columns of a packed row that syrk reads: whole vectors of it, and whole blocks of MR rows of A. */
+static ptrdiff_t FA(packed)(ptrdiff_t k) { return FA(round_up)(k, VL > MR ? VL : MR); }
+
 /* A upper triangle += P'Q, P and Q (n, ld): the rank-n update, n FMAs a vector. */
 static void FA(syrk)(ptrdiff_t n, ptrdiff_t k, const real *P, const real *Q, ptrdiff_t ld, real *A, ptrdiff_t lda) {
     const ptrdiff_t kp = FA(round_up)(k, VL);
@@ -96,7 +99,7 @@ static int FA(weights)(const FA_S(fa_side) * side, ptrdiff_t n, const real *val,
 /* Gathers n cells into rows of length ld: Q_j = s_j z_j (s NULL: z_j), zero padding kept. */
 static void FA(gather)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *s, real *Q,
                        ptrdiff_t ld) {
-    const ptrdiff_t kp = FA(round_up)(side->k, VL), ahead = FA(prefetch_cells)(side);
+    const ptrdiff_t kp = FA(packed)(side->k), ahead = FA(prefetch_cells)(side);
     for (ptrdiff_t j = 0; j < n; j++) {
         FA(prefetch)(side, idx + j, ahead);
         const real *z = side->Z + idx[j] * side->ld;

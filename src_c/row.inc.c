@@ -22,12 +22,12 @@ FA_INLINE void FA(transpose)(vec t[]) {
 #endif
 }
 
-/* Wt (k, ldw) = (diag(s) Z diag(d))' for the n gathered rows of Z; columns n.. up to a multiple of VL are zero. */
+/* Wt (k, ldw) = (diag(s) Z diag(d))' for the n gathered rows of Z; columns n .. packed(n) - 1 are zero. */
 static void FA(gather_transposed)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *s,
                                   const real *d, real *Wt, ptrdiff_t ldw) {
     const ptrdiff_t ahead = FA(prefetch_cells)(side);
-    for (ptrdiff_t j = 0; j < n; j += VL) {
-        const ptrdiff_t m = n - j < VL ? n - j : VL;
+    for (ptrdiff_t j = 0; j < FA(packed)(n); j += VL) {
+        const ptrdiff_t m = n - j < 0 ? 0 : n - j < VL ? n - j : VL;
         for (ptrdiff_t i = 0; i < m; i++) FA(prefetch)(side, idx + j + i, ahead);
         const vec scale = LOAD(s + j);
         for (ptrdiff_t c = 0; c < side->k; c += VL) {
