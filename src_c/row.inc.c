@@ -109,7 +109,7 @@ static int FA(solve_short)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_
 /* A solution in float32 has lost digits where the smallest pivot has lost most of the diagonal entry it came from. Those
  * rows are refined: the residual in double, straight from the cells, the correction through the factor at hand. The few
  * factors of a toy model, where digits are compared by eye, always are. */
-#define REFINE_BELOW(k) ((real)((k) <= 8 ? 1.1 : 0.1))
+#define REFINE_BELOW(k) ((real)((k) <= 4 ? 1.1 : 0.1))
 #define REFINE_STEPS 5
 
 /* A pivot this small beside the largest diagonal entry is rounding where no regularization stands behind it. */
