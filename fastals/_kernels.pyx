@@ -760,7 +760,10 @@ cdef extern from "Python.h":
 
 
 # Rows between two looks at whether a table is full.
-DEF ROUND_ROWS = 1 << 16
+DEF ROUND_ROWS = 1 << 20
+
+# Python strings that are held at a time.
+DEF HELD_OBJECTS = 1 << 18
 
 
 cdef void *address(array):
@@ -844,16 +847,16 @@ cdef class Interner:
 
     def add_objects(self, objects, type kind):
         """An array of str or bytes (``kind``); returns the first element that is neither, -1 if there is none."""
-        cdef Py_ssize_t rows = PART_CELLS * self.num_threads, first, i
-        cdef uintptr_t[::1] pointers = np.empty(rows, np.uintp)
-        cdef int64_t[::1] lengths = np.empty(rows, np.int64)
+        cdef Py_ssize_t rows = min(HELD_OBJECTS, len(objects)), first, i
+        cdef uintptr_t[::1] pointers = np.empty(max(1, rows), np.uintp)
+        cdef int64_t[::1] lengths = np.empty(max(1, rows), np.int64)
         cdef fa_strings source = fa_strings(FA_POINTERS, 0, 0, NULL, &lengths[0],
                                             <const unsigned char *const *>&pointers[0])
         cdef bint is_str = kind is str
         cdef list block
-        for first in range(0, len(objects), rows):
+        for first in range(0, len(objects), HELD_OBJECTS):
             # the list holds the strings while the kernel looks at them without the interpreter's lock
-            block = objects[first : first + rows].tolist()
+            block = objects[first : first + HELD_OBJECTS].tolist()
             for i in range(len(block)):
                 if i + 16 < len(block):
                     fa_prefetch(<void *>PyList_GET_ITEM(block, i + 16))

@@ -20,7 +20,6 @@ from ._exceptions import (
     NotFittedError,
     NumericalError,
     ParameterError,
-    UnknownLabelError,
 )
 
 ID_TYPES: dict[tuple[type, ...], str] = {
@@ -125,7 +124,7 @@ def check_dtype(name: str, value: Any) -> "np.dtype[Any]":
         raise ArgumentTypeError(f"{name} must be 'float32' or 'float64', got {value!r}") from None
     if value is None or dtype not in (np.float32, np.float64):
         raise ParameterError(f"{name} must be 'float32' or 'float64', got {value!r}")
-    return dtype.newbyteorder("=")
+    return dtype
 
 
 def check_random_state(random_state: Any) -> np.random.Generator:
@@ -507,18 +506,3 @@ def check_known_shape(shape: tuple[int, int], users: Sized | None, items: Sized 
         if known is not None and found != len(known):
             hint = ": was it passed items x users?" if other_found == len(known) else ""
             raise DataError(f"the matrix has {found} {lines} but the model knows {len(known)} {kind}{hint}")
-
-
-def check_indices(name: str, indices: object, size: int, kind: str) -> NDArray[np.int32]:
-    """Return indices of users or items (``kind``) as a contiguous int32 array of shape (n,), each below ``size``."""
-    array = check_vector(name, indices)
-    if len(array) == 0:
-        return np.empty(0, np.int32)
-    array = check_ids(name, array)
-    if array.dtype.kind not in "i":
-        raise ArgumentTypeError(f"{name} must be indices, whole numbers, got {array[0]!r} at position 0")
-    outside = (array < 0) | (array >= size)
-    if outside.any():
-        at = int(np.argmax(outside))
-        raise UnknownLabelError(f"{name} must be indices of {kind}s, 0 to {size - 1}, got {array[at]} at position {at}")
-    return np.ascontiguousarray(array, np.int32)

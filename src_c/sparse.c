@@ -62,7 +62,7 @@ void fa_copy_values(int type, const void *values, int64_t first, int64_t last, i
     int NAME(int64_t first, int64_t last, const int64_t *indptr, const TYPE *indices, int64_t size, int32_t *out) {  \
         int flags = 0;                                                                                               \
         for (int64_t r = first; r < last; r++) {                                                                     \
-            int64_t previous = -1;                                                                                   \
+            int64_t previous = INT64_MIN;                                                                            \
             for (int64_t j = indptr[r]; j < indptr[r + 1]; j++) {                                                    \
                 const int64_t i = indices[j];                                                                        \
                 const int inside = i >= 0 && i < size;                                                               \
