@@ -105,7 +105,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "events.csv")
         csv.write_csv(pa.table({"user": users.astype(object), "item": items.astype(object), "rating": ratings}), path)
-        del users, items, ratings
         (read, ours, ratio), _ = in_turn(
             [lambda: csv.read_csv(path), lambda: Interactions.from_csv(path)], options.rounds
         )

@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 from uuid import UUID
 
 import numpy as np
@@ -172,6 +173,38 @@ def test_same_bits_for_any_number_of_threads(num_threads):
     for a, b in zip(one.arrays() + one.transpose_arrays(), many.arrays() + many.transpose_arrays(), strict=True):
         assert a.tobytes() == b.tobytes()
     assert one.nnz == len(set(zip(*(x.tolist() for x in data[:2]), strict=True)))
+
+
+def backwards(matrix):
+    """The rows in reverse order, and each row from its end."""
+    data, indices = matrix.data[::-1].copy(), matrix.indices[::-1].copy()
+    return sparse.csr_array((data, indices, matrix.nnz - matrix.indptr[::-1]), matrix.shape)
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc", "unsorted csr", "repeated csr", "coo", "arrays", "ones"])
+def test_memory_beyond_the_callers(kind):
+    """16 bytes a cell, whatever the way; 1 more here for what grows with users and items."""
+    rng = np.random.default_rng(0)
+    n = 1_000_000
+    users, items, values = rng.integers(0, 4000, n), rng.integers(0, 3000, n), rng.integers(1, 6, n) / 2
+    data = {
+        "csr": lambda: sparse.coo_array((values, (users, items))).tocsr(),
+        "csc": lambda: sparse.coo_array((values, (users, items))).tocsc(),
+        "unsorted csr": lambda: backwards(sparse.coo_array((values, (users, items))).tocsr()),
+        "repeated csr": lambda: csr(values, np.sort(items)[::-1], np.arange(4001) * (n // 4000), (4000, 3000)),
+        "coo": lambda: sparse.coo_array((values, (users.astype("i4"), items.astype("i4")))),
+        "arrays": lambda: (users, items, values),
+        "ones": lambda: (users, items),
+    }[kind]()
+    cells = len(data[0]) if isinstance(data, tuple) else len(data.data)
+    tracemalloc.start()
+    try:
+        interactions = as_interactions(data, dtype="float32", num_threads=2)
+        interactions.transpose_arrays()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= 17 * cells
 
 
 # ----------------------------------------------------------------------------------------------------------------------
