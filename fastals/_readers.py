@@ -129,13 +129,12 @@ def _array(column: Any) -> Any:
 
 def _ids(name: str, column: Any) -> Any:
     """Return what ``factorize`` takes: strings in Arrow's memory stay there, categories are looked at once."""
-    if isinstance(getattr(column, "dtype", None), np.dtype) or not hasattr(column, "__arrow_c_stream__"):
-        return _array(column)
-    if not has_pyarrow():
+    numpys = isinstance(getattr(column, "dtype", None), np.dtype)
+    if numpys or not hasattr(column, "__arrow_c_stream__") or not has_pyarrow():
         return _array(column)
     import pyarrow as pa
 
-    return arrow_ids(name, pa.chunked_array(column))
+    return arrow_ids(name, column if isinstance(column, pa.ChunkedArray) else pa.chunked_array(column))
 
 
 def arrow_ids(name: str, column: "pa.ChunkedArray") -> Any:
@@ -155,7 +154,7 @@ def arrow_ids(name: str, column: "pa.ChunkedArray") -> Any:
             return Coded(column.indices.to_numpy(), arrow_ids(name, pa.chunked_array([column.dictionary])))
         column = pa.chunked_array([column.dictionary_decode()])
     check_not_missing(name, column)
-    if pa.types.is_string_view(kind):
+    if str(kind) == "string_view":
         column = column.cast(pa.large_string())
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return Text(_text(column))
