@@ -1,0 +1,196 @@
+"""The shape of the package: who may import whom, what is public, what it costs to import, what the C code may use."""
+
+import ast
+import difflib
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FunctionType, ModuleType
+
+import pytest
+
+import fastals
+from fastals import _kernels
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "fastals"
+
+# Each module may import those of earlier lines only.
+LAYERS = """
+_exceptions _version
+_kernels
+_validation
+_threads
+_files _ids
+_readers
+_interactions
+_config _persistence _recommend _sweep
+_als
+evaluation
+__init__ _demo
+__main__
+"""
+LAYER = {module: depth for depth, line in enumerate(LAYERS.split("\n")) for module in line.split()}
+
+# What must not come with `import fastals`: it would take longer than all the rest.
+HEAVY = {
+    *("asyncio", "concurrent.futures", "importlib.metadata", "multiprocessing", "unittest"),
+    *("numpy.testing", "scipy.linalg", "scipy.sparse.linalg", "scipy.stats"),
+    *("pandas", "polars", "pyarrow", "safetensors", "sklearn", "threadpoolctl", "tqdm"),
+}
+OPTIONAL = ["pandas", "polars", "pyarrow", "pytest", "redis", "pyspark", "sklearn", "matplotlib"]
+
+RECORD = Path(__file__).with_name("public_api.txt")
+
+
+def run(program: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# layers
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Modules of the package that a file imports, at any depth of its code."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+            assert not any(name.split(".")[0] == "fastals" for name in names), f"{path.name}: import relatively"
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level <= 1, f"{path.name}: the package is flat"
+            assert (node.module or "").split(".")[0] != "fastals", f"{path.name}: import relatively"
+            if node.level and node.module:
+                yield node.module
+            elif node.level:
+                yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_imports_point_down(path: Path) -> None:
+    assert path.stem in LAYER, "a new module: give it a place in LAYERS"
+    for module in imports_of(path):
+        assert LAYER[module] < LAYER[path.stem], f"{path.stem} may not import {module}"
+
+
+def test_every_layer_exists() -> None:
+    modules = {path.stem for path in PACKAGE.iterdir() if path.suffix in {".py", ".pyx"}}
+    assert modules == set(LAYER)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# the public face
+
+
+@pytest.mark.parametrize("module", [fastals, fastals.evaluation], ids=lambda module: module.__name__)
+def test_all_is_sorted_and_complete(module: ModuleType) -> None:
+    assert module.__all__ == sorted(module.__all__)
+    for name in module.__all__:
+        assert hasattr(module, name), name
+
+
+def test_everything_importable_is_public_or_underscored() -> None:
+    names = {name for name in vars(fastals) if not name.startswith("_")}
+    assert names == set(fastals.__all__) - {"__version__"}
+
+
+def signature(function: object) -> str:
+    """Names, kinds and defaults; annotations are mypy's business, and print differently from one Python to the next."""
+    parameters = inspect.signature(function).parameters.values()  # type: ignore[arg-type]
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
+    return str(inspect.Signature(bare))
+
+
+def public_api() -> Iterator[str]:
+    """One line for each public name, method, property and signature."""
+    for module in (fastals, fastals.evaluation):
+        for name in module.__all__:
+            value, path = getattr(module, name), f"{module.__name__}.{name}"
+            if isinstance(value, type) and issubclass(value, BaseException):
+                yield f"{path}({', '.join(base.__name__ for base in value.__bases__)})"
+            elif isinstance(value, type):
+                yield path + signature(value)
+                builtin = [base for base in value.__mro__ if base.__module__ == "builtins"]
+                for member in sorted(dir(value)):
+                    if member.startswith("_") or any(hasattr(base, member) for base in builtin):
+                        continue
+                    attribute = inspect.getattr_static(value, member)
+                    if isinstance(attribute, (FunctionType, classmethod, staticmethod)):
+                        yield f"{path}.{member}" + signature(getattr(value, member))
+                    else:
+                        yield f"{path}.{member}"
+            elif callable(value):
+                yield path + signature(value)
+            else:
+                yield path
+
+
+def test_public_signatures_are_the_recorded_ones() -> None:
+    recorded, present = RECORD.read_text(encoding="utf-8").splitlines(), list(public_api())
+    difference = "\n".join(difflib.unified_diff(recorded, present, "recorded", "present", lineterm="", n=0))
+    assert not difference, (
+        f"the public interface has changed:\n{difference}\n"
+        "If that is meant, say so in CHANGELOG.md and run: python tests/test_architecture.py"
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# what an import costs and needs
+
+
+def test_import_loads_nothing_heavy() -> None:
+    result = run(
+        "import sys, numpy, scipy.sparse\n"
+        "before = set(sys.modules)\n"
+        "import fastals\n"
+        "print(*sorted(set(sys.modules) - before))\n"
+    )
+    assert result.returncode == 0, result.stderr
+    loaded = set(result.stdout.split())
+    assert "fastals._kernels" in loaded
+    assert not loaded & HEAVY
+
+
+def test_works_without_optional_packages() -> None:
+    result = run(
+        "import sys\n"
+        f"for name in {OPTIONAL!r}: sys.modules[name] = None\n"
+        "import fastals\n"
+        "data = (['ann', 'bob', 'ann', 'cid'], [1, 1, 2, 3], [3.0, 1.0, 2.0, 5.0])\n"
+        "model = fastals.ImplicitALS(factors=2, iterations=2, solver='lapack', random_state=0).fit(data)\n"
+        "assert model.recommend('bob', n=1).items.tolist() == [2]\n"
+        "from fastals.__main__ import main\n"
+    )
+    assert result.returncode == 0, result.stderr
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# the compiled side
+
+
+def test_c_code_is_serial_and_knows_no_python() -> None:
+    allowed = {"arm_neon", "cpuid", "float", "immintrin", "intrin", "math", "stddef", "stdint", "string"}
+    for path in (ROOT / "src_c").iterdir():
+        text = path.read_text(encoding="utf-8")
+        assert set(re.findall(r"#include <(\w+)\.h>", text)) <= allowed, path.name
+        assert not re.search(r"\b(malloc|calloc|realloc|free|printf|exit|abort)\s*\(|#pragma omp", text), path.name
+
+
+def test_no_build_is_for_this_machine_only() -> None:
+    for path in [ROOT / "setup.py", *(ROOT / "src_c").iterdir()]:
+        assert not re.search(r"-m(arch|cpu|tune)\b|target_clones|arch=", path.read_text(encoding="utf-8")), path.name
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads ELF symbol tables")
+def test_the_extension_exports_its_init_function_alone() -> None:
+    result = subprocess.run(
+        ["nm", "-D", "--defined-only", _kernels.__file__], capture_output=True, text=True, check=True
+    )
+    assert [line.split()[-1] for line in result.stdout.splitlines()] == ["PyInit__kernels"]
+
+
+if __name__ == "__main__":
+    RECORD.write_text("\n".join(public_api()) + "\n", encoding="utf-8")
