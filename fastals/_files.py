@@ -45,10 +45,15 @@ def replacing(path: str) -> Iterator[str]:
     directory = os.path.dirname(target)
     temporary = os.path.join(directory, f".{secrets.token_hex(8)}.tmp")
     try:
+        with open(temporary, "xb") as file:
+            mode = os.stat(file.fileno()).st_mode
         yield temporary
+        os.chmod(temporary, mode)  # safetensors puts a private file of its own in its place
         _sync(temporary)
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno and error.filename in (None, temporary):
+            error.filename = path
         with suppress(OSError):
             os.unlink(temporary)
         raise

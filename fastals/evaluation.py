@@ -592,7 +592,10 @@ def _new_to_users(model: ALS, seen: Interactions, test: Any) -> Interactions:
     interactions = as_interactions(test, users=model._users)
     items = model._items.encode(interactions.item_labels.decode(np.arange(interactions.n_items)))[interactions.indices]
     cells = _numbers(interactions.indptr, items, seen.n_items)
-    return _select(interactions, (items < 0) | ~_contains(_numbers(seen.indptr, seen.indices, seen.n_items), cells))
+    new = (items < 0) | ~_contains(_numbers(seen.indptr, seen.indices, seen.n_items), cells)
+    if not (new & (interactions.values > 0)).any():
+        raise DataError("test has no cell above 0 of a user whom the model knows that is not in train as well")
+    return _select(interactions, new)
 
 
 def _numbers(indptr: NDArray[Any], indices: NDArray[Any], n_columns: int) -> NDArray[np.int64]:

@@ -316,7 +316,7 @@ def test_evaluate(model, tmp_path, capfd):
         line = next(line.split() for line in out.splitlines() if line.startswith(name))
         assert float(line[1]) == pytest.approx(value, abs=1e-4)
     test.write_text("userId,itemId,rating\nann,jazz,5\n")
-    assert "no cell" in fails(capfd, "evaluate", model, test, *columns)
+    assert "not in train as well" in fails(capfd, "evaluate", model, test, *columns)
 
 
 def test_evaluate_explicit(ratings, tmp_path, capfd):
