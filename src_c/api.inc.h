@@ -67,7 +67,7 @@ typedef struct {
                        double *A, double *rhs);
 
     /* Solves A x = rhs by Cholesky, A as row_gram leaves it. A: the factor U (A = U'U); rhs: destroyed; x (padded).
-     * Returns 0, or 1 + the first pivot that is not safely positive; x is then not written. k^3/3 + 2 k^2 flop. */
+     * Returns 0, or 1 + the first pivot that is not safely positive; x is then arbitrary. k^3/3 + 2 k^2 flop. */
     int (*posv)(ptrdiff_t k, real *A, real *rhs, real *x);
 
     /* Looks at the factor U (A = U'U, as posv or LAPACK leaves it) and mends x (padded). Returns 1 where lambda is 0 and
