@@ -41,6 +41,9 @@ else:
 CG_PAYS_FROM = 32
 """Factors from which a sweep of conjugate gradients takes less time than an exact one (measured: bench/README.md)."""
 
+MAX_FACTORS, MAX_ITERATIONS = 16_384, 1_000_000
+"""Beyond any use; without a bound a slip of the pen would ask for k x k matrices that no machine holds."""
+
 Callback = Callable[[int, float, Mapping[str, float], float], object]
 
 
@@ -61,13 +64,13 @@ class ALS(Recommender):
     # -- parameters ---------------------------------------------------------------------------------------------------
 
     def _check_params(self) -> None:
-        check_int("factors", self.factors, low=1)
+        check_int("factors", self.factors, low=1, high=MAX_FACTORS)
         check_real("regularization", self.regularization, low=0)
         if isinstance(self.regularization_scaling, str):
             check_choice("regularization_scaling", self.regularization_scaling, ("constant", "count"), "or a number")
         else:
             check_real("regularization_scaling", self.regularization_scaling, low=0)
-        check_int("iterations", self.iterations, low=0)
+        check_int("iterations", self.iterations, low=0, high=MAX_ITERATIONS)
         check_choice("solver", self.solver, ("auto", "cholesky", "cg", "lapack"))
         check_choice("dtype", np.dtype(self.dtype).name, ("float32", "float64"))
         resolve_num_threads(self.num_threads)
@@ -193,7 +196,9 @@ class ALS(Recommender):
         """
         self._check_params()
         check_bool_or_none("progress", progress)
-        interactions = as_interactions(data)
+        interactions = as_interactions(
+            data, dtype=np.dtype(self.dtype).name, num_threads=resolve_num_threads(self.num_threads)
+        )
         shape = (interactions.n_users, interactions.n_items)
         if initial_factors is None:
             X, Y = self._draw_factors(shape)

@@ -408,6 +408,7 @@ def test_parameters_come_back_and_can_be_set() -> None:
     [
         ("factors", 0),
         ("factors", -3),
+        ("factors", 10**20),
         ("factors", 2.5),
         ("factors", True),
         ("factors", "8"),
@@ -417,6 +418,7 @@ def test_parameters_come_back_and_can_be_set() -> None:
         ("regularization_scaling", "sqrt"),
         ("regularization_scaling", -1),
         ("iterations", -1),
+        ("iterations", 10**20),
         ("solver", "qr"),
         ("dtype", "float16"),
         ("dtype", "int32"),
