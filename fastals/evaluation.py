@@ -8,15 +8,16 @@ of the mean: nothing could be found for them. Below, rel is the number of a user
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import _metrics
 from ._als import ALS, ExplicitALS
 from ._exceptions import ArgumentTypeError, DataError
 from ._interactions import Interactions, as_interactions
+from ._metrics import RANKING, Hits, Scores, cell_numbers, contains
 from ._validation import (
     check_choice,
     check_fitted,
@@ -209,52 +210,10 @@ def _differences(actual: ArrayLike, predicted: ArrayLike) -> Scores:
 
 # -- ranking ----------------------------------------------------------------------------------------------------------
 
-Hits: TypeAlias = NDArray[np.bool_]
-Scores: TypeAlias = Any
-"""float64 of shape (n_users,); what numpy's reductions return is Any to a type checker."""
-
-# The definitions, for all users at once. hits: (n_users, at most k), relevant: rel, (n_users,), all >= 1.
-
-
-def _precision(hits: Hits, relevant: NDArray[np.int64], k: int) -> Scores:
-    return hits.sum(axis=1) / k
-
-
-def _recall(hits: Hits, relevant: NDArray[np.int64], k: int) -> Scores:
-    return hits.sum(axis=1) / relevant
-
-
-def _average_precision(hits: Hits, relevant: NDArray[np.int64], k: int) -> Scores:
-    precision = hits.cumsum(axis=1) / np.arange(1, hits.shape[1] + 1)
-    return (precision * hits).sum(axis=1) / np.minimum(relevant, k)
-
-
-def _ndcg(hits: Hits, relevant: NDArray[np.int64], k: int) -> Scores:
-    gains = 1 / np.log2(np.arange(2, k + 2))
-    return hits @ gains[: hits.shape[1]] / gains.cumsum()[np.minimum(relevant, k) - 1]
-
-
-def _reciprocal_rank(hits: Hits, relevant: NDArray[np.int64], k: int) -> Scores:
-    return hits.any(axis=1) / (1.0 + hits.argmax(axis=1))
-
-
-def _hit_rate(hits: Hits, relevant: NDArray[np.int64], k: int) -> Scores:
-    return hits.any(axis=1).astype(np.float64)
-
-
-_RANKING: dict[str, Callable[[Hits, NDArray[np.int64], int], Scores]] = {
-    "precision": _precision,
-    "recall": _recall,
-    "ndcg": _ndcg,
-    "map": _average_precision,
-    "mrr": _reciprocal_rank,
-    "hit_rate": _hit_rate,
-}
-
 
 def _relevant(test: Interactions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Cells of value > 0 as ascending numbers user * n_items + item, and how many each user has."""
-    cells = _distinct(_numbers(test.indptr, test.indices, test.n_items)[test.values > 0])
+    cells = _distinct(cell_numbers(test.indptr, test.indices, test.n_items)[test.values > 0])
     if not cells.size:
         raise DataError("test has no cell with a value above 0, so no list can be right")
     return cells, np.bincount(cells // test.n_items, minlength=test.n_users)
@@ -267,7 +226,7 @@ def _judge(recommended: Any, test: Any, k: int) -> tuple[Hits, NDArray[np.int64]
     cells, relevant = _relevant(interactions)
     lists = _item_indices(recommended, interactions)[:, :k].astype(np.int64)
     numbers = np.where(lists < 0, -1, lists + np.arange(len(lists))[:, None] * interactions.n_items).ravel()
-    found = _contains(cells, numbers)
+    found = contains(cells, numbers)
     _, first = np.unique(numbers[found], return_index=True)
     hits = np.zeros(lists.shape, dtype=bool)
     hits.ravel()[np.flatnonzero(found)[first]] = True
@@ -317,7 +276,7 @@ def precision_at_k(recommended: Any, test: Any, k: int = 10) -> float:
     >>> precision_at_k([[0, 2], [1, 3], [0, 1]], held_out, k=2)
     0.5
     """
-    return float(_precision(*_judge(recommended, test, k)).mean())
+    return float(_metrics.precision(*_judge(recommended, test, k)).mean())
 
 
 def recall_at_k(recommended: Any, test: Any, k: int = 10) -> float:
@@ -330,7 +289,7 @@ def recall_at_k(recommended: Any, test: Any, k: int = 10) -> float:
     >>> recall_at_k([[0, 2], [1, 3]], csr_array([[1, 1, 0, 0], [0, 0, 0, 1]]), k=2)
     0.75
     """
-    return float(_recall(*_judge(recommended, test, k)).mean())
+    return float(_metrics.recall(*_judge(recommended, test, k)).mean())
 
 
 def ndcg_at_k(recommended: Any, test: Any, k: int = 10) -> float:
@@ -345,7 +304,7 @@ def ndcg_at_k(recommended: Any, test: Any, k: int = 10) -> float:
     >>> round(ndcg_at_k([[0, 2], [1, 3]], csr_array([[1, 1, 0, 0], [0, 0, 0, 1]]), k=2), 3)
     0.622
     """
-    return float(_ndcg(*_judge(recommended, test, k)).mean())
+    return float(_metrics.ndcg(*_judge(recommended, test, k)).mean())
 
 
 def map_at_k(recommended: Any, test: Any, k: int = 10) -> float:
@@ -360,7 +319,7 @@ def map_at_k(recommended: Any, test: Any, k: int = 10) -> float:
     >>> map_at_k([[0, 2], [1, 3]], csr_array([[1, 1, 0, 0], [0, 0, 0, 1]]), k=2)
     0.5
     """
-    return float(_average_precision(*_judge(recommended, test, k)).mean())
+    return float(_metrics.average_precision(*_judge(recommended, test, k)).mean())
 
 
 def mrr_at_k(recommended: Any, test: Any, k: int = 10) -> float:
@@ -375,7 +334,7 @@ def mrr_at_k(recommended: Any, test: Any, k: int = 10) -> float:
     >>> mrr_at_k([[0, 2], [1, 3]], csr_array([[1, 1, 0, 0], [0, 0, 0, 1]]), k=2)
     0.75
     """
-    return float(_reciprocal_rank(*_judge(recommended, test, k)).mean())
+    return float(_metrics.reciprocal_rank(*_judge(recommended, test, k)).mean())
 
 
 def hit_rate_at_k(recommended: Any, test: Any, k: int = 10) -> float:
@@ -388,7 +347,7 @@ def hit_rate_at_k(recommended: Any, test: Any, k: int = 10) -> float:
     >>> hit_rate_at_k([[0, 2], [1, 3]], csr_array([[1, 1, 0, 0], [0, 0, 0, 1]]), k=1)
     0.5
     """
-    return float(_hit_rate(*_judge(recommended, test, k)).mean())
+    return float(_metrics.hit_rate(*_judge(recommended, test, k)).mean())
 
 
 def auc(model: ALS, train: Any, test: Any) -> float:
@@ -483,7 +442,7 @@ def most_popular(train: Any, n: int = 10) -> NDArray[Any]:
     by_popularity = np.argsort(-np.bincount(interactions.indices, minlength=interactions.n_items), kind="stable")
     rank_of = np.empty_like(by_popularity)
     rank_of[by_popularity] = np.arange(len(by_popularity))
-    seen = _distinct(np.sort(_numbers(interactions.indptr, rank_of[interactions.indices], interactions.n_items)))
+    seen = _distinct(np.sort(cell_numbers(interactions.indptr, rank_of[interactions.indices], interactions.n_items)))
     users, ranks = np.divmod(seen, interactions.n_items)
     # The j-th rank that a user has not seen is j + (seen ranks below it). The i-th seen rank r has r - i unseen ones
     # below, and so lies below the j-th unseen one where r - i <= j.
@@ -582,7 +541,7 @@ def _measure(lists: NDArray[Any], test: Interactions, users: NDArray[np.integer[
     everyone = np.full((test.n_users, lists.shape[1]), None if lists.dtype.kind == "O" else -1, dtype=lists.dtype)
     everyone[users] = lists
     hits, relevant, k = _judge(everyone, test, k)
-    return {f"{name}@{k}": float(metric(hits, relevant, k).mean()) for name, metric in _RANKING.items()} | {
+    return {f"{name}@{k}": float(metric(hits, relevant, k).mean()) for name, metric in RANKING.items()} | {
         "n_users": len(relevant)
     }
 
@@ -591,26 +550,12 @@ def _new_to_users(model: ALS, seen: Interactions, test: Any) -> Interactions:
     """Return the cells of `test` that a list could hold: of the model's users, and not seen. The items are test's."""
     interactions = as_interactions(test, users=model._users)
     items = model._items.encode(interactions.item_labels.decode(np.arange(interactions.n_items)))[interactions.indices]
-    cells = _numbers(interactions.indptr, items, seen.n_items)
-    new = (items < 0) | ~_contains(_numbers(seen.indptr, seen.indices, seen.n_items), cells)
+    cells = cell_numbers(interactions.indptr, items, seen.n_items)
+    new = (items < 0) | ~contains(cell_numbers(seen.indptr, seen.indices, seen.n_items), cells)
     if not (new & (interactions.values > 0)).any():
         raise DataError("test has no cell above 0 of a user whom the model knows that is not in train as well")
     return _select(interactions, new)
 
 
-def _numbers(indptr: NDArray[Any], indices: NDArray[Any], n_columns: int) -> NDArray[np.int64]:
-    """Return the cells of compressed rows as row * n_columns + column: ascending where each row's indices are."""
-    numbers: NDArray[np.int64] = np.repeat(np.arange(len(indptr) - 1, dtype=np.int64) * n_columns, np.diff(indptr))
-    numbers += indices
-    return numbers
-
-
 def _distinct(ascending: NDArray[np.int64]) -> NDArray[np.int64]:
     return ascending[np.diff(ascending, prepend=-1) > 0]  # np.unique hashes, and takes ten times as long
-
-
-def _contains(ascending: NDArray[np.int64], numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
-    if not len(ascending):
-        return np.zeros(len(numbers), dtype=bool)
-    nearest = ascending[np.minimum(np.searchsorted(ascending, numbers), len(ascending) - 1)]
-    return np.equal(nearest, numbers)

@@ -24,7 +24,7 @@ _exceptions _version
 _kernels
 _validation
 _threads
-_files _ids
+_files _ids _metrics
 _readers
 _interactions
 _config _persistence _recommend _sweep
