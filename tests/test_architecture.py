@@ -25,6 +25,7 @@ _kernels
 _validation
 _threads
 _files _ids _metrics
+_container
 _readers
 _interactions
 _config _persistence _recommend _sweep
