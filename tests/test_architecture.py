@@ -24,11 +24,11 @@ _exceptions _version
 _kernels
 _validation
 _threads
-_files _ids _metrics
+_files _ids
 _container
 _readers
 _interactions
-_config _persistence _recommend _sweep
+_config _metrics _persistence _recommend _splits _sweep
 _als
 evaluation
 __init__ _demo

@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+import real_data
 from numpy.testing import assert_array_equal
 from scipy import sparse
 
 import fastals
 from fastals import evaluation
-from fastals.evaluation import leave_last_out, most_popular, train_test_split
+from fastals._metrics import RANKING
+from fastals.evaluation import leave_last_out, leave_random_out, most_popular, split_users, train_test_split
 
-METRICS = {name: getattr(evaluation, name) for name in evaluation.__all__ if name.endswith("_at_k")}
+METRICS = {f"{name}_at_k": getattr(evaluation, f"{name}_at_k") for name in RANKING}
+BEYOND = {f"{name}_at_k": getattr(evaluation, f"{name}_at_k") for name in ("coverage", "novelty", "gini", "entropy")}
 
 
 def matrix_of(rows, n_items):
@@ -123,6 +126,62 @@ def test_an_item_out_of_range_is_no_hit_in_the_next_row():
     assert evaluation.hit_rate_at_k([[3], [0]], test) == 0.5
 
 
+# --- beyond accuracy -------------------------------------------------------------------------------------------------
+
+
+def brute_force_beyond(name, lists, train, k):
+    n_users, n_items = train.shape
+    shown = [[item for item in row[:k] if item >= 0] for row in lists.tolist()]
+    counts = [sum(row.count(item) for row in shown) for item in range(n_items)]
+    if name == "coverage_at_k":
+        return sum(count > 0 for count in counts) / n_items
+    if name == "entropy_at_k":
+        return -sum(c / sum(counts) * np.log(c / sum(counts)) for c in counts if c)
+    if name == "gini_at_k":  # half the mean difference of all pairs over the mean
+        return sum(abs(a - b) for a in counts for b in counts) / (2 * n_items * sum(counts))
+    popularity = [max(1, train[:, [item]].nnz) for item in range(n_items)]
+    bits = [np.mean([np.log2(n_users / popularity[item]) for item in row]) for row in shown if row]
+    return np.mean(bits)
+
+
+@pytest.mark.parametrize("name", BEYOND)
+@pytest.mark.parametrize("k", [1, 3, 20])
+def test_metrics_beyond_accuracy_match_loops(name, k):
+    """As irspack's tests do for gini, entropy and coverage."""
+    rng = np.random.default_rng(k)
+    for _ in range(5):
+        lists, train = random_case(rng)
+        assert BEYOND[name](lists, train, k=k) == pytest.approx(brute_force_beyond(name, lists, train, k), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_lists_beyond_accuracy_may_have_labels(name):
+    train = fastals.Interactions.from_arrays(["u", "u", "v"], ["a", "b", "a"])
+    indices = BEYOND[name]([[0, 1], [1, -1]], matrix_of([[0, 1], [0]], 2))
+    assert BEYOND[name](np.array([["a", "b"], ["b", None]], dtype=object), train) == indices
+    with pytest.raises(fastals.UnknownLabelError, match="'z'"):
+        BEYOND[name](np.array([["a", "z"]], dtype=object), train)
+    with pytest.raises(fastals.FastalsError, match="one row for each list"):
+        BEYOND[name](["a"], train)
+
+
+@pytest.mark.parametrize("name", set(BEYOND) - {"coverage_at_k"})
+def test_empty_lists_say_nothing(name):
+    train = matrix_of([[0, 1], [0]], 2)
+    with pytest.raises(fastals.FastalsError, match="no item"):
+        BEYOND[name]([[-1, -1]], train)
+
+
+def test_a_user_who_has_an_item_twice_is_one():
+    train = fastals.Interactions.from_arrays([0, 0, 1], [0, 0, 1], duplicates="keep")
+    assert evaluation.novelty_at_k([[0]], train) == 1
+    assert most_popular(train, 1).tolist() == [[1], [0]]
+
+
+def test_k_beyond_all_lists_costs_nothing():
+    assert evaluation.ndcg_at_k([[0, 1]], matrix_of([[0, 1, 2]], 3), k=10**12) == pytest.approx(0.7653606369886217)
+
+
 # --- errors of ratings -----------------------------------------------------------------------------------------------
 
 
@@ -134,7 +193,20 @@ def test_rmse_and_mae():
     assert evaluation.rmse([1, 2], [1, 2]) == 0
 
 
-@pytest.mark.parametrize("metric", [evaluation.rmse, evaluation.mae])
+def test_gold_numbers_of_ratings():
+    """The example of PySpark's RegressionEvaluator, by Spark 4.3.0, and that of scikit-learn's r2_score."""
+    predicted = [-28.98343821, 20.21491975, -25.98418959, 30.69731842, 74.69283752]
+    actual = [-27.0, 21.5, -22.0, 33.0, 71.0]
+    assert evaluation.rmse(actual, predicted) == pytest.approx(2.842485408190637)
+    assert evaluation.mae(actual, predicted) == pytest.approx(2.6496454299999996)
+    assert evaluation.r2(actual, predicted) == pytest.approx(0.9939111025985887)
+    assert evaluation.r2([3, -0.5, 2, 7], [2.5, 0.0, 2, 8]) == pytest.approx(0.948608137)
+    assert evaluation.r2([1, 2, 3], [2, 2, 2]) == 0
+    with pytest.raises(fastals.FastalsError, match="constant"):
+        evaluation.r2([1, 1], [1, 2])
+
+
+@pytest.mark.parametrize("metric", [evaluation.rmse, evaluation.mae, evaluation.r2])
 def test_ratings_that_cannot_be_compared(metric):
     with pytest.raises(fastals.FastalsError, match="predicted must be finite, got nan at position 1"):
         metric([1, 2], [1, np.nan])
@@ -219,6 +291,49 @@ def test_leave_last_out_refuses():
         leave_last_out(([0, 0], [1, 2]), [1, 2], duplicates="keep")
 
 
+@pytest.mark.parametrize("n", [1, 3])
+def test_leave_random_out(n):
+    """As implicit's leave_k_out_split, whose seed has no effect: same seed, same split; every cell in one part."""
+    data = sparse.random_array((40, 15), density=0.2, rng=np.random.default_rng(0), format="csr", dtype=np.float32)
+    train, test = leave_random_out(data, n, random_state=7)
+    assert_array_equal((train.matrix + test.matrix).toarray(), data.toarray())
+    lengths = np.diff(data.indptr)
+    assert_array_equal(np.diff(test.indptr), np.where(lengths > n, n, 0))
+    again, other = (leave_random_out(data, n, random_state=seed)[1] for seed in (7, 8))
+    assert_array_equal(test.indices, again.indices)
+    assert (test.matrix != other.matrix).nnz
+    with pytest.raises(fastals.FastalsError, match="more than n=15"):
+        leave_random_out(data, 15)
+
+
+def test_split_users():
+    data = sparse.random_array((40, 15), density=0.3, rng=np.random.default_rng(0), format="csr", dtype=np.float32)
+    train, test = split_users(data, 0.25, random_state=3)
+    assert (train.n_users, test.n_users, train.n_items, test.n_items) == (30, 10, 15, 15)
+    assert sorted([*train.users, *test.users]) == list(range(40))
+    for part in (train, test):
+        assert_array_equal(part.matrix.toarray(), data.toarray()[part.users])
+    assert_array_equal(split_users(data, 0.25, random_state=3)[1].users, test.users)
+    assert split_users(data, 0.25, random_state=4)[1].users.tolist() != test.users.tolist()
+    for fraction in (0.001, 0.999):
+        with pytest.raises(fastals.FastalsError, match="one part empty"):
+            split_users(data, fraction)
+    with pytest.raises(fastals.FastalsError, match="test_fraction"):
+        split_users(data, 1.0)
+
+
+def test_users_put_aside_are_folded_in():
+    """Strong generalization: a model that never met the users finds what was held out of their histories."""
+    rng = np.random.default_rng(0)
+    likes = rng.random((80, 40)) < 0.6 * (np.arange(80)[:, None] % 2 == np.arange(40) % 2)
+    train, others = split_users(sparse.csr_array(likes.astype(np.float32)), 0.25, random_state=0)
+    histories, held_out = leave_random_out(others, 3, random_state=0)
+    model = fastals.ImplicitALS(factors=4, random_state=0).fit(train)
+    scores = model.fold_in(histories) @ model.item_factors_.T
+    scores[histories.matrix.toarray() > 0] = -np.inf
+    assert evaluation.precision_at_k(np.argsort(-scores)[:, :3], held_out.matrix, k=3) > 0.2  # chance: 0.1
+
+
 # --- the baseline ----------------------------------------------------------------------------------------------------
 
 
@@ -236,6 +351,18 @@ def test_most_popular_matches_loops(n):
 def test_most_popular_speaks_in_labels():
     train = fastals.Interactions.from_arrays(["a", "b", "b"], ["x", "x", "y"])
     assert most_popular(train, 1).tolist() == [["y"], [None]]
+
+
+def test_ml_100k():
+    """The thresholds of implicit's test (precision@10 > 0.2) and of buffalo's (NDCG > 0.06, MAP > 0.04)."""
+    train, test = train_test_split(real_data.matrix(real_data.table("ml-100k"), None), 0.2, random_state=0)
+    metrics = evaluation.evaluate(fastals.ImplicitALS(factors=16, random_state=0).fit(train), train, test)
+    assert metrics["precision@10"] > 0.2
+    assert metrics["ndcg@10"] > 0.06
+    assert metrics["map@10"] > 0.04
+    baseline = evaluation.popularity_baseline(fastals.ImplicitALS(factors=1).fit(train), train, test)
+    assert metrics["ndcg@10"] > 1.4 * baseline["ndcg@10"]
+    assert metrics["novelty@10"] > baseline["novelty@10"]
 
 
 # --- models ----------------------------------------------------------------------------------------------------------
@@ -273,7 +400,10 @@ def test_evaluate_is_the_metrics_of_the_lists(planted):
     model, train, test = planted
     lists = model.recommend(np.arange(60), n=7)
     metrics = evaluation.evaluate(model, train, test, k=7)
-    assert set(metrics) == {f"{name[:-5]}@7" for name in METRICS} | {"n_users"}
+    assert set(metrics) == {f"{name[:-5]}@7" for name in METRICS} | {"coverage@7", "novelty@7", "n_users"}
+    with_relevant = lists.items[np.diff(test.indptr) > 0]
+    for name in ("coverage", "novelty"):
+        assert metrics[f"{name}@7"] == BEYOND[f"{name}_at_k"](with_relevant, train, k=7)
     for name, metric in METRICS.items():
         assert metrics[f"{name[:-5]}@7"] == pytest.approx(metric(lists, test, k=7))
     assert metrics["n_users"] == (np.diff(test.indptr) > 0).sum()
@@ -320,6 +450,7 @@ def test_evaluate_measures_ratings_too():
     metrics = evaluation.evaluate(model, *part)
     assert metrics["rmse"] < 0.01
     assert metrics["mae"] <= metrics["rmse"]
+    assert 1 - metrics["r2"] == pytest.approx(metrics["rmse"] ** 2 / np.var(part[1][2]))
     assert metrics["n_ratings"] == in_test.sum()
     beyond = tuple(np.append(a, b) for a, b in zip(part[1], (30, 0, 5.0), strict=True))
     assert evaluation.evaluate(model, part[0], beyond) == metrics
