@@ -12,8 +12,8 @@
 /* Relative slack of bounds that are computed in double. */
 #define SLACK (1 + 1e-9)
 /* Entries for which a list of n has room, and how many more than n may stay when it is pruned. */
-#define ROOM(n) (2 * (n) + 16)
-#define SPARE(n) ((n) / 4 + 4)
+#define ROOM(n) (((n) + (n) / 2 + 12 + 15) / 16 * 16)
+#define SPARE(n) ((n) / 8 + 2)
 /* Lists up to here are sorted by counting. */
 #define RANKED 192
 #define QUERIES_PADDED(m) (((m) + FA_MR - 1) / FA_MR * FA_MR)
@@ -21,15 +21,15 @@
 /* x'y is summed as one partial sum for each element of a cache line, then a tree over those: neither zeros behind the
  * k-th factor nor the length of the registers nor the place in a batch make a difference. */
 
-/* The partial sums of one pair, folded to one register. */
-FA_INLINE vec FA(partial_sums)(ptrdiff_t k, const real *x, const real *y) {
+/* The partial sums of one pair, folded to one register. whole: k is a multiple of LINE. */
+FA_INLINE vec FA(partial_sums)(const int whole, ptrdiff_t k, const real *x, const real *y) {
     const int vectors = (int)(LINE / VL);
     vec sum[LINE / VL];
     FA_UNROLL for (int v = 0; v < vectors; v++) sum[v] = (vec){0};
     real x_end[LINE], y_end[LINE];
     for (ptrdiff_t p = 0; p < k; p += LINE) {
         const real *xp = x + p, *yp = y + p;
-        if (k - p < LINE) {
+        if (!whole && k - p < LINE) {
             /* the same multiply-adds as for a whole line, since the compiler may or may not fuse others */
             for (ptrdiff_t i = 0; i < LINE; i++) {
                 x_end[i] = i < k - p ? xp[i] : 0;
@@ -65,9 +65,9 @@ FA_INLINE vec FA(lane_sums)(vec t[]) {
 }
 
 /* The scores of up to VL pairs; writes VL elements. */
-FA_INLINE void FA(products)(ptrdiff_t k, ptrdiff_t count, const real *const x[], const real *const y[], real *scores) {
+FA_INLINE void FA(products)(const int whole, ptrdiff_t k, ptrdiff_t count, const real *const x[], const real *const y[], real *scores) {
     vec t[VL];
-    for (ptrdiff_t i = 0; i < count; i++) t[i] = FA(partial_sums)(k, x[i], y[i]);
+    for (ptrdiff_t i = 0; i < count; i++) t[i] = FA(partial_sums)(whole, k, x[i], y[i]);
     for (ptrdiff_t i = count; i < VL; i++) t[i] = (vec){0};
     STORE(scores, FA(lane_sums)(t));
 }
@@ -233,11 +233,18 @@ static void FA(sort)(real *scores, int32_t *items, ptrdiff_t count, ptrdiff_t n,
         scores += cut, items += cut, out_scores += cut, out_items += cut;
         count -= cut, n -= cut;
     }
+    /* entries that beat nothing make whole registers of the list */
+    const ptrdiff_t padded = (count + LINE - 1) / LINE * LINE;
+    for (ptrdiff_t i = count; i < padded; i++) {
+        scores[i] = (real)-INFINITY;
+        items[i] = INT32_MAX;
+    }
     for (ptrdiff_t i = 0; i < count; i++) {
         const real score = scores[i];
         const int32_t item = items[i];
         FA_INT rank = 0;
-        for (ptrdiff_t j = 0; j < count; j++) rank += FA(beats)(scores[j], items[j], score, item);
+        for (ptrdiff_t j = 0; j < padded; j += LINE)
+            for (ptrdiff_t l = 0; l < LINE; l++) rank += FA(beats)(scores[j + l], items[j + l], score, item);
         if (rank < n) {
             out_scores[rank] = score;
             out_items[rank] = item;
@@ -409,17 +416,17 @@ static void FA(score_pending)(const FA(search) * s, ptrdiff_t pending, ptrdiff_t
             x[i] = s->x + s->query[s->pending[j + i] / 64] * ld;
             y[i] = Y + s->pending[j + i] % 64 * ld;
         }
-        FA(products)(ld, count, x, y, s->score + j);
+        FA(products)(1, ld, count, x, y, s->score + j);
     }
 }
 
 /* Enters an item into the list of the query at this place, if it may be one of its N best. */
 FA_INLINE void FA(offer)(FA(search) * s, ptrdiff_t place, ptrdiff_t n, real score, int32_t item) {
     const ptrdiff_t q = s->query[place];
-    /* what has overflowed to NaN reaches nothing */
-    if (!(score >= s->floor[q])) return;
     s->best[q * ROOM(n) + s->count[q]] = score;
-    s->best_item[q * ROOM(n) + s->count[q]++] = item;
+    s->best_item[q * ROOM(n) + s->count[q]] = item;
+    /* most are good enough, but hardly predictably so; what has overflowed to NaN never is */
+    s->count[q] += score >= s->floor[q];
     if (s->count[q] < ROOM(n)) return;
     s->count[q] = FA(prune)(s->best + q * ROOM(n), s->best_item + q * ROOM(n), ROOM(n), n, s->floor + q);
     s->goal[place] = (double)s->floor[q];
@@ -464,9 +471,10 @@ static void FA(top_n)(const FA_S(fa_items) * table, ptrdiff_t first, ptrdiff_t m
         const fa_panel *bounds = table->bounds + panel;
         FA(retire)(&s, quads, bounds->rest * (1 + rounding) * SLACK, least);
         if (!s.live) break;
+        const real *Y = table->Y + panel * FA_PANEL * ld;
         FA(set_bars)(&s, bounds, rounding, least);
         const ptrdiff_t pending = FA(filter)(table, panel, m, &s);
-        FA(score_pending)(&s, pending, ld, table->Y + panel * FA_PANEL * ld);
+        FA(score_pending)(&s, pending, ld, Y);
         for (ptrdiff_t j = 0; j < pending; j++)
             FA(offer)(&s, s.pending[j] / 64, n, s.score[j], table->items[panel * FA_PANEL + s.pending[j] % 64]);
     }
@@ -483,7 +491,7 @@ static void FA(pair_scores)(ptrdiff_t count, ptrdiff_t k, const real *X, const r
             x[i] = X + (users[j + i] < 0 ? 0 : users[j + i]) * k;
             y[i] = Y + (items[j + i] < 0 ? 0 : items[j + i]) * k;
         }
-        FA(products)(k, size, x, y, out);
+        FA(products)(0, k, size, x, y, out);
         for (ptrdiff_t i = 0; i < size; i++) scores[j + i] = users[j + i] < 0 || items[j + i] < 0 ? (real)NAN : out[i];
     }
 }
