@@ -223,7 +223,7 @@ static ptrdiff_t FA(prune)(real *scores, int32_t *items, ptrdiff_t count, ptrdif
 /* Writes the n <= count best entries in order: of a short list by counting for each how many beat it, a long one is cut. */
 static void FA(sort)(real *scores, int32_t *items, ptrdiff_t count, ptrdiff_t n, real *out_scores, int32_t *out_items) {
     while (count > RANKED) {
-        const ptrdiff_t cut = n < count ? n : count / 2;
+        const ptrdiff_t cut = n < count ? n : count / 2 / LINE * LINE;
         FA(select)(scores, items, count, cut);
         if (cut == n) {
             count = n;
@@ -233,7 +233,7 @@ static void FA(sort)(real *scores, int32_t *items, ptrdiff_t count, ptrdiff_t n,
         scores += cut, items += cut, out_scores += cut, out_items += cut;
         count -= cut, n -= cut;
     }
-    /* entries that beat nothing make whole registers of the list */
+    /* entries that beat nothing make whole registers of the list; only behind its end, as the cuts are whole lines */
     const ptrdiff_t padded = (count + LINE - 1) / LINE * LINE;
     for (ptrdiff_t i = count; i < padded; i++) {
         scores[i] = (real)-INFINITY;
