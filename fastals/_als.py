@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ._interactions import Interactions, as_interactions
 from ._persistence import ModelState, load_model, save_model
 from ._recommend import Recommender
-from ._sweep import CellWeights, FactorArray, Rows, Side
+from ._sweep import CellWeights, FactorArray, Rows, Side, relaxation
 from ._threads import resolve_num_threads, single_threaded_blas
 from ._validation import (
     check_bool,
@@ -236,14 +236,22 @@ class ALS(Recommender):
         with single_threaded_blas(), _progress_bar(self.iterations, progress) as bar:
             for iteration in range(1, self.iterations + 1):
                 start = time.perf_counter()
-                users.solve(self._sweep_solver(last=False), threads)
-                decrease = items.solve(self._sweep_solver(last=iteration == self.iterations), threads)
+                last = iteration == self.iterations
+                beyond = relaxation(iteration) if self.solver == "auto" and not last else 0.0
+                users.solve(self._sweep_solver(last=False), threads, beyond)
+                before = Y.copy() if beyond and self._sweep_solver(last) == "cg" else None
+                decrease = items.solve(self._sweep_solver(last), threads)
                 # with Y solved, the cells and Y's penalty amount to -decrease: no pass over the cells is needed
                 history.append(constant + users.penalty() - decrease)
                 bar.set_postfix(loss=f"{history[-1]:.6g}", refresh=False)
                 bar.update()
                 if callback and callback(iteration, history[-1], {}, time.perf_counter() - start) is True:
                     break
+                if before is not None:
+                    # not before now: up to here X and Y are a model, Y solved, of the loss just reported
+                    before -= Y
+                    before *= -beyond
+                    Y += before
         check_finite_factors(X, Y)
         return history
 
@@ -369,9 +377,10 @@ class ExplicitALS(ALS):
     iterations : int, default 15
         Passes over both sides, users first.
     solver : {"auto", "cholesky", "cg", "lapack"}, default "auto"
-        "cholesky" solves every row exactly, "cg" takes two steps of conjugate gradients from the row's previous
-        value; over the iterations both reach the same loss. "auto" takes "cholesky" below 32 factors, "cg" from there
-        on, but for the last half-sweep, which is exact. "lapack" is the slow twin of "cholesky".
+        "cholesky" solves every row exactly, "cg" takes a few steps of conjugate gradients from the row's previous value.
+        "auto" is what reaches a given loss soonest: below 32 factors "cholesky"; from there on "cg", each half-sweep
+        going somewhat beyond its solutions (over-relaxation: half as many iterations), but for the last, which is
+        exact. "lapack" is the slow twin of "cholesky".
     dtype : {"float32", "float64"}, default "float32"
     num_threads : int, optional
         All allowed cores by default. The result does not depend on it, to the bit.
@@ -458,9 +467,10 @@ class ImplicitALS(ALS):
     iterations : int, default 15
         Passes over both sides, users first.
     solver : {"auto", "cholesky", "cg", "lapack"}, default "auto"
-        "cholesky" solves every row exactly, "cg" takes two steps of conjugate gradients from the row's previous
-        value; over the iterations both reach the same loss. "auto" takes "cholesky" below 32 factors, "cg" from there
-        on, but for the last half-sweep, which is exact. "lapack" is the slow twin of "cholesky".
+        "cholesky" solves every row exactly, "cg" takes a few steps of conjugate gradients from the row's previous value.
+        "auto" is what reaches a given loss soonest: below 32 factors "cholesky"; from there on "cg", each half-sweep
+        going somewhat beyond its solutions (over-relaxation: half as many iterations), but for the last, which is
+        exact. "lapack" is the slow twin of "cholesky".
     dtype : {"float32", "float64"}, default "float32"
     num_threads : int, optional
         All allowed cores by default. The result does not depend on it, to the bit.

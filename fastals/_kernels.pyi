@@ -54,6 +54,7 @@ def half_sweep(
     Q: _Reals | None,
     QT: _Reals | None,
     warm: bool,
+    relaxation: float,
     X: _Reals,
     status: NDArray[np.int32],
     num_threads: int,

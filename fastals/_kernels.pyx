@@ -92,7 +92,7 @@ cdef extern from "fastals.h" nogil:
         fa_row_solver_f32 solve_row_cg
         Py_ssize_t (*cg_block)(Py_ssize_t) noexcept nogil
         double (*solve_rows)(const fa_side_f32 *, fa_row_solver_f32, int, Py_ssize_t, const int32_t *, const int64_t *,
-                             const int32_t *, const float *, const float *, const float *, const float *, int, float *,
+                             const int32_t *, const float *, const float *, const float *, const float *, int, float, float *,
                              int32_t *, void *) noexcept nogil
         void (*pack_panel)(Py_ssize_t, const float *, const int32_t *, float *, unsigned char *, fa_panel *) noexcept nogil
         void (*top_n)(const fa_items_f32 *, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const fa_lists *,
@@ -131,7 +131,7 @@ cdef extern from "fastals.h" nogil:
         fa_row_solver_f64 solve_row_cg
         Py_ssize_t (*cg_block)(Py_ssize_t) noexcept nogil
         double (*solve_rows)(const fa_side_f64 *, fa_row_solver_f64, int, Py_ssize_t, const int32_t *, const int64_t *,
-                             const int32_t *, const double *, const double *, const double *, const double *, int, double *,
+                             const int32_t *, const double *, const double *, const double *, const double *, int, double, double *,
                              int32_t *, void *) noexcept nogil
         void (*pack_panel)(Py_ssize_t, const double *, const int32_t *, double *, unsigned char *, fa_panel *) noexcept nogil
         void (*top_n)(const fa_items_f64 *, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const fa_lists *,
@@ -419,14 +419,14 @@ SOLVERS = {"cholesky": 0, "lapack": 1, "rescue": 2, "cg": 3}
 def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssize_t short_limit,
                Py_ssize_t cg_above, int cg_steps, const int32_t[::1] order, const int64_t[::1] tasks, Py_ssize_t n_groups, const int64_t[::1] indptr,
                const int32_t[::1] indices, const real[::1] values, const real[::1] lam, real[:, ::1] Q,
-               real[:, ::1] QT, bint warm, real[:, ::1] X, int32_t[::1] status, int num_threads):
+               real[:, ::1] QT, bint warm, double relaxation, real[:, ::1] X, int32_t[::1] status, int num_threads):
     """Solve the rows ``order``, task t being ``order[tasks[t]:tasks[t + 1]]``, into X; returns the sum of x'rhs.
 
     The first ``n_groups`` tasks are groups of up to GROUP_ROWS long rows for "cg", the others hold up to TASK_ROWS rows.
 
     Z and base describe the other side as ``fa_side`` does, weights are its (a0, a1, b0, b1, positive_only). QT is the
-    transposed rotation with padded rows, Q the rotation, or None. With warm the rows start from what X holds. status[row]
-    is 0 for a solved row; others hold zeros in X.
+    transposed rotation with padded rows, Q the rotation, or None. With warm the rows start from what X holds, and
+    go beyond their solution by relaxation times the step. status[row] is 0 for a solved row; others hold zeros in X.
     """
     cdef Py_ssize_t k = X.shape[1], n_tasks = tasks.shape[0] - 1, t, tid
     cdef size_t stride = thread_bytes(real is float, k)
@@ -463,12 +463,12 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssi
         tid = threadid()
         if real is float:
             decrease[t] = K32.solve_rows(&side32, solve32, t < n_groups, tasks[t + 1] - tasks[t], &order[tasks[t]], &indptr[0], cells,
-                                         cell_values, &lam[0], q, qt, warm, &X[0, 0], &status[0],
-                                         &work[tid * stride])
+                                         cell_values, &lam[0], q, qt, warm, relaxation, &X[0, 0],
+                                         &status[0], &work[tid * stride])
         else:
             decrease[t] = K64.solve_rows(&side64, solve64, t < n_groups, tasks[t + 1] - tasks[t], &order[tasks[t]], &indptr[0], cells,
-                                         cell_values, &lam[0], q, qt, warm, &X[0, 0], &status[0],
-                                         &work[tid * stride])
+                                         cell_values, &lam[0], q, qt, warm, relaxation, &X[0, 0],
+                                         &status[0], &work[tid * stride])
     return float(np.sum(decrease))
 
 

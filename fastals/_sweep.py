@@ -206,13 +206,24 @@ class Side:
             self._plans[grouped] = schedule(self.rows.indptr, group=group)
         return self._plans[grouped]
 
-    def solve(self, solver: str, num_threads: int) -> float:
-        """One half-sweep; returns by how much the solved rows lower the objective, compared with zeros."""
+    def solve(self, solver: str, num_threads: int, relaxation: float = 0.0) -> float:
+        """One half-sweep; returns by how much the solved rows lower the objective, compared with zeros.
+
+        With "cg", what is written goes beyond the solutions by ``relaxation`` times the step from the rows before.
+        """
         counts = self.other_counts if solver == "cg" else None
         basis = Basis(self.others, self.weights.unobserved, num_threads, counts)
         plan = self.plan(solver)
         decrease, _ = half_sweep(
-            self.rows, basis, self.weights, self.lam, self.factors, plan=plan, solver=solver, num_threads=num_threads
+            self.rows,
+            basis,
+            self.weights,
+            self.lam,
+            self.factors,
+            plan=plan,
+            solver=solver,
+            num_threads=num_threads,
+            relaxation=relaxation,
         )
         return decrease
 
@@ -225,6 +236,17 @@ class Side:
 CG_STEPS = {True: 2, False: 3}
 """Steps of conjugate gradients a half-sweep, by whether there is a common term: with it the rotation leaves less to do.
 More steps cost more time than they save iterations (bench/README.md)."""
+
+
+def relaxation(iteration: int) -> float:
+    """By how much of its step a half-sweep of conjugate gradients goes beyond its solution; iterations count from 1.
+
+    Alternating least squares is a block Gauss-Seidel iteration, and this is its successive over-relaxation (Young 1954)
+    with omega = 1 + relaxation. Each half of the objective is a convex quadratic, whose steps lower it for any omega
+    below 2, so the objective never rises. The first steps lead from an arbitrary start to the neighbourhood of a
+    solution; only then is it worth looking further ahead, and the further, the slower the rest converges.
+    """
+    return 0.9 * (iteration - 1) / (iteration + 1)
 
 
 def half_sweep(
@@ -240,6 +262,7 @@ def half_sweep(
     short_limit: int | None = None,
     cg_steps: int | None = None,
     cg_above: int = 0,
+    relaxation: float = 0.0,
 ) -> tuple[float, NDArray[np.intp]]:
     """Solve every row of ``plan`` into ``out``.
 
@@ -254,6 +277,8 @@ def half_sweep(
     short_limit, cg_above : int
         Rows of at most so many cells are solved by the n x n form, and exactly where the solver is "cg"; for tests and
         benchmarks.
+    relaxation : float
+        As in :meth:`Side.solve`.
 
     Returns
     -------
@@ -284,6 +309,7 @@ def half_sweep(
                 basis.forth,
                 basis.back,
                 solver == "cg",
+                relaxation,
                 out,
                 status,
                 num_threads,

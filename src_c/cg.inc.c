@@ -264,8 +264,8 @@ static void FA(solve_group_cg)(const FA_S(fa_side) * side, ptrdiff_t count, cons
  * back. */
 static double FA(solve_rows)(const FA_S(fa_side) * side, FA_S(fa_row_solver) solve, int group, ptrdiff_t count,
                              const int32_t *rows, const int64_t *indptr, const int32_t *indices, const real *values,
-                             const real *lambda, const real *Q, const real *QT, int warm, real *X, int32_t *status,
-                             void *work) {
+                             const real *lambda, const real *Q, const real *QT, int warm, real relaxation, real *X,
+                             int32_t *status, void *work) {
     const ptrdiff_t k = side->k, ld = side->ld;
     real *x = work, *back = x + count * ld;
     void *row_work = back + count * ld;
@@ -284,7 +284,12 @@ static double FA(solve_rows)(const FA_S(fa_side) * side, FA_S(fa_row_solver) sol
     if (QT) FA(rotate)(count, k, x, ld, QT, back);
     else back = x;
     for (ptrdiff_t i = 0; i < count; i++) {
-        for (ptrdiff_t c = 0; c < k; c++) X[rows[i] * k + c] = back[i * ld + c];
+        real *written = X + rows[i] * k;
+        const real beyond = warm && !state[i] ? relaxation : 0;
+        if (beyond > 0)
+            for (ptrdiff_t c = 0; c < k; c++) written[c] = back[i * ld + c] + beyond * (back[i * ld + c] - written[c]);
+        else
+            for (ptrdiff_t c = 0; c < k; c++) written[c] = back[i * ld + c];
         status[rows[i]] = state[i];
         total += decrease[i];
     }

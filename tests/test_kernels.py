@@ -142,6 +142,7 @@ def sweep(
     cg_above: int = 0,
     cg_steps: int = 1,
     groups: bool = False,
+    relaxation: float = 0.0,
 ) -> tuple[Any, Any, float]:
     """X, status and decrease; the rows in an arbitrary order, in tasks of uneven sizes."""
     rng = np.random.default_rng(1)
@@ -154,8 +155,8 @@ def sweep(
     status = np.full(p.n_rows, -99, np.int32)
     decrease = _kernels.half_sweep(
         solver, p.Z, p.base, p.weights, short_limit, cg_above, cg_steps, order, np.array(tasks, np.int64),
-        len(tasks) - 1 if groups else 0, p.indptr, p.indices, p.values, p.lam, p.Q, p.QT, start is not None, X, status,
-        num_threads,
+        len(tasks) - 1 if groups else 0, p.indptr, p.indices, p.values, p.lam, p.Q, p.QT, start is not None, relaxation,
+        X, status, num_threads,
     )  # fmt: skip
     return X, status, decrease
 
@@ -387,6 +388,9 @@ def test_cg(dtype: Any, k: int, name: str) -> None:
             again = sweep(p, "cg", 0, start=start, cg_steps=steps, groups=groups, num_threads=num_threads)
             assert np.array_equal(X, again[0])
             assert decrease == again[2]
+        beyond, _, same_decrease = sweep(p, "cg", 0, start=start, cg_steps=steps, groups=groups, relaxation=0.75)
+        np.testing.assert_allclose(beyond, X + dtype(0.75) * (X - start), rtol=1e-6, atol=1e-6)
+        assert decrease == same_decrease
 
 
 @pytest.mark.usefixtures("isa")

@@ -135,7 +135,7 @@ static void T(check_rows)(const T(fa_kernels) * K, ptrdiff_t k, real a0, real a1
             void *work = poisoned(K->workspace(k));
             total += K->solve_rows(&side, cg ? K->solve_row_cg : K->solve_row, group, ROWS / tasks,
                                    order + t * (ROWS / tasks), indptr, indices, values, lambda, turned ? Q : NULL,
-                                   turned ? Q : NULL, warm, X, status, work);
+                                   turned ? Q : NULL, warm, 0, X, status, work);
             free(work);
         }
         for (int u = 0; u < ROWS; u++) {
