@@ -3,8 +3,8 @@
     python bench/topn.py                   # 138 k users x 27 k items, 64 and 128 factors, lists of 10 and 100
     python bench/topn.py --quick           # 6 k users x 4 k items
 
-Everyone ranks the same factors, trained by fastals. Every run is a process of its own that loads them, answers for a few
-users to warm up, then for all of them: that is timed, with whatever the contestant prepares from the factors. The
+Everyone ranks the same factors, trained by fastals. Every run is a process of its own that loads them, answers for a
+few users to warm up, then for all of them: that is timed, with whatever the contestant prepares from the factors. The
 contestants run in turn; ratios are medians over the rounds.
 
     fastals    recommend_all
@@ -15,8 +15,8 @@ contestants run in turn; ratios are medians over the rounds.
 
 cmfrec and lenskit answer for one user at a time; buffalo and Spark cannot leave out what was seen.
 
-Before anything is said about time, the lists of a sample of users are held against float64: a list passes if every score
-in it is that of the float64 list at the same place to 1e-6, relative to the largest.
+Before anything is said about time, the lists of a sample of users are held against float64: a list passes if every
+score in it is that of the float64 list at the same place to 1e-6, relative to the largest.
 """
 
 from __future__ import annotations

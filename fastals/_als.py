@@ -377,7 +377,7 @@ class ExplicitALS(ALS):
     iterations : int, default 15
         Passes over both sides, users first.
     solver : {"auto", "cholesky", "cg", "lapack"}, default "auto"
-        "cholesky" solves every row exactly, "cg" takes a few steps of conjugate gradients from the row's previous value.
+        "cholesky" solves every row exactly, "cg" takes a few steps of conjugate gradients from where the row was.
         "auto" is what reaches a given loss soonest: below 32 factors "cholesky"; from there on "cg", each half-sweep
         going somewhat beyond its solutions (over-relaxation: half as many iterations), but for the last, which is
         exact. "lapack" is the slow twin of "cholesky".
@@ -467,7 +467,7 @@ class ImplicitALS(ALS):
     iterations : int, default 15
         Passes over both sides, users first.
     solver : {"auto", "cholesky", "cg", "lapack"}, default "auto"
-        "cholesky" solves every row exactly, "cg" takes a few steps of conjugate gradients from the row's previous value.
+        "cholesky" solves every row exactly, "cg" takes a few steps of conjugate gradients from where the row was.
         "auto" is what reaches a given loss soonest: below 32 factors "cholesky"; from there on "cg", each half-sweep
         going somewhat beyond its solutions (over-relaxation: half as many iterations), but for the last, which is
         exact. "lapack" is the slow twin of "cholesky".
