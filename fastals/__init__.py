@@ -3,6 +3,10 @@
 Rows are users, always. See :class:`ExplicitALS` for ratings, :class:`ImplicitALS` for counts, plays and clicks.
 """
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
 from . import evaluation
 from ._als import ExplicitALS, ImplicitALS, load
 from ._config import show_config
@@ -38,5 +42,16 @@ __all__ = [
     "__version__",
     "evaluation",
     "load",
+    "scoring",
     "show_config",
 ]
+
+if _TYPE_CHECKING:
+    from . import scoring
+
+
+def __getattr__(name: str) -> _Any:
+    # modules that not every program needs come when they are asked for
+    if name in __all__:
+        return _import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _kernels
-from ._exceptions import UnknownLabelError
+from ._exceptions import DataError, UnknownLabelError
 from ._validation import ID_TYPES, LabelArray, check_ids, refuse_offsets, refuse_utf8
 
 TABLE_SPREAD = 2
@@ -228,3 +228,70 @@ def _integers(strings: list[str]) -> list[str] | NDArray[np.int64]:
 def _pieces(keys: NDArray[np.uint8], offsets: NDArray[np.int64]) -> list[bytes]:
     data, ends = keys.tobytes(), offsets.tolist()
     return [data[begin:end] for begin, end in pairwise(ends)]
+
+
+class StreamEncoder:
+    """Codes for ids that come in batches: 0, 1, … in the order in which they first appear.
+
+    Parameters
+    ----------
+    name : str
+        What messages call the ids.
+    numeric : bool
+        Text is integers if every label is the usual decimal form of an int64.
+
+    Examples
+    --------
+    >>> from fastals._ids import StreamEncoder
+    >>> encoder = StreamEncoder("ids", numeric=True)
+    >>> encoder.encode(["7", "9", "7"]), encoder.encode(["8", "9"])
+    (array([0, 1, 0], dtype=int32), array([2, 1], dtype=int32))
+    >>> encoder.labels()
+    array([7, 9, 8])
+    """
+
+    def __init__(self, name: str, numeric: bool) -> None:
+        self.name, self.numeric = name, numeric
+        self._interner = _kernels.Interner(1)
+        self._kind: str | None = None
+
+    def encode(self, ids: Any) -> NDArray[np.int32]:
+        """Return the code of each id; ``ids`` is Text, or what check_ids accepts."""
+        if len(ids) == 0:
+            return np.empty(0, np.int32)
+        if isinstance(ids, Text):
+            self._check_kind("strings")
+            codes = []
+            for data, offsets in ids.chunks:
+                if self._interner.add_offsets(data, offsets) >= 0:
+                    refuse_offsets(self.name)
+                codes.append(self._interner.take())
+            return np.concatenate(codes)
+        array = check_ids(self.name, ids)
+        self._check_kind(_kind(array))
+        if self._kind == "integers":
+            self._interner.add_fixed(np.ascontiguousarray(array, np.int64))
+        elif self._kind == "UUIDs":
+            self._interner.add_fixed(np.frombuffer(b"".join([label.bytes for label in array]), "V16"))
+        else:
+            self._interner.add_objects(array.astype(object), str if self._kind == "strings" else bytes)
+        return self._interner.take()
+
+    def _check_kind(self, kind: str) -> None:
+        if self._kind not in (None, kind):
+            raise DataError(f"{self.name} must be of one kind, got {self._kind} first and then {kind}")
+        self._kind = kind
+
+    def labels(self) -> LabelArray:
+        """Return the labels in the order of their codes."""
+        keys, offsets = self._interner.keys()
+        if self._kind == "integers":
+            return keys.view(np.int64).copy()
+        if self._kind == "UUIDs":
+            labels: Any = [UUID(bytes=keys[i : i + 16].tobytes()) for i in range(0, len(keys), 16)]
+        elif self._kind == "bytes":
+            labels = _pieces(keys, offsets)
+        else:
+            labels = _decoded(self.name, self._interner)
+            labels = _integers(labels) if self.numeric else labels
+        return labels if isinstance(labels, np.ndarray) else np.fromiter(labels, object, len(labels))

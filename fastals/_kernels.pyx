@@ -874,6 +874,10 @@ cdef class Interner:
             self.add(&source, len(block))
         return -1
 
+    def take(self):
+        """Codes of the rows of the last chunk, which is forgotten: positions in ``keys``, of a single thread's table."""
+        return self.chunks.pop()
+
     def keys(self):
         """(keys, offsets) of all tables together, in no order that means something."""
         joined = self

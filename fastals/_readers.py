@@ -85,9 +85,9 @@ def choose_columns(
 ) -> tuple[str, str, str | None]:
     """Return the three columns' names: those given, else those recognised; the value's None if there is none."""
     chosen = [
-        _choose(names, "user", user, USER_COLUMNS),
-        _choose(names, "item", item, ITEM_COLUMNS),
-        _choose(names, "value", value, VALUE_COLUMNS, optional=True),
+        choose_column(names, "user", user, USER_COLUMNS),
+        choose_column(names, "item", item, ITEM_COLUMNS),
+        choose_column(names, "value", value, VALUE_COLUMNS, optional=True),
     ]
     given = [name for name in chosen if name is not None]
     if len(set(given)) < len(given):
@@ -98,9 +98,10 @@ def choose_columns(
     return user_name, item_name, value_name
 
 
-def _choose(
+def choose_column(
     names: Sequence[str], argument: str, given: str | None, recognised: Sequence[str], optional: bool = False
 ) -> str | None:
+    """Return the name of one column: the one given, else one that is recognised; None if an optional one is absent."""
     found = f"the columns are {', '.join(map(repr, names)) or 'none'}"
     if given is not None:
         # "" is how Spark says "no rating column"
