@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import os
 import sys
-import time
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._exceptions import ParameterError
 from ._interactions import Interactions, as_interactions
-from ._persistence import ModelState, load_model, save_model
+from ._persistence import ModelState, load_model, plain, save_model
 from ._recommend import Recommender
 from ._sweep import CellWeights, FactorArray, Rows, Side, relaxation
 from ._threads import resolve_num_threads, single_threaded_blas
+from ._training import (
+    Callback,
+    Checkpoint,
+    Training,
+    Validation,
+    check_validation_metric,
+    digest,
+    digest_of,
+    train,
+)
 from ._validation import (
     check_bool,
     check_bool_or_none,
     check_choice,
-    check_finite_factors,
     check_fitted,
     check_initial_factors,
     check_int,
@@ -44,13 +54,12 @@ CG_PAYS_FROM = 32
 MAX_FACTORS, MAX_ITERATIONS = 16_384, 1_000_000
 """Beyond any use; without a bound a slip of the pen would ask for k x k matrices that no machine holds."""
 
-Callback = Callable[[int, float, Mapping[str, float], float], object]
-
 
 class ALS(Recommender):
     """What both estimators share; use :class:`ExplicitALS` or :class:`ImplicitALS`."""
 
     _initial_scale: ClassVar[float]
+    _default_metric: ClassVar[str]
 
     factors: int
     regularization: float
@@ -158,7 +167,12 @@ class ALS(Recommender):
         data: Any,
         *,
         initial_factors: tuple[Any, Any] | None = None,
+        validation: Any = None,
+        validation_metric: str | None = None,
+        patience: int | None = None,
         callback: Callback | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 5,
         progress: bool | None = None,
     ) -> Self:
         """Train from scratch: every iteration solves all users given the items, then all items given the users.
@@ -170,9 +184,25 @@ class ALS(Recommender):
             ``(users, items, values)``: arrays of labels. A data frame with user, item and value columns.
         initial_factors : (array of shape (n_users, factors), array of shape (n_items, factors)), optional
             Where to start; drawn from ``random_state`` otherwise. The users' part matters only with ``iterations=0``.
+        validation : as ``data``, optional
+            Held-out interactions, measured after every iteration; those of users or items that ``data`` does not have
+            are passed over. The factors kept are those of the best iteration, ``best_iteration_``.
+        validation_metric : {"rmse", "ndcg@k", "recall@k"}, optional
+            By what the best is told, k a number: "rmse" by default for ratings, "ndcg@10" for implicit feedback, which
+            has no "rmse". Lists leave out the training cells; relevant is what ``validation`` holds with a value above
+            0 and ``data`` does not hold; definitions as in :mod:`fastals.evaluation`.
+        patience : int, optional
+            Stop after so many iterations without a better value.
         callback : callable, optional
-            Called as ``callback(iteration, loss, metrics, seconds)`` after each iteration, counted from 1; metrics is
-            an empty mapping. Training stops when it returns True.
+            Called as ``callback(iteration, loss, metrics, seconds)`` after each iteration, counted from 1; metrics is a
+            dict, empty without ``validation``; seconds are those of the solves alone. Training stops when it returns
+            True.
+        checkpoint : str or path-like, optional
+            A file that the state of training is written to. Where it exists, training goes on from it, and ends with
+            the same bits as if it had never been interrupted (on the same instruction set, see
+            :func:`fastals.show_config`); when it had ended, that is at once. Delete the file to start afresh.
+        checkpoint_every : int, default 5
+            Iterations from one writing to the next; the last is always written.
         progress : bool, optional
             Show a progress bar; by default where standard error is a terminal.
 
@@ -182,8 +212,16 @@ class ALS(Recommender):
 
         Raises
         ------
-        DataError, ParameterError, ArgumentTypeError
-            Before any work; a model that was fitted before stays as it was.
+        DataError, ParameterError, ArgumentTypeError, FileFormatError
+            Before any work; a model that was fitted before stays as it was. Among others: a ``checkpoint`` of other
+            data or parameters.
+
+        Warns
+        -----
+        UserWarning
+            Ctrl-C ended training, as soon as the half-sweep under way was done. The model is fitted, ``n_iter_`` tells
+            how far: with the factors of the best iteration where there is ``validation``, else those of the last whole
+            iteration, or on the way to the next.
 
         Examples
         --------
@@ -193,6 +231,13 @@ class ALS(Recommender):
         >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit(plays)
         >>> model.user_factors_.shape, model.item_factors_.shape
         ((2, 2), (3, 2))
+
+        Stop when held-out plays are met no better for three iterations:
+
+        >>> later = csr_array([[0, 1, 0], [1, 0, 0]])
+        >>> model = model.fit(plays, validation=later, validation_metric="recall@1", patience=3)
+        >>> model.metrics_history_[model.best_iteration_ - 1]["recall@1"]
+        1.0
         """
         self._check_params()
         check_bool_or_none("progress", progress)
@@ -204,14 +249,57 @@ class ALS(Recommender):
             X, Y = self._draw_factors(shape)
         else:
             X, Y = check_initial_factors(initial_factors, shape, self.factors, np.dtype(self.dtype))
-        history = self._train(interactions, X, Y, callback, progress)
+        labels = interactions.user_labels, interactions.item_labels
+        seen = interactions.indptr, interactions.indices
+        watch = saved = None
+        if validation is not None:
+            metric = check_validation_metric(validation_metric, self._default_metric)
+            watch = Validation(validation, metric, patience, *labels, seen)
+        elif patience is not None or validation_metric is not None:
+            raise ParameterError("patience and validation_metric need validation=, the interactions to measure")
+        training = Training(X, Y)
+        if checkpoint is not None:
+            identity = self._identity(interactions, training, watch, initial_factors)
+            saved = Checkpoint(checkpoint, checkpoint_every, *identity)
+            saved.restore(training)
+        fitted = copy.copy(self)
+        fitted._users, fitted._items, fitted._seen = *labels, seen
+        train(
+            self._iteration(interactions, training),
+            training,
+            iterations=self.iterations,
+            validation=watch,
+            measured=lambda: fitted._with_factors(X, Y),
+            callback=callback,
+            checkpoint=saved,
+            progress=progress,
+        )
+        self._users, self._items, self._seen = *labels, seen
+        self._with_factors(X, Y)
+        self.loss_history_ = [loss for loss, _ in training.history]
+        self.metrics_history_ = [dict(metrics) for _, metrics in training.history] if watch else []
+        self.n_iter_ = len(training.history)
+        self.best_iteration_ = training.best_iteration if watch else None
+        return self
+
+    def _with_factors(self, X: FactorArray, Y: FactorArray) -> Self:
+        """Take what training works on as this model's factors."""
         self.user_factors_, self.item_factors_ = X, Y
-        self.loss_history_ = history
-        self.n_iter_ = len(history)
-        self._users, self._items = interactions.user_labels, interactions.item_labels
-        self._seen = (interactions.indptr, interactions.indices)
         self._forget_derived()
         return self
+
+    def _identity(
+        self, data: Interactions, training: Training, validation: Validation | None, initial_factors: Any
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """What a checkpoint must have in common with the fit that goes on from it: parameters and fingerprints."""
+        parameters = {"class": type(self).__name__}
+        parameters |= {name: plain(value) for name, value in self.get_params().items()}
+        del parameters["num_threads"], parameters["random_state"]
+        digests = {"data": digest_of(data)}
+        if initial_factors is not None or self.random_state is not None:
+            digests["initial factors or random_state"] = digest(training.X, training.Y)
+        digests["validation"] = validation.digest() if validation else ""
+        return parameters, digests
 
     def _draw_factors(self, shape: tuple[int, int]) -> tuple[FactorArray, FactorArray]:
         """Normal, independent entries; the standard deviation makes the expected length of a row ``_initial_scale``."""
@@ -222,9 +310,9 @@ class ALS(Recommender):
         items *= scale
         return users, items
 
-    def _train(
-        self, data: Interactions, X: FactorArray, Y: FactorArray, callback: Callback | None, progress: bool | None
-    ) -> list[float]:
+    def _iteration(self, data: Interactions, training: Training) -> Callable[[bool], float]:
+        """Set both sides up; one call is one iteration on the factors of ``training``, and returns its objective."""
+        X, Y = training.X, training.Y
         threads = resolve_num_threads(self.num_threads)
         weights = self._cell_weights()
         rows = Rows(*data.arrays(self.dtype, num_threads=threads))
@@ -232,28 +320,24 @@ class ALS(Recommender):
         users = Side(rows, X, Y, weights, self._row_regularization, np.diff(columns.indptr))
         items = Side(columns, Y, X, weights, self._row_regularization, np.diff(rows.indptr))
         constant = weights.constant(users.rows.values)
-        history: list[float] = []
-        with single_threaded_blas(), _progress_bar(self.iterations, progress) as bar:
-            for iteration in range(1, self.iterations + 1):
-                start = time.perf_counter()
-                last = iteration == self.iterations
-                beyond = relaxation(iteration) if self.solver == "auto" and not last else 0.0
-                users.solve(self._sweep_solver(last=False), threads, beyond)
-                before = Y.copy() if beyond and self._sweep_solver(last) == "cg" else None
-                decrease = items.solve(self._sweep_solver(last), threads)
-                # with Y solved, the cells and Y's penalty amount to -decrease: no pass over the cells is needed
-                history.append(constant + users.penalty() - decrease)
-                bar.set_postfix(loss=f"{history[-1]:.6g}", refresh=False)
-                bar.update()
-                if callback and callback(iteration, history[-1], {}, time.perf_counter() - start) is True:
-                    break
-                if before is not None:
-                    # not before now: up to here X and Y are a model, Y solved, of the loss just reported
-                    before -= Y
-                    before *= -beyond
-                    Y += before
-        check_finite_factors(X, Y)
-        return history
+
+        def iterate(last: bool) -> float:
+            iteration = len(training.history) + 1
+            before, training.before = training.before, None
+            if before is not None:
+                # not in the iteration before: up to here X and Y were a model, Y solved, of the loss reported
+                before -= Y
+                before *= -relaxation(iteration - 1)
+                Y[:] += before
+            beyond = relaxation(iteration) if self.solver == "auto" and not last else 0.0
+            users.solve(self._sweep_solver(last=False), threads, beyond)
+            before = Y.copy() if beyond and self._sweep_solver(last) == "cg" else None
+            decrease = items.solve(self._sweep_solver(last), threads)
+            training.before = before
+            # with Y solved, the cells and Y's penalty amount to -decrease: no pass over the cells is needed
+            return constant + users.penalty() - decrease
+
+        return iterate
 
     # -- rows that were not there -------------------------------------------------------------------------------------
 
@@ -340,24 +424,19 @@ class ALS(Recommender):
             seen_indptr=self._seen[0],
             seen_indices=self._seen[1],
             loss_history=self.loss_history_,
+            metrics_history=self.metrics_history_,
             n_iter=self.n_iter_,
+            best_iteration=self.best_iteration_,
         )
 
     @classmethod
     def _from_state(cls, state: ModelState) -> Self:
         model = cls(**state.parameters)
-        model.user_factors_, model.item_factors_ = state.user_factors, state.item_factors
         model._users, model._items = state.users, state.items
         model._seen = (state.seen_indptr, state.seen_indices)
-        model.loss_history_, model.n_iter_ = state.loss_history, state.n_iter
-        model._forget_derived()
-        return model
-
-
-def _progress_bar(total: int, progress: bool | None) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(total=total, desc="ALS", unit="iteration", disable=None if progress is None else not progress)
+        model.loss_history_, model.metrics_history_ = state.loss_history, state.metrics_history
+        model.n_iter_, model.best_iteration_ = state.n_iter, state.best_iteration
+        return model._with_factors(state.user_factors, state.item_factors)
 
 
 class ExplicitALS(ALS):
@@ -394,7 +473,12 @@ class ExplicitALS(ALS):
         A score is ``user_factors_[u] @ item_factors_[i]``. A user or an item without ratings has zeros.
     loss_history_ : list of float
         The objective after each iteration.
+    metrics_history_ : list of dict
+        What ``validation`` measured after each iteration; empty without.
     n_iter_ : int
+        Iterations done.
+    best_iteration_ : int or None
+        The iteration that the factors are of, where ``validation`` chose it.
     users_, items_ : array or None
         Labels in the order of the factors' rows, where the data had labels.
 
@@ -413,6 +497,7 @@ class ExplicitALS(ALS):
     """
 
     _initial_scale = 1.0
+    _default_metric = "rmse"
 
     def __init__(
         self,
@@ -485,7 +570,12 @@ class ImplicitALS(ALS):
     loss_history_ : list of float
         The objective after each iteration: ``w0 sum_all s^2 + sum_stored [a s^2 - 2 b s + b^2 / (w0 + a)]`` plus the
         penalties, s the score, a = alpha |r|, b = 1 + alpha r where r > 0.
+    metrics_history_ : list of dict
+        What ``validation`` measured after each iteration; empty without.
     n_iter_ : int
+        Iterations done.
+    best_iteration_ : int or None
+        The iteration that the factors are of, where ``validation`` chose it.
     users_, items_ : array or None
         Labels in the order of the factors' rows, where the data had labels.
 
@@ -506,6 +596,7 @@ class ImplicitALS(ALS):
     """
 
     _initial_scale = 0.1
+    _default_metric = "ndcg@10"
 
     def __init__(
         self,

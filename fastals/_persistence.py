@@ -16,6 +16,7 @@ address (`seen_indptr`, `seen_indices`, the offsets) is checked before the model
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
@@ -45,6 +46,8 @@ class ModelState:
     seen_indices: NDArray[np.int32]
     loss_history: list[float]
     n_iter: int
+    metrics_history: list[dict[str, float]] = dataclass_field(default_factory=list)
+    best_iteration: int | None = None
 
 
 Model = TypeVar("Model", bound="Persistent")
@@ -85,6 +88,8 @@ def save_model(model: Persistent, path: str) -> None:
         "class": type(model).__name__,
         "parameters": {name: plain(value) for name, value in state.parameters.items()},
         "n_iter": state.n_iter,
+        "metrics_history": state.metrics_history,
+        "best_iteration": state.best_iteration or 0,
         "labels": kinds,
     }
     write_tensors(path, "model", VERSION, content, tensors)
@@ -160,6 +165,8 @@ def _read_state(content: Any, tensors: dict[str, NDArray[Any]]) -> ModelState:
         seen_indices=seen_indices,
         loss_history=take("loss_history", "<f8", None).tolist(),
         n_iter=field(content, "n_iter", int),
+        metrics_history=field(content, "metrics_history", list),
+        best_iteration=field(content, "best_iteration", int) or None,
     )
     if tensors:
         raise ValueError(f"unexpected tensor {next(iter(tensors))!r}")

@@ -30,6 +30,7 @@ _readers _storage
 _batches
 _interactions
 _config _metrics _persistence _recommend _splits _sweep
+_training
 _als
 evaluation scoring
 __init__ _demo
