@@ -269,22 +269,22 @@ class ALS(Recommender):
             training,
             iterations=self.iterations,
             validation=watch,
-            measured=lambda: fitted._with_factors(X, Y),
+            measured=lambda: fitted._adopt(training),
             callback=callback,
             checkpoint=saved,
             progress=progress,
         )
         self._users, self._items, self._seen = *labels, seen
-        self._with_factors(X, Y)
+        self._adopt(training)
         self.loss_history_ = [loss for loss, _ in training.history]
         self.metrics_history_ = [dict(metrics) for _, metrics in training.history] if watch else []
         self.n_iter_ = len(training.history)
         self.best_iteration_ = training.best_iteration if watch else None
         return self
 
-    def _with_factors(self, X: FactorArray, Y: FactorArray) -> Self:
-        """Take what training works on as this model's factors."""
-        self.user_factors_, self.item_factors_ = X, Y
+    def _adopt(self, training: Training) -> Self:
+        """Take what training works on as this model's own."""
+        self.user_factors_, self.item_factors_ = training.X, training.Y
         self._forget_derived()
         return self
 
@@ -436,7 +436,7 @@ class ALS(Recommender):
         model._seen = (state.seen_indptr, state.seen_indices)
         model.loss_history_, model.metrics_history_ = state.loss_history, state.metrics_history
         model.n_iter_, model.best_iteration_ = state.n_iter, state.best_iteration
-        return model._with_factors(state.user_factors, state.item_factors)
+        return model._adopt(Training(state.user_factors, state.item_factors))
 
 
 class ExplicitALS(ALS):

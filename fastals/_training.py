@@ -44,8 +44,10 @@ class Training:
     """Loss and metrics after each iteration."""
     before: FactorArray | None = None
     """Y as it was before it was solved last, where the next iteration is to go beyond the solution."""
-    best: tuple[int, FactorArray, FactorArray] | None = None
-    """The iteration of the best metric so far, and copies of its factors."""
+    mean: float = 0.0
+    """The global mean, of a model that has one."""
+    best: tuple[int, FactorArray, FactorArray, float] | None = None
+    """The iteration of the best metric so far, and copies of its factors and mean."""
 
     @property
     def best_iteration(self) -> int:
@@ -56,12 +58,12 @@ class Training:
         """Take an iteration down; each step alone leaves a state to go on from, as Ctrl-C may come between."""
         self.history.append((loss, metrics))
         if better:
-            self.best = len(self.history), self.X.copy(), self.Y.copy()
+            self.best = len(self.history), self.X.copy(), self.Y.copy(), self.mean
 
     def restore_best(self) -> None:
         """Go back to the best iteration, if there is one."""
         if self.best:
-            _, self.X[:], self.Y[:] = self.best
+            _, self.X[:], self.Y[:], self.mean = self.best
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -194,14 +196,17 @@ class Checkpoint:
             "item_factors": training.Y,
             "loss_history": np.array([loss for loss, _ in training.history], np.float64),
         }
+        best_mean = 0.0
         if training.before is not None:
             tensors["item_factors_before"] = training.before
         if training.best:
-            _, tensors["best_user_factors"], tensors["best_item_factors"] = training.best
+            _, tensors["best_user_factors"], tensors["best_item_factors"], best_mean = training.best
         content = {
             "parameters": self.parameters,
             "digests": self.digests,
+            "mean": training.mean,
             "best": training.best_iteration,
+            "best_mean": best_mean,
             "metrics_history": [dict(metrics) for _, metrics in training.history],
         }
         write_tensors(self.path, "checkpoint", CHECKPOINT_VERSION, content, tensors)
@@ -234,11 +239,13 @@ class Checkpoint:
             training.history = list(zip(losses, metrics, strict=True))
             training.X[:] = _take(tensors, "user_factors", training.X.shape)
             training.Y[:] = _take(tensors, "item_factors", training.Y.shape)
+            training.mean = json_field(content, "mean", float)
             if "item_factors_before" in tensors:
                 training.before = _take(tensors, "item_factors_before", training.Y.shape)
             if best:
                 best_X = _take(tensors, "best_user_factors", training.X.shape)
-                training.best = best, best_X, _take(tensors, "best_item_factors", training.Y.shape)
+                best_Y = _take(tensors, "best_item_factors", training.Y.shape)
+                training.best = best, best_X, best_Y, json_field(content, "best_mean", float)
 
     def _refuse(self, difference: str) -> None:
         raise ParameterError(
