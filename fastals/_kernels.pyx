@@ -1024,3 +1024,105 @@ def pair_scores(const real[:, ::1] X, const real[:, ::1] Y, const int32_t[::1] u
         else:
             K64.pair_scores(count, k, x, y, &users[t * PAIR_BLOCK], &items[t * PAIR_BLOCK], &s[t * PAIR_BLOCK])
     return scores
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# rows of sparse products (src_c/product.h is the manual)
+
+cdef extern from "product.h" nogil:
+    enum: FA_SUM_ONLY, FA_BY_ROW, FA_BY_MATRIX
+
+    ctypedef struct fa_product:
+        int64_t n_columns
+        const int64_t *indptr
+        const int32_t *indices
+        const float *values
+        int weighting
+        const double *base
+        const double *norms
+        double shrinkage
+        const unsigned char *open
+
+    size_t fa_product_workspace(const fa_product *, int64_t)
+    void fa_product_best(const fa_product *, int64_t, const int32_t *, const float *, double, int64_t, const int32_t *,
+                         int64_t, int32_t *, float *, void *)
+    void fa_product_at(const fa_product *, int64_t, const int32_t *, const float *, int64_t, const int32_t *, float *,
+                       void *)
+
+WEIGHTINGS = {None: FA_SUM_ONLY, "row": FA_BY_ROW, "matrix": FA_BY_MATRIX}
+
+
+cdef fa_product sparse_product(Py_ssize_t n_columns, tuple matrix, weighting, const double[::1] base,
+                               const double[::1] norms, double shrinkage, const unsigned char[::1] open) except *:
+    """The caller keeps the arrays alive."""
+    cdef const int64_t[::1] indptr
+    cdef const int32_t[::1] indices
+    cdef const float[::1] values
+    indptr, indices, values = matrix
+    cdef fa_product product
+    product.n_columns, product.weighting, product.shrinkage = n_columns, WEIGHTINGS[weighting], shrinkage
+    product.indptr = &indptr[0]
+    product.indices = &indices[0] if indices.shape[0] else NULL
+    product.values = &values[0] if values.shape[0] else NULL
+    product.base = product.norms = NULL
+    product.open = NULL
+    if base is not None:
+        product.base = &base[0]
+    if norms is not None:
+        product.norms = &norms[0]
+    if open is not None:
+        product.open = &open[0]
+    return product
+
+
+def product_best(tuple rows, const float[::1] values, tuple matrix, Py_ssize_t n_columns, weighting, base, row_norms,
+                 norms, double shrinkage, tuple hidden, open, Py_ssize_t n, int num_threads):
+    """The n best columns (m, n) of rows of a product, and their scores; see ``fa_product_best``.
+
+    ``rows``, the left factor, and ``hidden`` (or None) are lists (first, last, items), the cells of row r
+    ``items[first[r]:last[r]]`` with ``values`` beside them; ``matrix`` is (indptr, indices, values).
+    """
+    cdef Py_ssize_t m = len(rows[0]), r
+    found, scores = np.empty((m, n), np.int32), np.empty((m, n), np.float32)
+    if m == 0:
+        return found, scores
+    cdef fa_product product = sparse_product(n_columns, matrix, weighting, base, norms, shrinkage, open)
+    cdef fa_lists left = item_lists(rows), hide = item_lists(hidden)
+    cdef const double[::1] norm_of = row_norms
+    cdef bint with_norms = row_norms is not None
+    cdef const float *w = &values[0] if values.shape[0] else NULL
+    cdef int32_t[:, ::1] f = found
+    cdef float[:, ::1] s = scores
+    cdef size_t stride = (fa_product_workspace(&product, n) + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
+    workspace = aligned_empty(num_threads * stride, np.uint8)
+    workspace[:] = 0
+    cdef unsigned char[::1] work = workspace
+    for r in prange(m, nogil=True, schedule="dynamic", chunksize=8, num_threads=num_threads):
+        fa_product_best(&product, left.last[r] - left.first[r], left.items + left.first[r], w + left.first[r],
+                        norm_of[r] if with_norms else 0, hide.last[r] - hide.first[r] if hide.first != NULL else 0,
+                        hide.items + hide.first[r] if hide.first != NULL else NULL, n, &f[r, 0], &s[r, 0],
+                        &work[threadid() * stride])
+    return found, scores
+
+
+def product_at(tuple rows, const float[::1] values, tuple matrix, Py_ssize_t n_columns, weighting, base, tuple at,
+               int num_threads):
+    """Scores of the columns ``at``, lists (first, last, columns) for each of the ``rows``; see ``fa_product_at``."""
+    cdef Py_ssize_t m = len(rows[0]), r
+    scores = np.empty(len(at[2]), np.float32)
+    if m == 0:
+        return scores
+    cdef fa_product product = sparse_product(n_columns, matrix, weighting, base, None, 0, None)
+    cdef fa_lists left = item_lists(rows), columns = item_lists(at)
+    cdef const float *w = &values[0] if values.shape[0] else NULL
+    cdef float[::1] s = scores
+    cdef float *out = &s[0] if s.shape[0] else NULL
+    cdef size_t stride = (fa_product_workspace(&product, 1) + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
+    workspace = aligned_empty(num_threads * stride, np.uint8)
+    workspace[:] = 0
+    cdef unsigned char[::1] work = workspace
+    for r in prange(m, nogil=True, schedule="dynamic", chunksize=8, num_threads=num_threads):
+        fa_product_at(&product, left.last[r] - left.first[r], left.items + left.first[r], w + left.first[r],
+                      columns.last[r] - columns.first[r], columns.items + columns.first[r], out + columns.first[r],
+                      &work[threadid() * stride])
+    return scores
