@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import os
 import sys
 from abc import abstractmethod
@@ -13,6 +12,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ._estimator import Estimator
 from ._exceptions import ParameterError
 from ._interactions import Interactions, as_interactions
 from ._persistence import ModelState, load_model, plain, save_model
@@ -55,7 +55,7 @@ MAX_FACTORS, MAX_ITERATIONS = 16_384, 1_000_000
 """Beyond any use; without a bound a slip of the pen would ask for k x k matrices that no machine holds."""
 
 
-class ALS(Recommender):
+class ALS(Estimator, Recommender):
     """What both estimators share; use :class:`ExplicitALS` or :class:`ImplicitALS`."""
 
     _initial_scale: ClassVar[float]
@@ -84,49 +84,6 @@ class ALS(Recommender):
         check_choice("dtype", np.dtype(self.dtype).name, ("float32", "float64"))
         resolve_num_threads(self.num_threads)
         check_random_state(self.random_state)
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's parameters by name, as scikit-learn's ``clone`` and searches expect.
-
-        Parameters
-        ----------
-        deep : bool
-            Ignored: no parameter is itself an estimator.
-
-        Examples
-        --------
-        >>> import fastals
-        >>> fastals.ImplicitALS(factors=8).get_params()["factors"]
-        8
-        """
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-
-    def set_params(self, **params: Any) -> Self:
-        """Change constructor parameters by name; they take effect at the next ``fit``.
-
-        Raises
-        ------
-        ParameterError
-            A name that is not a parameter, or a value that breaks its rule; nothing is changed then.
-
-        Examples
-        --------
-        >>> import fastals
-        >>> fastals.ImplicitALS(factors=8).set_params(factors=16).factors
-        16
-        """
-        known = self.get_params()
-        for name in params:
-            check_choice("parameter name", name, tuple(known))
-        type(self)(**{**known, **params})
-        for name, value in params.items():
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self) -> str:
-        defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
-        shown = (f"{name}={value!r}" for name, value in self.get_params().items() if value != defaults[name])
-        return f"{type(self).__name__}({', '.join(shown)})"
 
     # -- the row equation ---------------------------------------------------------------------------------------------
 

@@ -139,3 +139,31 @@ def top_n(
 def pair_scores(
     X: _Reals, Y: _Reals, users: NDArray[np.int32], items: NDArray[np.int32], num_threads: int
 ) -> _Reals: ...
+
+WEIGHTINGS: dict[str | None, int]
+
+def product_best(
+    rows: _Lists,
+    values: NDArray[np.float32],
+    matrix: _Rows,
+    n_columns: int,
+    weighting: str | None,
+    base: NDArray[np.float64] | None,
+    row_norms: NDArray[np.float64] | None,
+    norms: NDArray[np.float64] | None,
+    shrinkage: float,
+    hidden: _Lists | None,
+    open: NDArray[np.uint8] | None,
+    n: int,
+    num_threads: int,
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]: ...
+def product_at(
+    rows: _Lists,
+    values: NDArray[np.float32],
+    matrix: _Rows,
+    n_columns: int,
+    weighting: str | None,
+    base: NDArray[np.float64] | None,
+    at: _Lists,
+    num_threads: int,
+) -> NDArray[np.float32]: ...

@@ -29,7 +29,7 @@ _container
 _readers _storage
 _batches
 _interactions
-_config _metrics _persistence _recommend _splits _sweep
+_config _estimator _metrics _persistence _recommend _splits _sweep
 _training
 _als
 evaluation scoring

@@ -3,6 +3,7 @@
  * results are compared with plain loops in double, so that neither a byte too far nor one never written goes unseen. */
 #include "fastals.h"
 #include "ids.h"
+#include "product.h"
 #include "sparse.h"
 
 #include <math.h>
@@ -176,6 +177,55 @@ static void check_ids(void) {
     free(offsets), free(lengths), free(narrow), free(codes), free(pointers), free(data);
 }
 
+/* Lists of rows with few and with many products, one workspace for all; the best must be what a plain search finds. */
+static void check_product(void) {
+    enum { INNER = 6, N = 5, CELLS = 4 };
+    static const int64_t COLUMNS[] = {1, 2, 7, 40, 1000};
+    for (size_t i = 0; i < sizeof COLUMNS / sizeof *COLUMNS; i++)
+        for (int weighting = FA_SUM_ONLY; weighting <= FA_BY_MATRIX; weighting++) {
+            const int64_t columns = COLUMNS[i], step = columns > 40 ? columns / 7 : 1;
+            int64_t *indptr = poisoned((INNER + 1) * sizeof *indptr);
+            indptr[0] = 0;
+            for (int r = 0; r < INNER; r++) indptr[r + 1] = indptr[r] + (r == 2 ? 0 : (columns + step - 1) / step);
+            int32_t *indices = poisoned((size_t)indptr[INNER] * sizeof *indices);
+            float *values = poisoned((size_t)indptr[INNER] * sizeof *values);
+            for (int r = 0; r < INNER; r++)
+                for (int64_t q = indptr[r]; q < indptr[r + 1]; q++) {
+                    indices[q] = (int32_t)((q - indptr[r]) * step);
+                    values[q] = (float)(1 + below(4));
+                }
+            double *base = poisoned((size_t)columns * sizeof *base);
+            uint8_t *open = poisoned((size_t)columns);
+            for (int64_t c = 0; c < columns; c++) base[c] = (double)below(3), open[c] = (uint8_t)(below(4) > 0);
+            const fa_product p = {.n_columns = columns, .indptr = indptr, .indices = indices, .values = values,
+                                  .weighting = weighting, .base = weighting ? base : NULL, .open = open};
+            void *work = calloc(1, fa_product_workspace(&p, N)), *work_at = calloc(1, fa_product_workspace(&p, 1));
+            for (int n_cells = 0; n_cells <= CELLS; n_cells++) {
+                int32_t *rows = poisoned((size_t)n_cells * sizeof *rows), *hidden = poisoned(sizeof *hidden);
+                float *w = poisoned((size_t)n_cells * sizeof *w), *at = poisoned((size_t)columns * sizeof *at);
+                int32_t *all = poisoned((size_t)columns * sizeof *all), *found = poisoned(N * sizeof *found);
+                float *scores = poisoned(N * sizeof *scores);
+                for (int j = 0; j < n_cells; j++) rows[j] = j, w[j] = (float)(1 + below(4));
+                for (int64_t c = 0; c < columns; c++) all[c] = (int32_t)c;
+                *hidden = (int32_t)below(columns);
+                fa_product_at(&p, n_cells, rows, w, columns, all, at, work_at);
+                fa_product_best(&p, n_cells, rows, w, 0, 1, hidden, N, found, scores, work);
+                for (int j = 0; j < N; j++) {
+                    int64_t first = -1; /* the best that is left, of those that any row holds */
+                    for (int64_t c = 0; n_cells && c < columns; c += step) {
+                        int taken = c == *hidden || !open[c];
+                        for (int before = 0; before < j; before++) taken |= found[before] == c;
+                        if (!taken && (first < 0 || at[c] > at[first])) first = c;
+                    }
+                    REQUIRE(found[j] == first && (first < 0 ? scores[j] == -INFINITY : scores[j] == at[first]),
+                            "columns %td, place %d: %d", (ptrdiff_t)columns, j, found[j]);
+                }
+                free(rows), free(hidden), free(w), free(at), free(all), free(found), free(scores);
+            }
+            free(indptr), free(indices), free(values), free(base), free(open), free(work), free(work_at);
+        }
+}
+
 int main(void) {
     REQUIRE(!fa_isa_name(-1) && !fa_isa_name(FA_ISAS) && !fa_kernels_for_f32(-1) && !fa_kernels_for_f64(FA_ISAS),
             "names");
@@ -192,5 +242,6 @@ int main(void) {
     }
     check_sparse();
     check_ids();
+    check_product();
     return 0;
 }
