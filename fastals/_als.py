@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._estimator import Estimator
-from ._exceptions import ParameterError
-from ._interactions import Interactions, as_interactions
+from ._exceptions import NotFittedError, ParameterError
+from ._interactions import DUPLICATES, Interactions, append, as_interactions, has_repeats
 from ._persistence import ModelState, load_model, plain, save_model
 from ._recommend import Recommender
 from ._sweep import CellWeights, FactorArray, Rows, Side, relaxation
@@ -33,6 +33,7 @@ from ._validation import (
     check_bool,
     check_bool_or_none,
     check_choice,
+    check_finite_factors,
     check_fitted,
     check_initial_factors,
     check_int,
@@ -60,6 +61,7 @@ class ALS(Estimator, Recommender):
 
     _initial_scale: ClassVar[float]
     _default_metric: ClassVar[str]
+    _merge_policy: ClassVar[str]
 
     factors: int
     regularization: float
@@ -69,6 +71,7 @@ class ALS(Estimator, Recommender):
     dtype: Literal["float32", "float64"]
     num_threads: int | None
     random_state: int | np.random.Generator | np.random.RandomState | None
+    _seen_values: FactorArray | None
 
     # -- parameters ---------------------------------------------------------------------------------------------------
 
@@ -206,12 +209,10 @@ class ALS(Estimator, Recommender):
             X, Y = self._draw_factors(shape)
         else:
             X, Y = check_initial_factors(initial_factors, shape, self.factors, np.dtype(self.dtype))
-        labels = interactions.user_labels, interactions.item_labels
-        seen = interactions.indptr, interactions.indices
         watch = saved = None
         if validation is not None:
             metric = check_validation_metric(validation_metric, self._default_metric)
-            watch = Validation(validation, metric, patience, *labels, seen)
+            watch = Validation(validation, metric, patience, interactions)
         elif patience is not None or validation_metric is not None:
             raise ParameterError("patience and validation_metric need validation=, the interactions to measure")
         training = Training(X, Y)
@@ -220,7 +221,7 @@ class ALS(Estimator, Recommender):
             saved = Checkpoint(checkpoint, checkpoint_every, *identity)
             saved.restore(training)
         fitted = copy.copy(self)
-        fitted._users, fitted._items, fitted._seen = *labels, seen
+        fitted._remember(interactions, self.dtype)
         train(
             self._iteration(interactions, training),
             training,
@@ -231,7 +232,7 @@ class ALS(Estimator, Recommender):
             checkpoint=saved,
             progress=progress,
         )
-        self._users, self._items, self._seen = *labels, seen
+        self._remember(interactions, self.dtype)
         self._adopt(training)
         self.loss_history_ = [loss for loss, _ in training.history]
         self.metrics_history_ = [dict(metrics) for _, metrics in training.history] if watch else []
@@ -360,15 +361,117 @@ class ALS(Estimator, Recommender):
             side.solve(self._exact_solver, resolve_num_threads(self.num_threads))
         return out
 
+    def partial_fit(self, data: Any, *, duplicates: str | None = None, passes: int = 2) -> Self:
+        """Take in new events, users and items, and solve the rows they touch again, all others staying as they are.
+
+        The events are merged with the history that the model holds: no need to hand that in again. Then, ``passes``
+        times, each user with a new event is solved exactly from all their cells, given the items' factors, and after
+        them each item with a new event. New users and items start from zeros, so that in the first pass a user is told
+        by the known items alone; users and items that occur with nothing known stay at zero until the next ``fit``.
+
+        Parameters
+        ----------
+        data : as for :meth:`fit`
+            New users and items are appended behind the known ones, whose indices do not change. Without labels: a
+            matrix with at least as many rows and columns as the model has users and items, or indices of which new ones
+            follow without a gap.
+        duplicates : {"sum", "last", "max", "mean", "error", "keep"}, optional
+            What becomes of several values for one user and item, the stored one coming first. By default "keep" where
+            the training data hold such cells; else implicit feedback adds ("sum") and a rating is replaced ("last").
+        passes : int, default 2
+
+        Returns
+        -------
+        self
+            ``loss_history_`` and its like stay those of ``fit``.
+
+        Raises
+        ------
+        NotFittedError
+            There is no model yet, or it was saved without its history.
+        DataError, UnknownLabelError, ParameterError, ArgumentTypeError
+            Before any work; the model stays as it was.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> users, items = ["ann", "ann", "bob", "bob", "eve"], ["jazz", "rock", "jazz", "folk", "rock"]
+        >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit((users, items))
+        >>> model.partial_fit((["zoe", "zoe", "bob"], ["jazz", "ska", "ska"])).items_
+        array(['folk', 'jazz', 'rock', 'ska'], dtype=object)
+        >>> model.recommend("zoe", n=1).items
+        array(['folk'], dtype=object)
+        """
+        history = self._history()
+        check_int("passes", passes, low=1)
+        if duplicates is None:
+            duplicates = "keep" if has_repeats(history) else self._merge_policy
+        check_choice("duplicates", duplicates, DUPLICATES)
+        events = as_interactions(data, duplicates="keep")
+        users = self._users.grown("users", events.user_labels)
+        items = self._items.grown("items", events.item_labels)
+        merged = append(history, events, users, items, duplicates)
+        touched_users = users[1][np.flatnonzero(np.diff(events.indptr))]
+        touched_items = np.unique(items[1][events.indices])
+        X, Y = (
+            np.concatenate((factors, np.zeros((len(labels) - len(factors), factors.shape[1]), factors.dtype)))
+            for factors, (labels, _) in ((self.user_factors_, users), (self.item_factors_, items))
+        )
+        weights, threads = self._cell_weights(), self._threads()
+        sides = (
+            Side(Rows(*merged.arrays()), X, Y, weights, self._row_regularization),
+            Side(Rows(*merged.transpose_arrays()), Y, X, weights, self._row_regularization),
+        )
+        with single_threaded_blas():
+            for _ in range(passes):
+                for side, touched in zip(sides, (touched_users, touched_items), strict=True):
+                    side.solve(self._exact_solver, threads, only=touched)
+        check_finite_factors(X, Y)
+        self._remember(merged, X.dtype)
+        return self._adopt(Training(X, Y))
+
+    def _remember(self, data: Interactions, dtype: Any) -> None:
+        """Keep the training cells: for lists where they are, for what works on histories their values too."""
+        self._users, self._items = data.user_labels, data.item_labels
+        indptr, indices, self._seen_values = data.arrays(dtype)
+        self._seen = indptr, indices
+
+    def _history(self) -> Interactions:
+        """The training data."""
+        check_fitted(self)
+        if self._seen_values is None:
+            raise NotFittedError("this model was saved without its history, which this needs: save(..., history=True)")
+        return Interactions._canonical((*self._seen, self._seen_values), None, self._users, self._items)
+
     # -- files --------------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, history: bool = True) -> None:
         """Write the model to one safetensors file; see :func:`fastals.load`.
 
         The file holds factors, labels, parameters, loss history and the training cells that ``exclude_seen`` needs.
         It is written under a temporary name, synced and renamed: ``path`` holds the old model or the whole new one.
+
+        Parameters
+        ----------
+        path : str or path-like
+        history : bool, default True
+            Store the values of the training cells too (4 bytes a cell in float32), without which the loaded model has
+            neither :meth:`partial_fit` nor :meth:`explain` of its users.
+
+        Raises
+        ------
+        NotFittedError, OSError
+
+        Examples
+        --------
+        >>> import fastals, os, tempfile
+        >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit((["ann", "bob"], ["x", "y"]))
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     model.save(os.path.join(directory, "model"), history=False)
+        ...     fastals.load(os.path.join(directory, "model")).recommend("ann", n=1).items
+        array(['y'], dtype=object)
         """
-        save_model(self, check_path("path", path))
+        save_model(self, check_path("path", path), history=check_bool("history", history))
 
     def _get_state(self) -> ModelState:
         check_fitted(self)
@@ -380,6 +483,7 @@ class ALS(Estimator, Recommender):
             items=self._items,
             seen_indptr=self._seen[0],
             seen_indices=self._seen[1],
+            seen_values=self._seen_values,
             loss_history=self.loss_history_,
             metrics_history=self.metrics_history_,
             n_iter=self.n_iter_,
@@ -390,7 +494,7 @@ class ALS(Estimator, Recommender):
     def _from_state(cls, state: ModelState) -> Self:
         model = cls(**state.parameters)
         model._users, model._items = state.users, state.items
-        model._seen = (state.seen_indptr, state.seen_indices)
+        model._seen, model._seen_values = (state.seen_indptr, state.seen_indices), state.seen_values
         model.loss_history_, model.metrics_history_ = state.loss_history, state.metrics_history
         model.n_iter_, model.best_iteration_ = state.n_iter, state.best_iteration
         return model._adopt(Training(state.user_factors, state.item_factors))
@@ -455,6 +559,7 @@ class ExplicitALS(ALS):
 
     _initial_scale = 1.0
     _default_metric = "rmse"
+    _merge_policy = "last"
 
     def __init__(
         self,
@@ -554,6 +659,7 @@ class ImplicitALS(ALS):
 
     _initial_scale = 0.1
     _default_metric = "ndcg@10"
+    _merge_policy = "sum"
 
     def __init__(
         self,

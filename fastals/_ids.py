@@ -25,8 +25,8 @@ class Labels:
     Parameters
     ----------
     values : ndarray of shape (size,) or None
-        Distinct labels, ascending: int64, or objects that are all str, bytes or UUID. None: users or items are
-        known by their index alone.
+        Distinct labels: int64, or objects that are all str, bytes or UUID; ascending as they come from data, later ones
+        behind them. None: users or items are known by their index alone.
     size : int
 
     Examples
@@ -63,7 +63,8 @@ class Labels:
         if len(array) == 0 or self._size == 0 or _kind(array) != self.kind:
             return np.full(len(array), -1, np.int32)
         if self.values.dtype.kind == "i":
-            indices = np.minimum(np.searchsorted(self.values, array), self._size - 1).astype(np.int32)
+            places = np.minimum(np.searchsorted(self.values, array, sorter=self._order), self._size - 1)
+            indices = (places if self._order is None else self._order[places]).astype(np.int32)
             indices[self.values[indices] != array] = -1
             return indices
         get = self._index.get
@@ -92,6 +93,41 @@ class Labels:
             raise UnknownLabelError(f"{name} {rule}, got {label!r} at position {at}")
         return indices
 
+    def grown(self, name: str, others: "Labels") -> tuple["Labels", NDArray[np.int32]]:
+        """Return these labels with what others there are behind them, and the index of each of the others.
+
+        Raises
+        ------
+        UnknownLabelError
+            The others are of another kind; or, where these are indices, not the ones that follow.
+        DataError
+            The others are rows or columns of a matrix that has fewer, or not one for each of these labels.
+        """
+        if others.values is None:
+            if len(others) < self._size or (self.values is not None and len(others) > self._size):
+                rule = "exactly" if self.values is not None else "at least"
+                raise DataError(f"the matrix must have {rule} the model's {self._size} {name}, got {len(others)}")
+            return Labels(self.values, len(others)), np.arange(len(others), dtype=np.int32)
+        indices = self.encode(others.values, name)
+        unknown = others.values[indices < 0]
+        following = np.arange(self._size, self._size + len(unknown), dtype=np.int32)
+        if self.values is None:
+            if others.kind != "integers" or not np.array_equal(unknown, following):
+                wrong = next(
+                    (label for label, index in zip(unknown.tolist(), following, strict=True) if label != index)
+                )
+                raise UnknownLabelError(
+                    f"{name} must be indices, new ones following from {self._size} on without a gap, got {wrong!r}: "
+                    "a model that is to know users and items by other names must be fitted on labels"
+                )
+            values = None
+        else:
+            if len(unknown) and others.kind != self.kind:
+                raise UnknownLabelError(f"{name} must be {self.kind}, as the labels the model knows, not {others.kind}")
+            values = np.concatenate((self.values, unknown))
+        indices[indices < 0] = following
+        return Labels(values, self._size + len(unknown)), indices
+
     def decode(self, indices: NDArray[np.integer[Any]]) -> LabelArray:
         """Return the labels of indices of any shape; -1 becomes None. Plain indices come back as they are."""
         if self.values is None:
@@ -103,6 +139,12 @@ class Labels:
         labels = np.empty(indices.shape, dtype=object)
         labels[~unknown] = self.values[indices[~unknown]]
         return labels
+
+    @cached_property
+    def _order(self) -> NDArray[np.intp] | None:
+        """What sorts integer labels; None where they ascend."""
+        assert self.values is not None
+        return None if (self.values[1:] > self.values[:-1]).all() else np.argsort(self.values)
 
     @cached_property
     def _index(self) -> dict[Any, int]:

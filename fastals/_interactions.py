@@ -419,6 +419,33 @@ def as_interactions(
     )
 
 
+Grown: TypeAlias = tuple[Labels, NDArray[np.int32]]
+"""Labels with new ones behind them, and which of them each label of some data is: see :meth:`Labels.grown`."""
+
+
+def append(history: Interactions, events: Interactions, users: Grown, items: Grown, duplicates: str) -> Interactions:
+    """Return the cells of both, those of ``history`` first and in its dtype."""
+    threads, dtype = resolve_num_threads(), history.values.dtype
+    rows = [np.repeat(np.arange(part.n_users, dtype=np.int32), np.diff(part.indptr)) for part in (history, events)]
+    builder = _Builder(duplicates=duplicates, dtype=dtype, num_threads=threads)
+    builder.lines = _kernels.bucket(
+        np.concatenate((rows[0], users[1][rows[1]])),
+        np.concatenate((history.indices, items[1][events.indices])),
+        np.concatenate((history.values, events.arrays(dtype)[2])),
+        len(users[0]),
+        dtype,
+        threads,
+    )
+    return builder._finish(dtype, users[0], items[0])
+
+
+def has_repeats(data: Interactions) -> bool:
+    """Whether a cell is stored more than once."""
+    return bool(
+        _kernels.check_rows(data.indptr, data.indices, data.n_items, None, resolve_num_threads()) & _kernels.REPEATED
+    )
+
+
 def _known_cells(
     users: NDArray[np.int32], items: NDArray[np.int32], values: NDArray[Any] | None
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any] | None]:

@@ -4,7 +4,7 @@ Tensors in a file of :mod:`fastals._container`:
 
     user_factors   (n_users, factors)  F32 or F64         seen_indptr   (n_users + 1,)  I64
     item_factors   (n_items, factors)  the same dtype     seen_indices  (nnz,)          I32
-    loss_history   (n,)                F64
+    loss_history   (n,)                F64                seen_values   (nnz,)          as the factors, may be missing
     users, items   labels by kind:  "index"  none         "int64"  (n,) I64      "uuid"  (n, 16) U8
                                     "string", "bytes"  the (UTF-8) bytes, U8, and users_offsets, items_offsets
                                                        (n + 1,) I64: label i is bytes offsets[i] to offsets[i + 1]
@@ -48,6 +48,7 @@ class ModelState:
     n_iter: int
     metrics_history: list[dict[str, float]] = dataclass_field(default_factory=list)
     best_iteration: int | None = None
+    seen_values: NDArray[Any] | None = None
 
 
 Model = TypeVar("Model", bound="Persistent")
@@ -62,8 +63,10 @@ class Persistent(Protocol):
     def _from_state(cls: type[Model], state: ModelState) -> Model: ...
 
 
-def save_model(model: Persistent, path: str) -> None:
+def save_model(model: Persistent, path: str, *, history: bool = True) -> None:
     """Write `model` to the file `path`, atomically: see `fastals._files.replacing`.
+
+    Without `history` the values of the training cells are left out.
 
     Raises
     ------
@@ -80,6 +83,8 @@ def save_model(model: Persistent, path: str) -> None:
         "seen_indices": state.seen_indices,
         "loss_history": np.array(state.loss_history, dtype=np.float64),
     }
+    if history and state.seen_values is not None:
+        tensors["seen_values"] = state.seen_values
     kinds = {
         "users": _encode_labels("users", state.users, tensors),
         "items": _encode_labels("items", state.items, tensors),
@@ -155,6 +160,9 @@ def _read_state(content: Any, tensors: dict[str, NDArray[Any]]) -> ModelState:
     _check_offsets("seen_indptr", seen_indptr, seen_indices.size)
     if _kernels.check_rows(seen_indptr, seen_indices, n_items, None, resolve_num_threads()) & ~_kernels.REPEATED:
         raise ValueError(f"seen_indices are not within 0..{n_items - 1}, or do not ascend within each row")
+    seen_values = None
+    if "seen_values" in tensors:
+        seen_values = take("seen_values", user_factors.dtype.str, len(seen_indices))
     state = ModelState(
         parameters=field(content, "parameters", dict),
         user_factors=user_factors,
@@ -167,6 +175,7 @@ def _read_state(content: Any, tensors: dict[str, NDArray[Any]]) -> ModelState:
         n_iter=field(content, "n_iter", int),
         metrics_history=field(content, "metrics_history", list),
         best_iteration=field(content, "best_iteration", int) or None,
+        seen_values=seen_values,
     )
     if tensors:
         raise ValueError(f"unexpected tensor {next(iter(tensors))!r}")

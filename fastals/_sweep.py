@@ -206,14 +206,17 @@ class Side:
             self._plans[grouped] = schedule(self.rows.indptr, group=group)
         return self._plans[grouped]
 
-    def solve(self, solver: str, num_threads: int, relaxation: float = 0.0) -> float:
+    def solve(
+        self, solver: str, num_threads: int, relaxation: float = 0.0, *, only: NDArray[np.integer[Any]] | None = None
+    ) -> float:
         """One half-sweep; returns by how much the solved rows lower the objective, compared with zeros.
 
         With "cg", what is written goes beyond the solutions by ``relaxation`` times the step from the rows before.
+        ``only``: the rows to solve, all by default.
         """
         counts = self.other_counts if solver == "cg" else None
         basis = Basis(self.others, self.weights.unobserved, num_threads, counts)
-        plan = self.plan(solver)
+        plan = self.plan(solver) if only is None else schedule(self.rows.indptr, rows=only)
         decrease, _ = half_sweep(
             self.rows,
             basis,

@@ -17,7 +17,6 @@ from . import _kernels, _metrics
 from ._container import field as json_field
 from ._container import read_tensors, reading, write_tensors
 from ._exceptions import DataError, ParameterError
-from ._ids import Labels
 from ._interactions import Interactions, as_interactions
 from ._recommend import FactorArray, Recommender
 from ._threads import single_threaded_blas
@@ -81,10 +80,8 @@ class Validation:
         What decides which iteration is the best. "rmse" is measured alone, the other two together.
     patience : int, optional
         Iterations without a better value after which training ends.
-    users, items : Labels
-        Those of the training data.
-    seen : (indptr, indices)
-        The training cells, which no list holds and nobody is judged by.
+    train : Interactions
+        The training data, whose cells no list holds and nobody is judged by.
 
     Raises
     ------
@@ -92,28 +89,20 @@ class Validation:
         Nothing is left to measure.
     """
 
-    def __init__(
-        self,
-        data: Any,
-        metric: str,
-        patience: int | None,
-        users: Labels,
-        items: Labels,
-        seen: tuple[NDArray[np.int64], NDArray[np.int32]],
-    ) -> None:
+    def __init__(self, data: Any, metric: str, patience: int | None, train: Interactions) -> None:
         self.metric = metric
         self.patience = None if patience is None else check_int("patience", patience, low=1)
         name, _, k = metric.partition("@")
         self.k = int(k or 0)
         self.sign = -1 if name == "rmse" else 1
-        held_out = as_interactions(data, users=users, items=items)
+        held_out = as_interactions(data, users=train.user_labels, items=train.item_labels)
         rows = np.repeat(np.arange(held_out.n_users, dtype=np.int32), np.diff(held_out.indptr))
         cells = _metrics.cell_numbers(held_out.indptr, held_out.indices, held_out.n_items)
         keep = np.ones(len(cells), bool)
         if self.k:
             keep = held_out.values > 0
             keep &= np.diff(cells, prepend=-1) > 0
-            keep &= ~_metrics.contains(_metrics.cell_numbers(*seen, held_out.n_items), cells)
+            keep &= ~_metrics.contains(_metrics.cell_numbers(train.indptr, train.indices, train.n_items), cells)
         self.rows, self.columns, self.cells = rows[keep], held_out.indices[keep], cells[keep]
         self.values = held_out.values[keep].astype(np.float64)
         if not len(self.cells):

@@ -384,6 +384,8 @@ def test_tensors_are_checked(saved):
         other = np.int16 if name == "loss_history" else np.int32 if array.dtype.kind == "f" else np.float32
         refuse_with(f"'{name}' (has|is of type)", tensors={name: np.zeros(array.shape, other)})
         refuse_with(f"'{name}' has|disagree", tensors={name: array[None]})
+    refuse_with("'seen_values' has shape", tensors={"seen_values": np.zeros(4, np.float32)})
+    refuse_with("'seen_values' has shape", tensors={"seen_values": np.zeros(5, np.float64)})
     refuse_with("unexpected tensor 'more'", tensors={"more": np.zeros(1)})
     refuse_with("factors of length 0", tensors={"user_factors": np.zeros((3, 0)), "item_factors": np.zeros((4, 0))})
     refuse_with("not within 0..3", tensors={"seen_indices": np.array([1, 3, 0, 2, 4], np.int32)})
