@@ -19,6 +19,7 @@ from ._exceptions import (
     NotFittedError,
     NumericalError,
     ParameterError,
+    ServingError,
     UnknownLabelError,
 )
 from ._interactions import Interactions
@@ -38,16 +39,18 @@ __all__ = [
     "NumericalError",
     "ParameterError",
     "Recommendations",
+    "ServingError",
     "UnknownLabelError",
     "__version__",
     "evaluation",
     "load",
     "scoring",
+    "serving",
     "show_config",
 ]
 
 if _TYPE_CHECKING:
-    from . import scoring
+    from . import scoring, serving
 
 
 def __getattr__(name: str) -> _Any:

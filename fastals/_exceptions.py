@@ -8,6 +8,7 @@ FastalsError
 ├── NotFittedError (ValueError, AttributeError)
 ├── NumericalError (ArithmeticError) no solver could give finite factors
 ├── FileFormatError (OSError, ValueError) a file that cannot be read as what it should be
+├── ServingError (OSError)          lists cannot be published to a server or read from it
 └── MissingDependencyError (ImportError) an optional package is not installed
 """
 
@@ -20,6 +21,7 @@ __all__ = [
     "NotFittedError",
     "NumericalError",
     "ParameterError",
+    "ServingError",
     "UnknownLabelError",
 ]
 
@@ -54,6 +56,10 @@ class NumericalError(FastalsError, ArithmeticError):
 
 class FileFormatError(FastalsError, OSError, ValueError):
     """A file cannot be read as what it should be, or is missing."""
+
+
+class ServingError(FastalsError, OSError):
+    """Lists cannot be published to a server, or read from it; what was served before still is."""
 
 
 class MissingDependencyError(FastalsError, ImportError):

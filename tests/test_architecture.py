@@ -32,7 +32,9 @@ _interactions
 _config _estimator _metrics _persistence _recommend _splits _sweep
 _training
 _als
-evaluation scoring
+evaluation scoring _lists
+_redis
+serving
 __init__ _demo
 __main__
 """
@@ -88,7 +90,7 @@ def test_every_layer_exists() -> None:
 # the public face
 
 
-MODULES = [fastals, fastals.evaluation, fastals.scoring]
+MODULES = [fastals, fastals.evaluation, fastals.scoring, fastals.serving]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
