@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b32encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
@@ -77,7 +78,7 @@ class Lists:
 
     def fingerprint(self, *options: object) -> str:
         """Return what is the same for the same lists in the same form, and for no others."""
-        digest = blake2b(repr((self.n, self.exclude_seen, *options)).encode(), digest_size=6)
+        digest = blake2b(repr((self.n, self.exclude_seen, *options)).encode(), digest_size=5)
         arrays: list[NDArray[Any]] = [*self.model._scoring_factors(), *self.model._seen]
         for labels in (self.users, self.items):
             if labels.values is not None and labels.values.dtype.kind != "O":
@@ -90,7 +91,7 @@ class Lists:
         for array in arrays:
             digest.update(repr((array.shape, array.dtype.str)).encode())
             digest.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
-        return digest.hexdigest()
+        return b32encode(digest.digest()).decode().lower()
 
 
 def text_of(label: Any) -> bytes:

@@ -1,7 +1,7 @@
 """Lists in Redis: the layout, the protocol, the push and the reader. The keys are told in fastals.serving.
 
-USER in a key is the label in UTF-8, decimal digits, or a UUID's usual form. A version is named by what is in it, 12
-hexadecimal digits, so that the same lists have the same name. One version is kept beside the current one: for readers
+USER in a key is the label in UTF-8, decimal digits, or a UUID's usual form. A version is named by what is in it, 8
+characters, so that the same lists have the same name. One version is kept beside the current one: for readers
 that have just looked up the pointer, and for going back with ``SET P:current V``.
 
 A list is one value and is set whole; no reader sees a version before all of it is there. All commands may be repeated.
@@ -32,11 +32,14 @@ SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
 SCORES = {"float16": "<f2", "float32": "<f4"}
 FORMAT = b"1"
 
+SET_EXPIRING = b"for i, key in ipairs(KEYS) do redis.call('SET', key, ARGV[i + 1], 'EX', ARGV[1]) end return 'OK'"
+"""MSET with an expiry, which Redis has not."""
+
 BLOCK = 1 << 16
 """Item labels in one field."""
 
 GROUP = 1024
-"""Lists in one MSET."""
+"""Lists in one command."""
 
 IN_FLIGHT = 4
 """Batches that are sent before the answers to the first of them must have come: back-pressure."""
@@ -143,24 +146,20 @@ class Layout:
     def payload(self, batch: Batch) -> tuple[bytes, int]:
         """Return a batch's commands and their number; the last notes the progress."""
         keys, values = self.values(batch)
-        if self.ttl is None:
-            out = []
-            for at in range(0, len(keys), GROUP):
-                out.append(b"*%d\r\n$4\r\nMSET\r\n" % (1 + 2 * len(keys[at : at + GROUP])))
-                out += [
-                    b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(key), key, len(value), value)
-                    for key, value in zip(keys[at : at + GROUP], values[at : at + GROUP], strict=True)
-                ]
-            count = -(-len(keys) // GROUP)
-        else:
-            end = b"\r\n$2\r\nEX\r\n$%d\r\n%d\r\n" % (len(str(self.ttl)), self.ttl)
-            out = [
-                b"*5\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n%b%b" % (len(key), key, len(value), value, end)
-                for key, value in zip(keys, values, strict=True)
-            ]
-            count = len(keys)
+        out = []
+        for at in range(0, len(keys), GROUP):
+            out.append(self._group(keys[at : at + GROUP], values[at : at + GROUP]))
         out.append(command(*self.progress(batch.first + len(keys))))
-        return b"".join(out), count + 1
+        return b"".join(out), len(out)
+
+    def _group(self, keys: list[bytes], values: list[bytes]) -> bytes:
+        """Return one command that sets many keys: one answer to read, not one for each."""
+        if self.ttl is None:
+            pairs = zip(keys, values, strict=True)
+            return b"*%d\r\n$4\r\nMSET\r\n" % (1 + 2 * len(keys)) + b"".join(
+                [b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(key), key, len(value), value) for key, value in pairs]
+            )
+        return command(b"EVAL", SET_EXPIRING, b"%d" % len(keys), *keys, b"%d" % self.ttl, *values)
 
 
 def command(*parts: bytes) -> bytes:
@@ -335,6 +334,9 @@ def _remove(client: Any, layout: Layout, version: bytes) -> None:
 
 
 def _unlink(client: Any, keys: list[bytes]) -> None:
+    if not hasattr(client, "get_nodes"):
+        client.unlink(*keys)
+        return
     with client.pipeline(transaction=False) as pipe:
         for key in keys:
             pipe.unlink(key)

@@ -46,7 +46,7 @@ HEAVY = {
     *("numpy.testing", "scipy.linalg", "scipy.sparse.linalg", "scipy.stats"),
     *("pandas", "polars", "pyarrow", "safetensors", "sklearn", "threadpoolctl", "tqdm"),
 }
-OPTIONAL = ["pandas", "polars", "pyarrow", "pytest", "redis", "pyspark", "sklearn", "matplotlib"]
+OPTIONAL = ["pandas", "polars", "pyarrow", "pytest", "redis", "pyspark", "sklearn", "matplotlib", "fsspec", "yaml"]
 
 RECORD = Path(__file__).with_name("public_api.txt")
 
