@@ -5,6 +5,8 @@ Tensors in a file of :mod:`fastals._container`:
     user_factors   (n_users, factors)  F32 or F64         seen_indptr   (n_users + 1,)  I64
     item_factors   (n_items, factors)  the same dtype     seen_indices  (nnz,)          I32
     loss_history   (n,)                F64                seen_values   (nnz,)          as the factors, may be missing
+    user_biases    (n_users,)          as the factors;    seen_weights  (nnz,)          as the factors; both and
+    item_biases    (n_items,)          these may be missing
     users, items   labels by kind:  "index"  none         "int64"  (n,) I64      "uuid"  (n, 16) U8
                                     "string", "bytes"  the (UTF-8) bytes, U8, and users_offsets, items_offsets
                                                        (n + 1,) I64: label i is bytes offsets[i] to offsets[i + 1]
@@ -49,6 +51,9 @@ class ModelState:
     metrics_history: list[dict[str, float]] = dataclass_field(default_factory=list)
     best_iteration: int | None = None
     seen_values: NDArray[Any] | None = None
+    seen_weights: NDArray[Any] | None = None
+    mean: float = 0.0
+    biases: tuple[NDArray[Any], NDArray[Any]] | None = None
 
 
 Model = TypeVar("Model", bound="Persistent")
@@ -83,8 +88,12 @@ def save_model(model: Persistent, path: str, *, history: bool = True) -> None:
         "seen_indices": state.seen_indices,
         "loss_history": np.array(state.loss_history, dtype=np.float64),
     }
-    if history and state.seen_values is not None:
-        tensors["seen_values"] = state.seen_values
+    for name in ("seen_values", "seen_weights"):
+        values = getattr(state, name)
+        if history and values is not None:
+            tensors[name] = values
+    if state.biases is not None:
+        tensors["user_biases"], tensors["item_biases"] = state.biases
     kinds = {
         "users": _encode_labels("users", state.users, tensors),
         "items": _encode_labels("items", state.items, tensors),
@@ -95,6 +104,7 @@ def save_model(model: Persistent, path: str, *, history: bool = True) -> None:
         "n_iter": state.n_iter,
         "metrics_history": state.metrics_history,
         "best_iteration": state.best_iteration or 0,
+        "mean": state.mean,
         "labels": kinds,
     }
     write_tensors(path, "model", VERSION, content, tensors)
@@ -160,9 +170,15 @@ def _read_state(content: Any, tensors: dict[str, NDArray[Any]]) -> ModelState:
     _check_offsets("seen_indptr", seen_indptr, seen_indices.size)
     if _kernels.check_rows(seen_indptr, seen_indices, n_items, None, resolve_num_threads()) & ~_kernels.REPEATED:
         raise ValueError(f"seen_indices are not within 0..{n_items - 1}, or do not ascend within each row")
-    seen_values = None
-    if "seen_values" in tensors:
-        seen_values = take("seen_values", user_factors.dtype.str, len(seen_indices))
+    kept = {
+        name: take(name, user_factors.dtype.str, len(seen_indices))
+        for name in ("seen_values", "seen_weights")
+        if name in tensors
+    }
+    biases = None
+    if "user_biases" in tensors:
+        dtype = user_factors.dtype.str
+        biases = take("user_biases", dtype, n_users), take("item_biases", dtype, n_items)
     state = ModelState(
         parameters=field(content, "parameters", dict),
         user_factors=user_factors,
@@ -175,7 +191,9 @@ def _read_state(content: Any, tensors: dict[str, NDArray[Any]]) -> ModelState:
         n_iter=field(content, "n_iter", int),
         metrics_history=field(content, "metrics_history", list),
         best_iteration=field(content, "best_iteration", int) or None,
-        seen_values=seen_values,
+        **kept,
+        mean=field(content, "mean", float),
+        biases=biases,
     )
     if tensors:
         raise ValueError(f"unexpected tensor {next(iter(tensors))!r}")
@@ -193,6 +211,8 @@ def plain(value: Any) -> Any:
         return value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, tuple | list):
+        return [plain(element) for element in value]
     if isinstance(value, type | np.dtype):
         return np.dtype(value).name
     return None
