@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from . import evaluation
-from ._als import ExplicitALS, ImplicitALS, load
+from ._als import ExplicitALS, ImplicitALS
 from ._config import show_config
 from ._exceptions import (
     ArgumentTypeError,
@@ -23,6 +23,8 @@ from ._exceptions import (
     UnknownLabelError,
 )
 from ._interactions import Interactions
+from ._load import load
+from ._neighbours import ItemKNN, UserKNN
 from ._recommend import Recommendations
 from ._version import __version__
 
@@ -34,6 +36,7 @@ __all__ = [
     "FileFormatError",
     "ImplicitALS",
     "Interactions",
+    "ItemKNN",
     "MissingDependencyError",
     "NotFittedError",
     "NumericalError",
@@ -41,6 +44,7 @@ __all__ = [
     "Recommendations",
     "ServingError",
     "UnknownLabelError",
+    "UserKNN",
     "__version__",
     "evaluation",
     "load",

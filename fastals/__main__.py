@@ -23,10 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import evaluation
-from ._als import ALS, ExplicitALS, ImplicitALS, load
+from ._als import ALS, ExplicitALS, ImplicitALS
 from ._exceptions import FastalsError, UnknownLabelError
 from ._files import check_target, replacing
 from ._interactions import DUPLICATES, Interactions
+from ._load import load
 from ._version import __version__
 
 __all__ = ["main"]
@@ -227,10 +228,17 @@ def _info(arguments: argparse.Namespace) -> None:
     lines = {
         "model": type(model).__name__,
         "parameters": parameters,
-        "users": _describe(model.users_, len(model.user_factors_)),
-        "items": _describe(model.items_, len(model.item_factors_)),
-        "factors": f"{model.user_factors_.shape[1]}, {model.user_factors_.dtype}",
-        "trained on": f"{len(model._seen[1]):,} interactions, {model.n_iter_} iterations, loss {_loss(model)}",
+        "users": _describe(model.users_, len(model._users)),
+        "items": _describe(model.items_, len(model._items)),
+    }
+    trained = f"{len(model._seen[1]):,} interactions"
+    if isinstance(model, ALS):
+        lines["factors"] = f"{model.user_factors_.shape[1]}, {model.user_factors_.dtype}"
+        trained += f", {model.n_iter_} iterations, loss {_loss(model)}"
+    else:
+        lines["neighbours"] = f"{model.similarity_.nnz:,}"
+    lines |= {
+        "trained on": trained,
         "file": _size(arguments.model) + (", checksums agree" if arguments.verify else ""),
     }
     for name, text in lines.items():

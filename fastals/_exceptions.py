@@ -47,7 +47,7 @@ class UnknownLabelError(FastalsError, LookupError, ValueError):
 
 
 class NotFittedError(FastalsError, ValueError, AttributeError):
-    """The model has no factors yet: call ``fit`` first."""
+    """The model is not fitted yet: call ``fit`` first."""
 
 
 class NumericalError(FastalsError, ArithmeticError):

@@ -5,8 +5,6 @@ Tensors in a file of :mod:`fastals._container`:
     user_factors   (n_users, factors)  F32 or F64         seen_indptr   (n_users + 1,)  I64
     item_factors   (n_items, factors)  the same dtype     seen_indices  (nnz,)          I32
     loss_history   (n,)                F64                seen_values   (nnz,)          as the factors, may be missing
-    user_biases    (n_users,)          as the factors;    seen_weights  (nnz,)          as the factors; both and
-    item_biases    (n_items,)          these may be missing
     users, items   labels by kind:  "index"  none         "int64"  (n,) I64      "uuid"  (n, 16) U8
                                     "string", "bytes"  the (UTF-8) bytes, U8, and users_offsets, items_offsets
                                                        (n + 1,) I64: label i is bytes offsets[i] to offsets[i + 1]
@@ -15,8 +13,10 @@ The content holds the class, its parameters and the kinds of the labels. Every v
 address (`seen_indptr`, `seen_indices`, the offsets) is checked before the model exists.
 """
 
+from __future__ import annotations
+
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from itertools import pairwise
@@ -30,7 +30,7 @@ from ._container import field, read_tensors, reading, write_tensors
 from ._ids import Labels
 from ._threads import resolve_num_threads
 
-__all__ = ["ModelState", "load_model", "plain", "save_model"]
+__all__ = ["ModelState", "Tensors", "load_model", "plain", "read_state", "save_model", "write_model"]
 
 VERSION = "1"
 
@@ -51,24 +51,25 @@ class ModelState:
     metrics_history: list[dict[str, float]] = dataclass_field(default_factory=list)
     best_iteration: int | None = None
     seen_values: NDArray[Any] | None = None
-    seen_weights: NDArray[Any] | None = None
-    mean: float = 0.0
-    biases: tuple[NDArray[Any], NDArray[Any]] | None = None
 
 
 Model = TypeVar("Model", bound="Persistent")
 
 
 class Persistent(Protocol):
-    """The two hooks by which an estimator is saved and made again."""
+    """The hook by which a model is made again of what its file holds."""
+
+    @classmethod
+    def _read(cls: type[Model], content: Mapping[str, Any], tensors: Tensors) -> Model: ...
+
+
+class Factorized(Protocol):
+    """The hook by which a model of factors is saved."""
 
     def _get_state(self) -> ModelState: ...
 
-    @classmethod
-    def _from_state(cls: type[Model], state: ModelState) -> Model: ...
 
-
-def save_model(model: Persistent, path: str, *, history: bool = True) -> None:
+def save_model(model: Factorized, path: str, *, history: bool = True) -> None:
     """Write `model` to the file `path`, atomically: see `fastals._files.replacing`.
 
     Without `history` the values of the training cells are left out.
@@ -88,26 +89,31 @@ def save_model(model: Persistent, path: str, *, history: bool = True) -> None:
         "seen_indices": state.seen_indices,
         "loss_history": np.array(state.loss_history, dtype=np.float64),
     }
-    for name in ("seen_values", "seen_weights"):
-        values = getattr(state, name)
-        if history and values is not None:
-            tensors[name] = values
-    if state.biases is not None:
-        tensors["user_biases"], tensors["item_biases"] = state.biases
-    kinds = {
-        "users": _encode_labels("users", state.users, tensors),
-        "items": _encode_labels("items", state.items, tensors),
-    }
+    if history and state.seen_values is not None:
+        tensors["seen_values"] = state.seen_values
     content = {
-        "class": type(model).__name__,
-        "parameters": {name: plain(value) for name, value in state.parameters.items()},
         "n_iter": state.n_iter,
         "metrics_history": state.metrics_history,
         "best_iteration": state.best_iteration or 0,
-        "mean": state.mean,
-        "labels": kinds,
     }
-    write_tensors(path, "model", VERSION, content, tensors)
+    write_model(path, model, state.parameters, {"users": state.users, "items": state.items}, content, tensors)
+
+
+def write_model(
+    path: str,
+    model: object,
+    parameters: Mapping[str, Any],
+    labels: Mapping[str, Labels],
+    content: Mapping[str, Any],
+    tensors: dict[str, NDArray[Any]],
+) -> None:
+    """Write what all model files have, and the content and tensors that are this model's own."""
+    common = {
+        "class": type(model).__name__,
+        "parameters": {name: plain(value) for name, value in parameters.items()},
+        "labels": {side: _encode_labels(side, ids, tensors) for side, ids in labels.items()},
+    }
+    write_tensors(path, "model", VERSION, {**common, **content}, tensors)
 
 
 def load_model(path: str, classes: Iterable[type[Model]], *, mmap: bool = True) -> Model:
@@ -127,77 +133,90 @@ def load_model(path: str, classes: Iterable[type[Model]], *, mmap: bool = True) 
         name = field(content, "class", str)
         if name not in known:
             raise ValueError(f"it holds a model of class {name!r}, not {' or '.join(known)}")
-        return known[name]._from_state(_read_state(content, tensors))
+        taken = Tensors(content, tensors)
+        model = known[name]._read(content, taken)
+        taken.check_empty()
+        return model
 
 
 # --- the model -------------------------------------------------------------------------------------------------------
 
 
-def _read_state(content: Any, tensors: dict[str, NDArray[Any]]) -> ModelState:
-    """Check each tensor against the table at the head of this module, and what serves as an address by value."""
-    tensors = dict(tensors)
+class Tensors:
+    """The tensors of a file, to be taken one by one; what serves as an address is checked by value."""
 
-    def take(name: str, dtypes: str, *shape: int | None) -> NDArray[Any]:
-        if name not in tensors:
+    def __init__(self, content: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
+        self.content, self.left = content, dict(tensors)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.left
+
+    def take(self, name: str, dtypes: str, *shape: int | None) -> NDArray[Any]:
+        """Return a tensor of one of these dtypes and of this shape; None: of any length."""
+        if name not in self.left:
             raise ValueError(f"tensor {name!r} is missing")
-        tensor = tensors.pop(name)
+        tensor = self.left.pop(name)
         wanted = len(shape) == tensor.ndim and all(n in (None, m) for n, m in zip(shape, tensor.shape, strict=True))
         if not wanted or tensor.dtype.str not in dtypes.split():
             raise ValueError(f"tensor {name!r} has shape {tensor.shape} and dtype {tensor.dtype}")
         return tensor
 
-    def take_labels(side: str, size: int) -> Labels:
-        kind = field(field(content, "labels", dict), side, str)
+    def take_labels(self, side: str, size: int) -> Labels:
+        """Return the labels of "users" or "items"."""
+        kind = field(field(self.content, "labels", dict), side, str)
         if kind == "index":
             return Labels(None, size)
         if kind == "int64":
-            return Labels(take(side, "<i8", size), size)
+            return Labels(self.take(side, "<i8", size), size)
         if kind == "uuid":
-            return Labels(_decode_uuids(take(side, "|u1", size, 16)), size)
+            return Labels(_decode_uuids(self.take(side, "|u1", size, 16)), size)
         if kind in ("string", "bytes"):
-            text, offsets = take(side, "|u1", None), take(f"{side}_offsets", "<i8", size + 1)
+            text, offsets = self.take(side, "|u1", None), self.take(f"{side}_offsets", "<i8", size + 1)
             _check_offsets(f"{side}_offsets", offsets, text.size)
             return Labels(_decode_text(text, offsets, kind), size)
         raise ValueError(f"{side} have labels of unknown kind {kind!r}")
 
+    def take_rows(self, name: str, n_rows: int, n_columns: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Return indptr and indices of compressed rows, in range and ascending; a cell may be stored repeatedly."""
+        indptr, indices = self.take(f"{name}_indptr", "<i8", n_rows + 1), self.take(f"{name}_indices", "<i4", None)
+        _check_offsets(f"{name}_indptr", indptr, indices.size)
+        if _kernels.check_rows(indptr, indices, n_columns, None, resolve_num_threads()) & ~_kernels.REPEATED:
+            raise ValueError(f"{name}_indices are not within 0..{n_columns - 1}, or do not ascend within each row")
+        return indptr, indices
+
+    def check_empty(self) -> None:
+        """Refuse what nobody has taken."""
+        if self.left:
+            raise ValueError(f"unexpected tensor {next(iter(self.left))!r}")
+
+
+def read_state(content: Mapping[str, Any], tensors: Tensors) -> ModelState:
+    """Check each tensor against the table at the head of this module."""
+    take = tensors.take
     user_factors = take("user_factors", "<f4 <f8", None, None)
     n_users, factors = user_factors.shape
     item_factors = take("item_factors", user_factors.dtype.str, None, factors)
     n_items = item_factors.shape[0]
     if not (factors and max(n_users, n_items) < 2**31):
         raise ValueError(f"{n_users} x {n_items} factors of length {factors}")
-    seen_indptr, seen_indices = take("seen_indptr", "<i8", n_users + 1), take("seen_indices", "<i4", None)
-    _check_offsets("seen_indptr", seen_indptr, seen_indices.size)
-    if _kernels.check_rows(seen_indptr, seen_indices, n_items, None, resolve_num_threads()) & ~_kernels.REPEATED:
-        raise ValueError(f"seen_indices are not within 0..{n_items - 1}, or do not ascend within each row")
-    kept = {
-        name: take(name, user_factors.dtype.str, len(seen_indices))
-        for name in ("seen_values", "seen_weights")
-        if name in tensors
-    }
-    biases = None
-    if "user_biases" in tensors:
-        dtype = user_factors.dtype.str
-        biases = take("user_biases", dtype, n_users), take("item_biases", dtype, n_items)
-    state = ModelState(
+    seen_indptr, seen_indices = tensors.take_rows("seen", n_users, n_items)
+    seen_values = None
+    if "seen_values" in tensors:
+        seen_values = take("seen_values", user_factors.dtype.str, len(seen_indices))
+    return ModelState(
         parameters=field(content, "parameters", dict),
         user_factors=user_factors,
         item_factors=item_factors,
-        users=take_labels("users", n_users),
-        items=take_labels("items", n_items),
+        users=tensors.take_labels("users", n_users),
+        items=tensors.take_labels("items", n_items),
         seen_indptr=seen_indptr,
         seen_indices=seen_indices,
         loss_history=take("loss_history", "<f8", None).tolist(),
         n_iter=field(content, "n_iter", int),
         metrics_history=field(content, "metrics_history", list),
         best_iteration=field(content, "best_iteration", int) or None,
-        **kept,
-        mean=field(content, "mean", float),
-        biases=biases,
+        seen_values=seen_values,
     )
-    if tensors:
-        raise ValueError(f"unexpected tensor {next(iter(tensors))!r}")
-    return state
 
 
 def _check_offsets(name: str, offsets: NDArray[np.int64], end: int) -> None:
@@ -211,8 +230,6 @@ def plain(value: Any) -> Any:
         return value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, tuple | list):
-        return [plain(element) for element in value]
     if isinstance(value, type | np.dtype):
         return np.dtype(value).name
     return None

@@ -190,11 +190,11 @@ class Recommender:
     user_factors_: FactorArray
     item_factors_: FactorArray
     num_threads: int | None
+    _predicts_ratings: bool = False
     _users: Labels
     _items: Labels
     _seen: tuple[NDArray[np.int64], NDArray[np.int32]]
     _derived: dict[tuple[Axis, bool], Panels]
-    _scoring: tuple[FactorArray, FactorArray] | None
 
     def recommend(
         self, users: Any, n: int = 10, *, exclude_seen: bool = True, items: Any = None, exclude: Any = None
@@ -320,13 +320,7 @@ class Recommender:
         """
         check_fitted(self)
         rows, single = _encode(self._items, "items", items)
-        found = top_n(
-            self._scoring_factors()[1][rows],
-            self._panels("users"),
-            check_int("n", n, low=1),
-            num_threads=self._threads(),
-        )
-        return UserRecommendations(*_decode(self._users, found, single))
+        return UserRecommendations(*_decode(self._users, self._top_users(rows, check_int("n", n, low=1)), single))
 
     def similar_items(self, items: Any, n: int = 10) -> Recommendations:
         """Find the n items whose factors have the largest cosine with each item's, that item itself left out.
@@ -427,9 +421,8 @@ class Recommender:
         item_rows, one_item = _encode(self._items, "items", items, known)
         if not (one_user or one_item):
             check_same_length({"users": user_rows, "items": item_rows})
-        X, Y = self._scoring_factors()
         user_rows, item_rows = (np.ascontiguousarray(rows) for rows in np.broadcast_arrays(user_rows, item_rows))
-        scores = _kernels.pair_scores(X, Y, user_rows, item_rows, self._threads())
+        scores = self._score_pairs(user_rows, item_rows)
         return scores[0] if one_user and one_item else scores
 
     @property
@@ -446,22 +439,16 @@ class Recommender:
 
     # -- for models ----------------------------------------------------------------------------------------------------
 
-    def _make_scoring_factors(self) -> tuple[FactorArray, FactorArray]:
+    def _scoring_factors(self) -> tuple[FactorArray, FactorArray]:
         """Rows of users and of items whose product is the score."""
         return self.user_factors_, self.item_factors_
-
-    def _scoring_factors(self) -> tuple[FactorArray, FactorArray]:
-        if self._scoring is None:
-            self._scoring = self._make_scoring_factors()
-        return self._scoring
 
     def _forget_derived(self) -> None:
         """Drop what was derived from the factors."""
         self._derived = {}
-        self._scoring = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_derived", "_scoring")}
+        return {name: value for name, value in self.__dict__.items() if name != "_derived"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -501,6 +488,18 @@ class Recommender:
             exclude=exclude,
             num_threads=self._threads(),
         )
+
+    def _top_users(self, items: NDArray[np.int32], n: int) -> tuple[NDArray[np.int32], FactorArray]:
+        return top_n(self._scoring_factors()[1][items], self._panels("users"), n, num_threads=self._threads())
+
+    def _score_pairs(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> FactorArray:
+        scores: FactorArray = _kernels.pair_scores(*self._scoring_factors(), users, items, self._threads())
+        return scores
+
+    def _all_scores(self, users: NDArray[np.intp]) -> FactorArray:
+        X, Y = self._scoring_factors()
+        scores: FactorArray = X[users] @ Y.T
+        return scores
 
     def _similar(self, axis: Axis, rows: NDArray[np.int32], n: int) -> tuple[NDArray[np.int32], FactorArray]:
         panels = self._panels(axis, unit=True)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._als import ALS, ExplicitALS
 from ._exceptions import DataError
 from ._interactions import Interactions, as_interactions
 from ._metrics import (
@@ -35,6 +34,7 @@ from ._metrics import (
     rmse,
     users_of_items,
 )
+from ._recommend import Recommender
 from ._splits import leave_last_out, leave_random_out, select_cells, split_users, train_test_split
 from ._validation import check_fitted, check_int
 
@@ -66,7 +66,7 @@ AUC_BYTES = 1 << 25
 """Users are scored in blocks of about so many bytes."""
 
 
-def auc(model: ALS, train: Any, test: Any) -> float:
+def auc(model: Recommender, train: Any, test: Any) -> float:
     """Mean over users of the chance that a relevant item scores above one that the user has never met.
 
     The items never met are those neither in the user's training row nor relevant; an equal score counts as half. All
@@ -74,7 +74,7 @@ def auc(model: ALS, train: Any, test: Any) -> float:
 
     Parameters
     ----------
-    model : ExplicitALS or ImplicitALS
+    model : ExplicitALS, ImplicitALS, ItemKNN or UserKNN
         Fitted.
     train, test : Interactions, or what :meth:`ImplicitALS.fit` takes
         The training (None: what the model itself remembers) and the held-out interactions. Users and items that the
@@ -114,10 +114,11 @@ def auc(model: ALS, train: Any, test: Any) -> float:
     return float(np.nanmean(areas))
 
 
-def _areas(model: ALS, users: NDArray[np.intp], seen: Interactions, held_out: Interactions) -> NDArray[np.float64]:
+def _areas(
+    model: Recommender, users: NDArray[np.intp], seen: Interactions, held_out: Interactions
+) -> NDArray[np.float64]:
     """AUC of each user; NaN where the user has met everything."""
-    user_factors, item_factors = model._scoring_factors()
-    scores = user_factors[users] @ item_factors.T
+    scores = model._all_scores(users)
     relevant = [held_out.indices[held_out.indptr[u] : held_out.indptr[u + 1]] for u in users]
     found = [row[items] for row, items in zip(scores, relevant, strict=True)]
     lengths = np.zeros(len(users), np.int64)
@@ -134,7 +135,7 @@ def _areas(model: ALS, users: NDArray[np.intp], seen: Interactions, held_out: In
     return areas
 
 
-def _seen(model: ALS, train: Any) -> Interactions:
+def _seen(model: Recommender, train: Any) -> Interactions:
     """Return the training cells in terms of the model's users and items; None: those that the model remembers."""
     if train is not None:
         return as_interactions(train, users=model._users, items=model._items)
@@ -185,12 +186,12 @@ def most_popular(train: Any, n: int = 10) -> NDArray[Any]:
     return interactions.item_labels.decode(lists)
 
 
-def evaluate(model: ALS, train: Any, test: Any, k: int = 10) -> dict[str, float]:
+def evaluate(model: Recommender, train: Any, test: Any, k: int = 10) -> dict[str, float]:
     """Measure a model against held-out interactions, by every metric that fits it.
 
     Parameters
     ----------
-    model : ExplicitALS or ImplicitALS
+    model : ExplicitALS, ImplicitALS, ItemKNN or UserKNN
         Fitted on `train`: its lists leave out what the users had there.
     train : Interactions, or what :meth:`ImplicitALS.fit` takes, or None
         None: what the model itself remembers of its training cells.
@@ -230,7 +231,7 @@ def evaluate(model: ALS, train: Any, test: Any, k: int = 10) -> dict[str, float]
     new = _new_to_users(model, seen, test)
     users = np.flatnonzero(np.diff(new.indptr))
     metrics = _measure(model.recommend(new.user_labels.decode(users), n=k).items, seen, new, users, k)
-    if isinstance(model, ExplicitALS):
+    if model._predicts_ratings:
         ratings = as_interactions(test, users=model._users, items=model._items)
         rows = np.repeat(np.arange(ratings.n_users), np.diff(ratings.indptr))
         predicted = model.predict(ratings.user_labels.decode(rows), ratings.item_labels.decode(ratings.indices))
@@ -239,7 +240,7 @@ def evaluate(model: ALS, train: Any, test: Any, k: int = 10) -> dict[str, float]
     return metrics
 
 
-def popularity_baseline(model: ALS, train: Any, test: Any, k: int = 10) -> dict[str, float]:
+def popularity_baseline(model: Recommender, train: Any, test: Any, k: int = 10) -> dict[str, float]:
     """Measure what lists of the most popular items would reach in the place of the model's, as :func:`evaluate` does.
 
     Arguments, errors and the ranking metrics returned are those of :func:`evaluate`; the lists are those of
@@ -276,7 +277,7 @@ def _measure(
     return metrics | beyond | {"n_users": len(relevant)}
 
 
-def _new_to_users(model: ALS, seen: Interactions, test: Any) -> Interactions:
+def _new_to_users(model: Recommender, seen: Interactions, test: Any) -> Interactions:
     """Return the cells of `test` that a list could hold: of the model's users, and not seen. The items are test's."""
     interactions = as_interactions(test, users=model._users)
     items = model._items.encode(interactions.item_labels.decode(np.arange(interactions.n_items)))[interactions.indices]

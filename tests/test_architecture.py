@@ -30,9 +30,9 @@ _readers _storage
 _batches
 _interactions
 _config _estimator _metrics _persistence _recommend _splits _sweep
-_training _presets
-_als
-evaluation scoring _lists
+_training
+_als _neighbours
+_load evaluation scoring _lists
 _redis
 serving
 __init__ _demo

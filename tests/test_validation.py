@@ -149,7 +149,7 @@ def test_fitted():
     class Model:
         pass
 
-    with pytest.raises(NotFittedError, match="this Model has no factors yet: call fit first"):
+    with pytest.raises(NotFittedError, match="this Model is not fitted yet: call fit first"):
         check_fitted(Model())
 
 
