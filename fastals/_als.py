@@ -7,15 +7,17 @@ import os
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from functools import partial
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._estimator import Estimator
 from ._exceptions import NotFittedError, ParameterError
-from ._interactions import DUPLICATES, Interactions, append, as_interactions, has_repeats
+from ._interactions import DUPLICATES, Interactions, append, as_observations, has_repeats, ones_like
 from ._persistence import ModelState, Tensors, plain, read_state, save_model
+from ._presets import EXPLICIT, IMPLICIT, Preset
 from ._recommend import Recommender
 from ._sweep import CellWeights, FactorArray, Rows, Side, relaxation
 from ._threads import resolve_num_threads, single_threaded_blas
@@ -37,6 +39,7 @@ from ._validation import (
     check_fitted,
     check_initial_factors,
     check_int,
+    check_pair_or_real,
     check_path,
     check_random_state,
     check_real,
@@ -56,37 +59,82 @@ MAX_FACTORS, MAX_ITERATIONS = 16_384, 1_000_000
 """Beyond any use; without a bound a slip of the pen would ask for k x k matrices that no machine holds."""
 
 
+Axis = Literal["users", "items"]
+AXES: tuple[Axis, Axis] = ("users", "items")
+
+Biases: TypeAlias = tuple[FactorArray, FactorArray] | None
+
+
 class ALS(Estimator, Recommender):
     """What both estimators share; use :class:`ExplicitALS` or :class:`ImplicitALS`."""
 
-    _initial_scale: ClassVar[float]
+    _presets: ClassVar[Mapping[str | None, Preset]]
     _default_metric: ClassVar[str]
     _merge_policy: ClassVar[str]
 
     factors: int
-    regularization: float
+    regularization: float | tuple[float, float]
     regularization_scaling: Literal["constant", "count"] | float
     iterations: int
     solver: Literal["auto", "cholesky", "cg", "lapack"]
+    preset: str | None
     dtype: Literal["float32", "float64"]
     num_threads: int | None
     random_state: int | np.random.Generator | np.random.RandomState | None
     _seen_values: FactorArray | None
+    _seen_weights: FactorArray | None
+
+    _mean: float
+    _biases: Biases
 
     # -- parameters ---------------------------------------------------------------------------------------------------
 
     def _check_params(self) -> None:
         check_int("factors", self.factors, low=1, high=MAX_FACTORS)
-        check_real("regularization", self.regularization, low=0)
+        check_pair_or_real("regularization", self.regularization, low=0)
         if isinstance(self.regularization_scaling, str):
             check_choice("regularization_scaling", self.regularization_scaling, ("constant", "count"), "or a number")
         else:
             check_real("regularization_scaling", self.regularization_scaling, low=0)
         check_int("iterations", self.iterations, low=0, high=MAX_ITERATIONS)
         check_choice("solver", self.solver, ("auto", "cholesky", "cg", "lapack"))
+        if self.preset is not None:
+            check_choice("preset", self.preset, _preset_names(self), "or None")
         check_choice("dtype", np.dtype(self.dtype).name, ("float32", "float64"))
         resolve_num_threads(self.num_threads)
         check_random_state(self.random_state)
+
+    @classmethod
+    def from_preset(cls, name: str, **overrides: Any) -> Self:
+        """Make a model that computes what another library's ALS computes: the same equation, order and defaults.
+
+        From the same initial factors the library's factors come out, but for rounding; its random numbers do not.
+
+        Parameters
+        ----------
+        name : str
+            ExplicitALS: "spark", "cmfrec", "lenskit". ImplicitALS: "spark", "implicit", "cmfrec", "irspack",
+            "irspack-original" (``loss_type="ORIGINAL"``), "lenskit", "lenskit-ratings" (``use_ratings=True``),
+            "buffalo".
+        **overrides
+            Parameters of the constructor, instead of the library's defaults.
+
+        Returns
+        -------
+        the model, not fitted
+
+        Raises
+        ------
+        ParameterError, ArgumentTypeError
+
+        Examples
+        --------
+        >>> import fastals
+        >>> fastals.ExplicitALS.from_preset("spark", factors=16)
+        ExplicitALS(factors=16, regularization_scaling='count', iterations=10, solver='cholesky', preset='spark')
+        """
+        check_choice("name", name, _preset_names(cls))
+        return cls(**{**cls._presets[name].parameters, "solver": "cholesky", "preset": name, **overrides})
 
     # -- the row equation ---------------------------------------------------------------------------------------------
 
@@ -94,8 +142,22 @@ class ALS(Estimator, Recommender):
     def _cell_weights(self) -> CellWeights:
         """What this model's stored values add to a row's system."""
 
-    def _row_regularization(self, counts: NDArray[np.int64], n_other: int) -> NDArray[np.float64]:
+    @property
+    def _preset(self) -> Preset:
+        return self._presets[self.preset]
+
+    @property
+    def _joint_biases(self) -> bool:
+        """Whether biases are solved for with the factors, as one more column."""
+        return False
+
+    def _transform(self, values: FactorArray) -> FactorArray:
+        """What the row equation takes for r; the sign stays."""
+        return values
+
+    def _row_regularization(self, axis: Axis, counts: NDArray[Any], n_other: int) -> NDArray[np.float64]:
         """lambda_u for rows of ``counts`` cells."""
+        regularization = check_pair_or_real("regularization", self.regularization, low=0)[axis == "items"]
         scaling = self.regularization_scaling
         if scaling == "constant":
             size: NDArray[np.float64] = np.ones(len(counts))
@@ -103,7 +165,26 @@ class ALS(Estimator, Recommender):
             size = counts.astype(np.float64)
         else:
             size = np.power(counts + self._cell_weights().unobserved * n_other, float(scaling), dtype=np.float64)
-        return float(self.regularization) * size
+        return regularization * size
+
+    def _rows(
+        self, axis: Axis, data: Interactions, twin: Interactions | None, dtype: Any, num_threads: int | None
+    ) -> Rows:
+        """The cells of each user or item, as the sweeps read them; ``twin`` holds their weights."""
+        (indptr, indices, values), *scale = (
+            part.arrays(dtype, num_threads=num_threads)
+            if axis == "users"
+            else part.transpose_arrays(dtype, num_threads=num_threads)
+            for part in (data, twin)
+            if part is not None
+        )
+        return Rows(indptr, indices, self._transform(values), scale[0][2] if scale else None)
+
+    def _side(
+        self, axis: Axis, rows: Rows, factors: FactorArray, others: FactorArray, counts: NDArray[np.int64] | None = None
+    ) -> Side:
+        regularization = partial(self._row_regularization, axis)
+        return Side(rows, factors, others, self._cell_weights(), regularization, counts, biased=self._joint_biases)
 
     @property
     def _exact_solver(self) -> str:
@@ -114,10 +195,11 @@ class ALS(Estimator, Recommender):
 
         Without regularization a row's matrix may be singular, where steps along null directions are steps into nowhere.
         """
+        regularized = min(check_pair_or_real("regularization", self.regularization, low=0)) > 0
         if self.solver == "auto":
-            return "cholesky" if self.factors < CG_PAYS_FROM or last or not self.regularization else "cg"
+            return "cholesky" if self.factors < CG_PAYS_FROM or last or not regularized else "cg"
         if self.solver == "cg":
-            return "cg" if self.regularization else "cholesky"
+            return "cg" if regularized else "cholesky"
         return self.solver
 
     # -- training -----------------------------------------------------------------------------------------------------
@@ -126,6 +208,7 @@ class ALS(Estimator, Recommender):
         self,
         data: Any,
         *,
+        sample_weight: Any = None,
         initial_factors: tuple[Any, Any] | None = None,
         validation: Any = None,
         validation_metric: str | None = None,
@@ -137,11 +220,18 @@ class ALS(Estimator, Recommender):
     ) -> Self:
         """Train from scratch: every iteration solves all users given the items, then all items given the users.
 
+        (Some presets solve the items first.)
+
         Parameters
         ----------
         data : Interactions, sparse matrix, tuple of arrays or data frame
             A scipy.sparse matrix or array of shape (n_users, n_items): rows are users, always. ``(users, items)`` or
             ``(users, items, values)``: arrays of labels. A data frame with user, item and value columns.
+        sample_weight : array of shape (n,), optional
+            A finite weight >= 0 for each observation: each event, row of the frame, element of a CSR, CSC or COO
+            matrix' ``data`` or of Interactions' ``values``. What a cell adds to the objective, and to its row's count,
+            is multiplied by it: weight 2 is the cell twice, weight 0 a cell that is not stored. Repeated cells stay
+            observations of their own (``duplicates="keep"``), since each has a weight.
         initial_factors : (array of shape (n_users, factors), array of shape (n_items, factors)), optional
             Where to start; drawn from ``random_state`` otherwise. The users' part matters only with ``iterations=0``.
         validation : as ``data``, optional
@@ -201,8 +291,12 @@ class ALS(Estimator, Recommender):
         """
         self._check_params()
         check_bool_or_none("progress", progress)
-        interactions = as_interactions(
-            data, dtype=np.dtype(self.dtype).name, num_threads=resolve_num_threads(self.num_threads)
+        interactions, twin = as_observations(
+            data,
+            sample_weight,
+            duplicates=self._preset.duplicates,
+            dtype=np.dtype(self.dtype).name,
+            num_threads=resolve_num_threads(self.num_threads),
         )
         shape = (interactions.n_users, interactions.n_items)
         if initial_factors is None:
@@ -215,15 +309,19 @@ class ALS(Estimator, Recommender):
             watch = Validation(validation, metric, patience, interactions)
         elif patience is not None or validation_metric is not None:
             raise ParameterError("patience and validation_metric need validation=, the interactions to measure")
+        if self._joint_biases:
+            X, Y = (np.column_stack((factors, np.zeros(len(factors), factors.dtype))) for factors in (X, Y))
         training = Training(X, Y)
         if checkpoint is not None:
-            identity = self._identity(interactions, training, watch, initial_factors)
+            identity = self._identity(interactions, twin, training, watch, initial_factors)
             saved = Checkpoint(checkpoint, checkpoint_every, *identity)
+        iterate = self._iteration(interactions, twin, training)
+        if saved is not None:
             saved.restore(training)
         fitted = copy.copy(self)
-        fitted._remember(interactions, self.dtype)
+        fitted._remember(interactions, twin, self.dtype)
         train(
-            self._iteration(interactions, training),
+            iterate,
             training,
             iterations=self.iterations,
             validation=watch,
@@ -232,7 +330,7 @@ class ALS(Estimator, Recommender):
             checkpoint=saved,
             progress=progress,
         )
-        self._remember(interactions, self.dtype)
+        self._remember(interactions, twin, self.dtype)
         self._adopt(training)
         self.loss_history_ = [loss for loss, _ in training.history]
         self.metrics_history_ = [dict(metrics) for _, metrics in training.history] if watch else []
@@ -242,64 +340,79 @@ class ALS(Estimator, Recommender):
 
     def _adopt(self, training: Training) -> Self:
         """Take what training works on as this model's own."""
-        self.user_factors_, self.item_factors_ = training.X, training.Y
+        X, Y, biases = training.X, training.Y, training.biases
+        if self._joint_biases:
+            biases = X[:, -1].copy(), Y[:, -1].copy()
+            X, Y = (np.ascontiguousarray(factors[:, :-1]) for factors in (X, Y))
+        return self._set_factors(X, Y, training.mean, biases)
+
+    def _set_factors(self, X: FactorArray, Y: FactorArray, mean: float, biases: Biases) -> Self:
+        self.user_factors_, self.item_factors_, self._mean, self._biases = X, Y, mean, biases
         self._forget_derived()
         return self
 
     def _identity(
-        self, data: Interactions, training: Training, validation: Validation | None, initial_factors: Any
+        self,
+        data: Interactions,
+        twin: Interactions | None,
+        training: Training,
+        validation: Validation | None,
+        initial_factors: Any,
     ) -> tuple[dict[str, Any], dict[str, str]]:
         """What a checkpoint must have in common with the fit that goes on from it: parameters and fingerprints."""
         parameters = {"class": type(self).__name__}
         parameters |= {name: plain(value) for name, value in self.get_params().items()}
         del parameters["num_threads"], parameters["random_state"]
-        digests = {"data": digest_of(data)}
+        digests = {"data": digest_of(data), "sample_weight": digest(twin.values) if twin else ""}
         if initial_factors is not None or self.random_state is not None:
             digests["initial factors or random_state"] = digest(training.X, training.Y)
         digests["validation"] = validation.digest() if validation else ""
         return parameters, digests
 
     def _draw_factors(self, shape: tuple[int, int]) -> tuple[FactorArray, FactorArray]:
-        """Normal, independent entries; the standard deviation makes the expected length of a row ``_initial_scale``."""
-        rng = check_random_state(self.random_state)
-        scale = self._initial_scale / np.sqrt(self.factors)
-        users, items = (rng.standard_normal((n, self.factors), dtype=np.dtype(self.dtype).type) for n in shape)
-        users *= scale
-        items *= scale
+        rng, dtype = check_random_state(self.random_state), np.dtype(self.dtype)
+        users, items = (self._preset.start(rng, (n, self.factors), dtype) for n in shape)
         return users, items
 
-    def _iteration(self, data: Interactions, training: Training) -> Callable[[bool], float]:
+    def _offsets(self, rows: Rows, columns: Rows) -> tuple[Rows, Rows, float, Biases]:
+        """Rows and columns less what is fixed beforehand, the global mean to start from, and the biases if fixed."""
+        return rows, columns, 0.0, None
+
+    def _iteration(self, data: Interactions, twin: Interactions | None, training: Training) -> Callable[[bool], float]:
         """Set both sides up; one call is one iteration on the factors of ``training``, and returns its objective."""
         X, Y = training.X, training.Y
         threads = resolve_num_threads(self.num_threads)
-        weights = self._cell_weights()
-        rows = Rows(*data.arrays(self.dtype, num_threads=threads))
-        columns = Rows(*data.transpose_arrays(self.dtype, num_threads=threads))
-        users = Side(rows, X, Y, weights, self._row_regularization, np.diff(columns.indptr))
-        items = Side(columns, Y, X, weights, self._row_regularization, np.diff(rows.indptr))
-        constant = weights.constant(users.rows.values)
+        rows, columns = (self._rows(axis, data, twin, self.dtype, threads) for axis in AXES)
+        rows, columns, training.mean, training.biases = self._offsets(rows, columns)
+        users = self._side("users", rows, X, Y, columns.counts(False))
+        items = self._side("items", columns, Y, X, rows.counts(False))
+        first, second = (users, items) if self._preset.last == "items" else (items, users)
+        fixed = 0.0 if self._joint_biases else second.constant(training.mean)
 
         def iterate(last: bool) -> float:
             iteration = len(training.history) + 1
             before, training.before = training.before, None
             if before is not None:
-                # not in the iteration before: up to here X and Y were a model, Y solved, of the loss reported
-                before -= Y
+                # not in the iteration before: up to here X and Y were a model, one side solved, of the loss reported
+                before -= second.factors
                 before *= -relaxation(iteration - 1)
-                Y[:] += before
+                second.factors[:] += before
             beyond = relaxation(iteration) if self.solver == "auto" and not last else 0.0
-            users.solve(self._sweep_solver(last=False), threads, beyond)
-            before = Y.copy() if beyond and self._sweep_solver(last) == "cg" else None
-            decrease = items.solve(self._sweep_solver(last), threads)
+            first.solve(self._sweep_solver(last=False), threads, beyond, training.mean)
+            if self._joint_biases and not self._preset.center:
+                training.mean += first.level()
+            before = second.factors.copy() if beyond and self._sweep_solver(last) == "cg" else None
+            decrease = second.solve(self._sweep_solver(last), threads, mean=training.mean)
             training.before = before
-            # with Y solved, the cells and Y's penalty amount to -decrease: no pass over the cells is needed
-            return constant + users.penalty() - decrease
+            # with the second side solved, cells and its penalty amount to -decrease: no pass over them is needed
+            constant = second.constant(training.mean) if self._joint_biases else fixed
+            return constant + first.penalty() - decrease
 
         return iterate
 
     # -- rows that were not there -------------------------------------------------------------------------------------
 
-    def fold_in(self, data: Any) -> FactorArray:
+    def fold_in(self, data: Any, *, sample_weight: Any = None) -> FactorArray:
         """Factors of new users from their histories, with the items' factors as they are.
 
         Parameters
@@ -307,12 +420,15 @@ class ALS(Estimator, Recommender):
         data : as for :meth:`fit`
             One row per new user. A matrix has the model's items as columns; labelled data may name items that the model
             does not know: they are passed over.
+        sample_weight : array of shape (n,), optional
+            As for :meth:`fit`.
 
         Returns
         -------
-        array of shape (n_new_users, factors)
-            In the order of the data's users (a matrix: its rows; labels: ascending). Exact solutions of the row
-            equation: the history of a training user gives what one more half-sweep would give that user.
+        array of shape (n_new_users, factors), or (n_new_users, factors + 1) from a model with biases
+            The last column then holds the users' biases. In the order of the data's users (a matrix: its rows; labels:
+            ascending). Exact solutions of the row equation: the history of a training user gives what one more
+            half-sweep would give that user.
 
         Examples
         --------
@@ -324,21 +440,22 @@ class ALS(Estimator, Recommender):
         (1, 2)
         """
         check_fitted(self)
-        histories = as_interactions(data, items=self._items)
-        return self._solve_new(Rows(*histories.arrays(self.item_factors_.dtype)), self.item_factors_)
+        return self._solve_new("users", data, sample_weight, items=self._items)
 
-    def fold_in_items(self, data: Any) -> FactorArray:
+    def fold_in_items(self, data: Any, *, sample_weight: Any = None) -> FactorArray:
         """Factors of new items from their histories, with the users' factors as they are.
 
         Parameters
         ----------
         data : as for :meth:`fit`
             Rows are users: a matrix has the model's users as rows and one column per new item.
+        sample_weight : array of shape (n,), optional
+            As for :meth:`fit`.
 
         Returns
         -------
-        array of shape (n_new_items, factors)
-            In the order of the data's items.
+        array of shape (n_new_items, factors), or (n_new_items, factors + 1) from a model with biases
+            The last column then holds the items' biases. In the order of the data's items.
 
         Examples
         --------
@@ -350,18 +467,28 @@ class ALS(Estimator, Recommender):
         (1, 2)
         """
         check_fitted(self)
-        histories = as_interactions(data, users=self._users)
-        return self._solve_new(Rows(*histories.transpose_arrays(self.user_factors_.dtype)), self.user_factors_)
+        return self._solve_new("items", data, sample_weight, users=self._users)
 
-    def _solve_new(self, rows: Rows, others: FactorArray) -> FactorArray:
+    def _solve_new(self, axis: Axis, data: Any, sample_weight: Any, **known: Any) -> FactorArray:
+        """Exact rows for new users or items."""
+        others = self.item_factors_ if axis == "users" else self.user_factors_
+        histories, twin = as_observations(data, sample_weight, duplicates=self._preset.duplicates, **known)
+        rows, bias = self._new_offsets(axis, self._rows(axis, histories, twin, others.dtype, None))
+        if self._joint_biases and self._biases is not None:
+            others = np.column_stack((others, self._biases[axis == "users"]))
         # of the factors' own shape and dtype: set_params may have changed the model's since fit
         out: FactorArray = np.zeros((len(rows.indptr) - 1, others.shape[1]), others.dtype)
-        side = Side(rows, out, others, self._cell_weights(), self._row_regularization)
         with single_threaded_blas():
-            side.solve(self._exact_solver, resolve_num_threads(self.num_threads))
-        return out
+            self._side(axis, rows, out, others).solve(self._exact_solver, self._threads(), mean=self._mean)
+        return out if bias is None else np.column_stack((out, bias))
 
-    def partial_fit(self, data: Any, *, duplicates: str | None = None, passes: int = 2) -> Self:
+    def _new_offsets(self, axis: Axis, rows: Rows) -> tuple[Rows, FactorArray | None]:
+        """New rows less what was fixed before the training, and their biases where those are fixed."""
+        return rows, None
+
+    def partial_fit(
+        self, data: Any, *, sample_weight: Any = None, duplicates: str | None = None, passes: int = 2
+    ) -> Self:
         """Take in new events, users and items, and solve the rows they touch again, all others staying as they are.
 
         The events are merged with the history that the model holds: no need to hand that in again. Then, ``passes``
@@ -375,9 +502,12 @@ class ALS(Estimator, Recommender):
             New users and items are appended behind the known ones, whose indices do not change. Without labels: a
             matrix with at least as many rows and columns as the model has users and items, or indices of which new ones
             follow without a gap.
+        sample_weight : array of shape (n,), optional
+            As for :meth:`fit`. Where either the history or the events have weights, the others weigh 1.
         duplicates : {"sum", "last", "max", "mean", "error", "keep"}, optional
             What becomes of several values for one user and item, the stored one coming first. By default "keep" where
-            the training data hold such cells; else implicit feedback adds ("sum") and a rating is replaced ("last").
+            the training data hold such cells or weights; else implicit feedback adds ("sum") and a rating is replaced
+            ("last"). Cells with weights can only be kept.
         passes : int, default 2
 
         Returns
@@ -402,46 +532,68 @@ class ALS(Estimator, Recommender):
         >>> model.recommend("zoe", n=1).items
         array(['folk'], dtype=object)
         """
-        history = self._history()
+        history, weights = self._history()
         check_int("passes", passes, low=1)
+        events, event_weights = as_observations(data, sample_weight, duplicates="keep")
+        weighted = weights is not None or event_weights is not None
         if duplicates is None:
-            duplicates = "keep" if has_repeats(history) else self._merge_policy
-        check_choice("duplicates", duplicates, DUPLICATES)
-        events = as_interactions(data, duplicates="keep")
+            duplicates = "keep" if weighted or has_repeats(history) else self._merge_policy
+        check_choice("duplicates", duplicates, ("keep",) if weighted else DUPLICATES)
         users = self._users.grown("users", events.user_labels)
         items = self._items.grown("items", events.item_labels)
         merged = append(history, events, users, items, duplicates)
+        twin = None
+        if weighted:
+            twin = append(weights or ones_like(history), event_weights or ones_like(events), users, items, "keep")
         touched_users = users[1][np.flatnonzero(np.diff(events.indptr))]
         touched_items = np.unique(items[1][events.indices])
         X, Y = (
             np.concatenate((factors, np.zeros((len(labels) - len(factors), factors.shape[1]), factors.dtype)))
-            for factors, (labels, _) in ((self.user_factors_, users), (self.item_factors_, items))
+            for factors, (labels, _) in zip(self._columns(), (users, items), strict=True)
         )
-        weights, threads = self._cell_weights(), self._threads()
-        sides = (
-            Side(Rows(*merged.arrays()), X, Y, weights, self._row_regularization),
-            Side(Rows(*merged.transpose_arrays()), Y, X, weights, self._row_regularization),
-        )
+        threads = self._threads()
+        rows, columns = (self._rows(axis, merged, twin, X.dtype, threads) for axis in AXES)
+        rows, columns, biases = self._grown_offsets(rows, columns, touched_users, touched_items)
+        sides = self._side("users", rows, X, Y), self._side("items", columns, Y, X)
         with single_threaded_blas():
             for _ in range(passes):
                 for side, touched in zip(sides, (touched_users, touched_items), strict=True):
-                    side.solve(self._exact_solver, threads, only=touched)
+                    side.solve(self._exact_solver, threads, mean=self._mean, only=touched)
         check_finite_factors(X, Y)
-        self._remember(merged, X.dtype)
-        return self._adopt(Training(X, Y))
+        self._remember(merged, twin, X.dtype)
+        return self._adopt(Training(X, Y, mean=self._mean, biases=biases))
 
-    def _remember(self, data: Interactions, dtype: Any) -> None:
+    def _columns(self) -> tuple[FactorArray, FactorArray]:
+        """Both sides as they are trained: biases that are solved for are a last column."""
+        X, Y = self.user_factors_, self.item_factors_
+        if self._joint_biases and self._biases is not None:
+            X, Y = (np.column_stack(parts) for parts in zip((X, Y), self._biases, strict=True))
+        return X, Y
+
+    def _grown_offsets(
+        self, rows: Rows, columns: Rows, users: NDArray[Any], items: NDArray[Any]
+    ) -> tuple[Rows, Rows, Biases]:
+        """Merged cells less what was fixed before the training; fixed biases anew for these users and items."""
+        return rows, columns, None
+
+    def _remember(self, data: Interactions, twin: Interactions | None, dtype: Any) -> None:
         """Keep the training cells: for lists where they are, for what works on histories their values too."""
         self._users, self._items = data.user_labels, data.item_labels
         indptr, indices, self._seen_values = data.arrays(dtype)
         self._seen = indptr, indices
+        self._seen_weights = None if twin is None else twin.arrays(dtype)[2]
 
-    def _history(self) -> Interactions:
-        """The training data."""
+    def _history(self) -> tuple[Interactions, Interactions | None]:
+        """The training data, and a twin that holds their weights if they have any."""
         check_fitted(self)
         if self._seen_values is None:
             raise NotFittedError("this model was saved without its history, which this needs: save(..., history=True)")
-        return Interactions._canonical((*self._seen, self._seen_values), None, self._users, self._items)
+        data, twin = (
+            None if values is None else Interactions._canonical((*self._seen, values), None, self._users, self._items)
+            for values in (self._seen_values, self._seen_weights)
+        )
+        assert data is not None
+        return data, twin
 
     # -- files --------------------------------------------------------------------------------------------------------
 
@@ -488,6 +640,9 @@ class ALS(Estimator, Recommender):
             metrics_history=self.metrics_history_,
             n_iter=self.n_iter_,
             best_iteration=self.best_iteration_,
+            mean=self._mean,
+            biases=self._biases,
+            seen_weights=self._seen_weights,
         )
 
     @classmethod
@@ -498,26 +653,36 @@ class ALS(Estimator, Recommender):
     def _from_state(cls, state: ModelState) -> Self:
         model = cls(**state.parameters)
         model._users, model._items = state.users, state.items
-        model._seen, model._seen_values = (state.seen_indptr, state.seen_indices), state.seen_values
+        model._seen = state.seen_indptr, state.seen_indices
+        model._seen_values, model._seen_weights = state.seen_values, state.seen_weights
         model.loss_history_, model.metrics_history_ = state.loss_history, state.metrics_history
         model.n_iter_, model.best_iteration_ = state.n_iter, state.best_iteration
-        return model._adopt(Training(state.user_factors, state.item_factors))
+        return model._set_factors(state.user_factors, state.item_factors, state.mean, state.biases)
+
+
+def _preset_names(model: type[ALS] | ALS) -> list[str]:
+    return sorted(name for name in model._presets if name is not None)
 
 
 class ExplicitALS(ALS):
     """Ratings: only the observed cells count.
 
-    Minimises ``sum_observed (r_ui - x_u.y_i)^2 + sum_u lambda_u |x_u|^2 + sum_i lambda_i |y_i|^2``.
+    Minimises ``sum_observed w_ui (r_ui - x_u.y_i)^2 + sum_u lambda_u |x_u|^2 + sum_i lambda_i |y_i|^2``, w being the
+    sample weights, 1 by default. With biases the score is ``mean + b_u + b_i + x_u.y_i`` ([2]_, equation 4), and the
+    penalties are ``lambda_u (|x_u|^2 + b_u^2)``, likewise for items: each row is solved together with its bias, as one
+    more factor against a column of ones, and the mean, which is free, takes what the biases share.
 
     Parameters
     ----------
     factors : int, default 64
         k, the length of a user's and an item's vector.
-    regularization : float, default 0.1
-        lambda.
+    regularization : float or (float, float), default 0.1
+        lambda; a pair is one for users, one for items.
     regularization_scaling : {"constant", "count"} or float, default "constant"
         lambda_u = lambda ("constant"), lambda n_u ("count": ALS-WR [1]_, Spark) or lambda n_u^v for a number v, where
-        n_u counts the user's ratings; likewise for items.
+        n_u counts the user's ratings, by weight; likewise for items.
+    biases : bool, default False
+        A global mean and a bias for each user and item.
     iterations : int, default 15
         Passes over both sides, users first.
     solver : {"auto", "cholesky", "cg", "lapack"}, default "auto"
@@ -525,6 +690,8 @@ class ExplicitALS(ALS):
         "auto" is what reaches a given loss soonest: below 32 factors "cholesky"; from there on "cg", each half-sweep
         going somewhat beyond its solutions (over-relaxation: half as many iterations), but for the last, which is
         exact. "lapack" is the slow twin of "cholesky".
+    preset : str, optional
+        What of another library's equation the other parameters cannot say; see :meth:`from_preset`, which sets it.
     dtype : {"float32", "float64"}, default "float32"
     num_threads : int, optional
         All allowed cores by default. The result does not depend on it, to the bit.
@@ -535,7 +702,12 @@ class ExplicitALS(ALS):
     ----------
     user_factors_ : array of shape (n_users, factors)
     item_factors_ : array of shape (n_items, factors)
-        A score is ``user_factors_[u] @ item_factors_[i]``. A user or an item without ratings has zeros.
+        A user or an item without ratings has zeros.
+    global_mean_ : float
+        0 without biases.
+    user_biases_, item_biases_ : array of shape (n_users,), (n_items,), or None
+        A score is ``global_mean_ + user_biases_[u] + item_biases_[i] + user_factors_[u] @ item_factors_[i]``; without
+        biases they are None.
     loss_history_ : list of float
         The objective after each iteration.
     metrics_history_ : list of dict
@@ -551,6 +723,8 @@ class ExplicitALS(ALS):
     ----------
     .. [1] Y. Zhou, D. Wilkinson, R. Schreiber, R. Pan. Large-scale parallel collaborative filtering for the Netflix
        prize. AAIM 2008, section 3.1.
+    .. [2] Y. Koren, R. Bell, C. Volinsky. Matrix factorization techniques for recommender systems. Computer 42 (8),
+       2009.
 
     Examples
     --------
@@ -561,19 +735,23 @@ class ExplicitALS(ALS):
     [5, 4]
     """
 
+    _presets = EXPLICIT
     _predicts_ratings = True
-    _initial_scale = 1.0
     _default_metric = "rmse"
     _merge_policy = "last"
+
+    biases: bool
 
     def __init__(
         self,
         *,
         factors: int = 64,
-        regularization: float = 0.1,
+        regularization: float | tuple[float, float] = 0.1,
         regularization_scaling: Literal["constant", "count"] | float = "constant",
+        biases: bool = False,
         iterations: int = 15,
         solver: Literal["auto", "cholesky", "cg", "lapack"] = "auto",
+        preset: str | None = None,
         dtype: Literal["float32", "float64"] = "float32",
         num_threads: int | None = None,
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
@@ -581,15 +759,93 @@ class ExplicitALS(ALS):
         self.factors = factors
         self.regularization = regularization
         self.regularization_scaling = regularization_scaling
+        self.biases = biases
         self.iterations = iterations
         self.solver = solver
+        self.preset = preset
         self.dtype = dtype
         self.num_threads = num_threads
         self.random_state = random_state
         self._check_params()
 
+    def _check_params(self) -> None:
+        super()._check_params()
+        check_bool("biases", self.biases)
+
+    @property
+    def global_mean_(self) -> float:
+        """What every score starts from; 0 without biases."""
+        check_fitted(self)
+        return self._mean
+
+    @property
+    def user_biases_(self) -> FactorArray | None:
+        """The bias of each user, or None."""
+        check_fitted(self)
+        return None if self._biases is None else self._biases[0]
+
+    @property
+    def item_biases_(self) -> FactorArray | None:
+        """The bias of each item, or None."""
+        check_fitted(self)
+        return None if self._biases is None else self._biases[1]
+
     def _cell_weights(self) -> CellWeights:
-        return CellWeights(unobserved=0.0, a0=1.0, a1=0.0, b0=0.0, b1=1.0, positive_only=False)
+        return self._preset.cells(0.0, 1.0)
+
+    @property
+    def _joint_biases(self) -> bool:
+        return self.biases and self._preset.damping is None
+
+    def _offsets(self, rows: Rows, columns: Rows) -> tuple[Rows, Rows, float, Biases]:
+        if not (self.biases or self._preset.center):
+            return super()._offsets(rows, columns)
+        mean, damping = rows.mean(), self._preset.damping
+        if self._joint_biases:
+            return rows, columns, mean, None
+        if not self.biases or damping is None:
+            return rows.less(mean), columns.less(mean), mean, None
+        items = columns.less(mean).damped_means(damping)
+        users = rows.less(mean, others=items).damped_means(damping)
+        return rows.less(mean, users, items), columns.less(mean, items, users), mean, (users, items)
+
+    def _new_offsets(self, axis: Axis, rows: Rows) -> tuple[Rows, FactorArray | None]:
+        if self._joint_biases:
+            return rows, None
+        damping = self._preset.damping
+        if self._biases is None or damping is None:
+            return rows.less(self._mean) if self._mean else rows, None
+        # items have their biases of the values alone, users of what the items' leave: so they were made
+        others = self._biases[axis == "users"]
+        own = rows.less(self._mean, others=others if axis == "users" else None).damped_means(damping)
+        return rows.less(self._mean, own, others), own
+
+    def _grown_offsets(
+        self, rows: Rows, columns: Rows, users: NDArray[Any], items: NDArray[Any]
+    ) -> tuple[Rows, Rows, Biases]:
+        mean, damping = self._mean, self._preset.damping
+        if self._joint_biases or not mean:
+            return rows, columns, None
+        if self._biases is None or damping is None:
+            return rows.less(mean), columns.less(mean), None
+        of_users, of_items = (
+            np.concatenate((old, np.zeros(len(part.indptr) - 1 - len(old), old.dtype)))
+            for old, part in zip(self._biases, (rows, columns), strict=True)
+        )
+        of_items[items] = columns.less(mean).damped_means(damping)[items]
+        of_users[users] = rows.less(mean, others=of_items).damped_means(damping)[users]
+        return rows.less(mean, of_users, of_items), columns.less(mean, of_items, of_users), (of_users, of_items)
+
+    def _make_scoring_factors(self) -> tuple[FactorArray, FactorArray]:
+        """[x, mean + b_u, 1] and [y, 1, b_i]."""
+        X, Y = super()._make_scoring_factors()
+        if self._biases is None and not self._mean:
+            return X, Y
+        users, items = self._biases or (np.zeros(len(factors), X.dtype) for factors in (X, Y))
+        ones = (np.ones(len(factors), X.dtype) for factors in (X, Y))
+        return np.column_stack((X, users + X.dtype.type(self._mean), next(ones))), np.column_stack(
+            (Y, next(ones), items)
+        )
 
 
 class ImplicitALS(ALS):
@@ -599,18 +855,24 @@ class ImplicitALS(ALS):
 
         ``( w0 Y'Y + sum_i alpha |r_ui| y_i y_i' + lambda_u I ) x_u = sum_{i: r_ui > 0} (1 + alpha r_ui) y_i``
 
-    over the stored cells of the row. With w0 = 1 this minimises ``sum_all c_ui (p_ui - x_u.y_i)^2`` plus the
-    penalties, with confidence c = 1 + alpha |r| and preference p = 1 where r > 0, else 0: a stored negative value
-    says "not this" with confidence 1 + alpha |r|, a stored zero says as little as a cell that is not stored.
+    over the stored cells of the row; sample weights multiply what a cell adds to either side. With w0 = 1 this
+    minimises ``sum_all c_ui (p_ui - x_u.y_i)^2`` plus the penalties, with confidence c = 1 + alpha |r| and preference p
+    = 1 where r > 0, else 0: a stored negative value says "not this" with confidence 1 + alpha |r|, a stored zero says
+    as little as a cell that is not stored.
 
     Parameters
     ----------
     factors : int, default 64
         k, the length of a user's and an item's vector.
-    regularization : float, default 0.01
-        lambda.
+    regularization : float or (float, float), default 0.01
+        lambda; a pair is one for users, one for items.
     alpha : float, default 1.0
         How fast confidence grows with the stored value.
+    confidence : {"linear", "log"}, default "linear"
+        "log": r stands for sign(r) log(1 + |r| / epsilon) in these equations ([1]_, equation 6), which tames counts
+        that span orders of magnitude.
+    epsilon : float, default 1.0
+        With "log": the value from which confidence bends.
     regularization_scaling : {"constant", "count"} or float, default "constant"
         lambda_u = lambda ("constant"), lambda n_u ("count", as Spark) or lambda (n_u + w0 n_items)^v for a number v
         ([2]_, equation 13), where n_u counts the user's cells of positive value; likewise for items.
@@ -623,6 +885,8 @@ class ImplicitALS(ALS):
         "auto" is what reaches a given loss soonest: below 32 factors "cholesky"; from there on "cg", each half-sweep
         going somewhat beyond its solutions (over-relaxation: half as many iterations), but for the last, which is
         exact. "lapack" is the slow twin of "cholesky".
+    preset : str, optional
+        What of another library's equation the other parameters cannot say; see :meth:`from_preset`, which sets it.
     dtype : {"float32", "float64"}, default "float32"
     num_threads : int, optional
         All allowed cores by default. The result does not depend on it, to the bit.
@@ -662,20 +926,28 @@ class ImplicitALS(ALS):
     array([1], dtype=int32)
     """
 
-    _initial_scale = 0.1
+    _presets = IMPLICIT
     _default_metric = "ndcg@10"
     _merge_policy = "sum"
+
+    alpha: float
+    confidence: Literal["linear", "log"]
+    epsilon: float
+    unobserved_weight: float
 
     def __init__(
         self,
         *,
         factors: int = 64,
-        regularization: float = 0.01,
+        regularization: float | tuple[float, float] = 0.01,
         alpha: float = 1.0,
+        confidence: Literal["linear", "log"] = "linear",
+        epsilon: float = 1.0,
         regularization_scaling: Literal["constant", "count"] | float = "constant",
         unobserved_weight: float = 1.0,
         iterations: int = 15,
         solver: Literal["auto", "cholesky", "cg", "lapack"] = "auto",
+        preset: str | None = None,
         dtype: Literal["float32", "float64"] = "float32",
         num_threads: int | None = None,
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
@@ -683,10 +955,13 @@ class ImplicitALS(ALS):
         self.factors = factors
         self.regularization = regularization
         self.alpha = alpha
+        self.confidence = confidence
+        self.epsilon = epsilon
         self.regularization_scaling = regularization_scaling
         self.unobserved_weight = unobserved_weight
         self.iterations = iterations
         self.solver = solver
+        self.preset = preset
         self.dtype = dtype
         self.num_threads = num_threads
         self.random_state = random_state
@@ -695,8 +970,16 @@ class ImplicitALS(ALS):
     def _check_params(self) -> None:
         super()._check_params()
         check_real("alpha", self.alpha, low=0)
+        check_choice("confidence", self.confidence, ("linear", "log"))
+        check_real("epsilon", self.epsilon, low=0, low_open=True)
         check_real("unobserved_weight", self.unobserved_weight, low=0)
 
     def _cell_weights(self) -> CellWeights:
-        w0, alpha = float(self.unobserved_weight), float(self.alpha)
-        return CellWeights(unobserved=w0, a0=0.0, a1=alpha, b0=1.0, b1=alpha, positive_only=True)
+        return self._preset.cells(float(self.unobserved_weight), float(self.alpha))
+
+    def _transform(self, values: FactorArray) -> FactorArray:
+        if self.confidence == "log":
+            values = np.copysign(np.log1p(np.abs(values) / values.dtype.type(self.epsilon)), values)
+        if self._preset.zeros_count:
+            values = np.where(values == 0, np.finfo(values.dtype).tiny, values)
+        return values

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from copy import copy
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,9 +27,12 @@ from ._validation import (
     check_matrix_values,
     check_not_empty,
     check_same_length,
+    check_sample_weight,
     check_shape,
     check_values,
     check_vector,
+    check_weight_count,
+    check_weighted_format,
     refuse_cell_value,
     refuse_huge,
     refuse_index,
@@ -439,11 +443,55 @@ def append(history: Interactions, events: Interactions, users: Grown, items: Gro
     return builder._finish(dtype, users[0], items[0])
 
 
+def ones_like(data: Interactions) -> Interactions:
+    """Return the same cells, all of value 1."""
+    ones = np.ones_like(data.values)
+    return Interactions._canonical((data.indptr, data.indices, ones), None, data.user_labels, data.item_labels)
+
+
 def has_repeats(data: Interactions) -> bool:
     """Whether a cell is stored more than once."""
     return bool(
         _kernels.check_rows(data.indptr, data.indices, data.n_items, None, resolve_num_threads()) & _kernels.REPEATED
     )
+
+
+def as_observations(
+    data: Any, sample_weight: Any, *, duplicates: str = "sum", **options: Any
+) -> tuple[Interactions, Interactions | None]:
+    """Return the interactions, and a twin with the weight of each cell as its value; None without weights.
+
+    A weight belongs to one observation: with weights, repeated cells stay apart ("keep") or are an error ("error").
+
+    Parameters
+    ----------
+    data, duplicates, options : as for as_interactions
+    sample_weight : array of shape (n,), optional
+        One finite number >= 0 for each event, for each row of a frame, for each element of a CSR, CSC or COO matrix'
+        ``data``, or for each of Interactions' ``values``.
+    """
+    if sample_weight is None:
+        return as_interactions(data, duplicates=duplicates, **options), None
+    weights = check_sample_weight(sample_weight)
+    twin: Any = None
+    if isinstance(data, Interactions):
+        n = data.nnz
+        twin = (data.indptr, data.indices, weights)
+    elif sparse.issparse(data):
+        check_weighted_format(data)
+        twin = copy(data)
+        n, twin.data = len(twin.data), weights
+    elif isinstance(data, tuple) and len(data) in (2, 3):
+        n, twin = len(data[0]), (*data[:2], weights)
+    elif is_frame(data):
+        data = tuple(column for column in frame_columns(data, None, None, None)[0] if column is not None)
+        n, twin = len(data[0]), (*data[:2], weights)
+    if twin is not None:
+        check_weight_count(len(weights), n)
+    if isinstance(data, Interactions):
+        twin = Interactions._canonical(twin, None, data.user_labels, data.item_labels)
+    policy = "error" if duplicates == "error" else "keep"
+    return as_interactions(data, duplicates=policy, **options), as_interactions(twin, duplicates=policy, **options)
 
 
 def _known_cells(

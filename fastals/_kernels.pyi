@@ -50,6 +50,7 @@ def half_sweep(
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],
     values: _Reals,
+    scale: _Reals | None,
     lam: _Reals,
     Q: _Reals | None,
     QT: _Reals | None,
@@ -65,6 +66,7 @@ def row_system(
     weights: tuple[float, float, float, float, bool],
     idx: NDArray[np.int32],
     val: _Reals,
+    scale: _Reals | None,
     lam: float,
 ) -> tuple[_Reals, _Reals]: ...
 def posv(A: _Reals, rhs: _Reals) -> tuple[_Reals, int]: ...

@@ -45,6 +45,8 @@ cdef extern from "fastals.h" nogil:
         Py_ssize_t cg_above
         int cg_steps
         const int32_t *end
+        const float *values
+        const float *scale
 
     ctypedef struct fa_side_f64:
         Py_ssize_t k, ld, n_other
@@ -56,6 +58,8 @@ cdef extern from "fastals.h" nogil:
         Py_ssize_t cg_above
         int cg_steps
         const int32_t *end
+        const double *values
+        const double *scale
 
     ctypedef int (*fa_row_solver_f32)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, float *,
                                       double *, void *) noexcept nogil
@@ -417,16 +421,18 @@ SOLVERS = {"cholesky": 0, "lapack": 1, "rescue": 2, "cg": 3}
 
 
 def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssize_t short_limit,
-               Py_ssize_t cg_above, int cg_steps, const int32_t[::1] order, const int64_t[::1] tasks, Py_ssize_t n_groups, const int64_t[::1] indptr,
-               const int32_t[::1] indices, const real[::1] values, const real[::1] lam, real[:, ::1] Q,
-               real[:, ::1] QT, bint warm, double relaxation, real[:, ::1] X, int32_t[::1] status, int num_threads):
+               Py_ssize_t cg_above, int cg_steps, const int32_t[::1] order, const int64_t[::1] tasks,
+               Py_ssize_t n_groups, const int64_t[::1] indptr, const int32_t[::1] indices, const real[::1] values,
+               const real[::1] scale, const real[::1] lam, real[:, ::1] Q, real[:, ::1] QT, bint warm,
+               double relaxation, real[:, ::1] X, int32_t[::1] status, int num_threads):
     """Solve the rows ``order``, task t being ``order[tasks[t]:tasks[t + 1]]``, into X; returns the sum of x'rhs.
 
     The first ``n_groups`` tasks are groups of up to GROUP_ROWS long rows for "cg", the others hold up to TASK_ROWS rows.
 
-    Z and base describe the other side as ``fa_side`` does, weights are its (a0, a1, b0, b1, positive_only). QT is the
-    transposed rotation with padded rows, Q the rotation, or None. With warm the rows start from what X holds, and
-    go beyond their solution by relaxation times the step. status[row] is 0 for a solved row; others hold zeros in X.
+    Z and base describe the other side as ``fa_side`` does, weights are its (a0, a1, b0, b1, positive_only); scale holds
+    the cells' own weights, or is None. QT is the transposed rotation with padded rows, Q the rotation, or None. With warm
+    the rows start from what X holds, and go beyond their solution by relaxation times the step. status[row] is 0 for a
+    solved row; others hold zeros in X.
     """
     cdef Py_ssize_t k = X.shape[1], n_tasks = tasks.shape[0] - 1, t, tid
     cdef size_t stride = thread_bytes(real is float, k)
@@ -444,6 +450,9 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssi
         return 0.0
     cdef const int32_t *cells = &indices[0] if indices.shape[0] else NULL
     cdef const real *cell_values = &values[0] if values.shape[0] else NULL
+    cdef const real *cell_scale = NULL
+    if scale is not None and scale.shape[0]:
+        cell_scale = &scale[0]
     cdef const real *z = &Z[0, 0] if Z.shape[0] else NULL
     cdef fa_side_f32 side32
     cdef fa_side_f64 side64
@@ -451,12 +460,12 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssi
     cdef fa_row_solver_f64 solve64
     if real is float:
         side32 = fa_side_f32(k, Z.shape[1], Z.shape[0], z, &base[0], weights[0], weights[1], weights[2], weights[3], weights[4],
-                             short_limit, cg_above, cg_steps, cells + indices.shape[0])
+                             short_limit, cg_above, cg_steps, cells + indices.shape[0], cell_values, cell_scale)
         solve32 = (K32.solve_row if which == 0 else lapack_f32 if which == 1 else rescue_f32 if which == 2 else
                    K32.solve_row_cg)
     else:
         side64 = fa_side_f64(k, Z.shape[1], Z.shape[0], z, &base[0], weights[0], weights[1], weights[2], weights[3], weights[4],
-                             short_limit, cg_above, cg_steps, cells + indices.shape[0])
+                             short_limit, cg_above, cg_steps, cells + indices.shape[0], cell_values, cell_scale)
         solve64 = (K64.solve_row if which == 0 else lapack_f64 if which == 1 else rescue_f64 if which == 2 else
                    K64.solve_row_cg)
     for t in prange(n_tasks, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
@@ -472,7 +481,8 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssi
     return float(np.sum(decrease))
 
 
-def row_system(real[:, ::1] Z, real[::1] base, tuple weights, const int32_t[::1] idx, const real[::1] val, real lam):
+def row_system(real[:, ::1] Z, real[::1] base, tuple weights, const int32_t[::1] idx, const real[::1] val,
+               const real[::1] scale, real lam):
     """A (k, k) and rhs (k,) of one row, as the kernels build them: for tests and diagnosis."""
     dtype = np.float32 if real is float else np.float64
     cdef Py_ssize_t k = base.shape[0], n = idx.shape[0]
@@ -485,15 +495,18 @@ def row_system(real[:, ::1] Z, real[::1] base, tuple weights, const int32_t[::1]
     cdef unsigned char[::1] work = aligned_empty(thread_bytes(real is float, k), np.uint8)
     cdef const int32_t *cells = &idx[0] if n else NULL
     cdef const real *cell_values = &val[0] if n else NULL
+    cdef const real *cell_scale = NULL
+    if scale is not None and n:
+        cell_scale = &scale[0]
     cdef fa_side_f32 side32
     cdef fa_side_f64 side64
     if real is float:
         side32 = fa_side_f32(k, Z.shape[1], Z.shape[0], &Z[0, 0], &base[0], weights[0], weights[1], weights[2], weights[3],
-                             weights[4], 0, 0, 1, cells + n)
+                             weights[4], 0, 0, 1, cells + n, cell_values, cell_scale)
         K32.row_gram(&side32, n, cells, cell_values, lam, &a[0, 0], &r[0], &work[0])
     else:
         side64 = fa_side_f64(k, Z.shape[1], Z.shape[0], &Z[0, 0], &base[0], weights[0], weights[1], weights[2], weights[3],
-                             weights[4], 0, 0, 1, cells + n)
+                             weights[4], 0, 0, 1, cells + n, cell_values, cell_scale)
         K64.row_gram(&side64, n, cells, cell_values, lam, &a[0, 0], &r[0], &work[0])
     return np.triu(A[:k, :k]) + np.triu(A[:k, :k], 1).T, rhs[:k].copy()
 

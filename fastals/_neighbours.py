@@ -179,7 +179,7 @@ class Neighbours(Estimator, Recommender):
         line = items if self._axis == "items" else np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
         return indptr, items, (values - self._means[line]).astype(np.float32)
 
-    def _scoring(self, towards: Axis) -> Scoring:
+    def _scoring_towards(self, towards: Axis) -> Scoring:
         if towards not in self._scorings:
             n_users, n_items = self._data.shape
             S = self.similarity_
@@ -210,7 +210,7 @@ class Neighbours(Estimator, Recommender):
         hidden: ItemLists | None = None,
         open_columns: NDArray[np.bool_] | None = None,
     ) -> Found:
-        scoring = self._scoring(towards)
+        scoring = self._scoring_towards(towards)
         found = min(n, scoring.n_columns)
         items, scores = _kernels.product_best(
             tuple(ItemLists.of_rows(*scoring.left[:2], rows)),
@@ -294,7 +294,7 @@ class Neighbours(Estimator, Recommender):
         return self._scores_at(users, at).reshape(-1, n)
 
     def _scores_at(self, users: NDArray[np.integer[Any]], at: tuple[Any, Any, NDArray[np.int32]]) -> Scores:
-        scoring = self._scoring("items")
+        scoring = self._scoring_towards("items")
         scores = _kernels.product_at(
             tuple(ItemLists.of_rows(*scoring.left[:2], users)),
             scoring.left[2],

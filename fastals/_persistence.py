@@ -5,6 +5,8 @@ Tensors in a file of :mod:`fastals._container`:
     user_factors   (n_users, factors)  F32 or F64         seen_indptr   (n_users + 1,)  I64
     item_factors   (n_items, factors)  the same dtype     seen_indices  (nnz,)          I32
     loss_history   (n,)                F64                seen_values   (nnz,)          as the factors, may be missing
+    user_biases    (n_users,)          as the factors;    seen_weights  (nnz,)          as the factors; both and
+    item_biases    (n_items,)          these may be missing
     users, items   labels by kind:  "index"  none         "int64"  (n,) I64      "uuid"  (n, 16) U8
                                     "string", "bytes"  the (UTF-8) bytes, U8, and users_offsets, items_offsets
                                                        (n + 1,) I64: label i is bytes offsets[i] to offsets[i + 1]
@@ -51,6 +53,9 @@ class ModelState:
     metrics_history: list[dict[str, float]] = dataclass_field(default_factory=list)
     best_iteration: int | None = None
     seen_values: NDArray[Any] | None = None
+    seen_weights: NDArray[Any] | None = None
+    mean: float = 0.0
+    biases: tuple[NDArray[Any], NDArray[Any]] | None = None
 
 
 Model = TypeVar("Model", bound="Persistent")
@@ -89,12 +94,17 @@ def save_model(model: Factorized, path: str, *, history: bool = True) -> None:
         "seen_indices": state.seen_indices,
         "loss_history": np.array(state.loss_history, dtype=np.float64),
     }
-    if history and state.seen_values is not None:
-        tensors["seen_values"] = state.seen_values
+    for name in ("seen_values", "seen_weights"):
+        values = getattr(state, name)
+        if history and values is not None:
+            tensors[name] = values
+    if state.biases is not None:
+        tensors["user_biases"], tensors["item_biases"] = state.biases
     content = {
         "n_iter": state.n_iter,
         "metrics_history": state.metrics_history,
         "best_iteration": state.best_iteration or 0,
+        "mean": state.mean,
     }
     write_model(path, model, state.parameters, {"users": state.users, "items": state.items}, content, tensors)
 
@@ -200,9 +210,15 @@ def read_state(content: Mapping[str, Any], tensors: Tensors) -> ModelState:
     if not (factors and max(n_users, n_items) < 2**31):
         raise ValueError(f"{n_users} x {n_items} factors of length {factors}")
     seen_indptr, seen_indices = tensors.take_rows("seen", n_users, n_items)
-    seen_values = None
-    if "seen_values" in tensors:
-        seen_values = take("seen_values", user_factors.dtype.str, len(seen_indices))
+    kept = {
+        name: take(name, user_factors.dtype.str, len(seen_indices))
+        for name in ("seen_values", "seen_weights")
+        if name in tensors
+    }
+    biases = None
+    if "user_biases" in tensors:
+        dtype = user_factors.dtype.str
+        biases = take("user_biases", dtype, n_users), take("item_biases", dtype, n_items)
     return ModelState(
         parameters=field(content, "parameters", dict),
         user_factors=user_factors,
@@ -215,7 +231,9 @@ def read_state(content: Mapping[str, Any], tensors: Tensors) -> ModelState:
         n_iter=field(content, "n_iter", int),
         metrics_history=field(content, "metrics_history", list),
         best_iteration=field(content, "best_iteration", int) or None,
-        seen_values=seen_values,
+        **kept,
+        mean=field(content, "mean", float),
+        biases=biases,
     )
 
 
@@ -230,6 +248,8 @@ def plain(value: Any) -> Any:
         return value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, tuple | list):
+        return [plain(element) for element in value]
     if isinstance(value, type | np.dtype):
         return np.dtype(value).name
     return None

@@ -195,6 +195,7 @@ class Recommender:
     _items: Labels
     _seen: tuple[NDArray[np.int64], NDArray[np.int32]]
     _derived: dict[tuple[Axis, bool], Panels]
+    _scoring: tuple[FactorArray, FactorArray] | None
 
     def recommend(
         self, users: Any, n: int = 10, *, exclude_seen: bool = True, items: Any = None, exclude: Any = None
@@ -439,16 +440,22 @@ class Recommender:
 
     # -- for models ----------------------------------------------------------------------------------------------------
 
-    def _scoring_factors(self) -> tuple[FactorArray, FactorArray]:
+    def _make_scoring_factors(self) -> tuple[FactorArray, FactorArray]:
         """Rows of users and of items whose product is the score."""
         return self.user_factors_, self.item_factors_
+
+    def _scoring_factors(self) -> tuple[FactorArray, FactorArray]:
+        if self._scoring is None:
+            self._scoring = self._make_scoring_factors()
+        return self._scoring
 
     def _forget_derived(self) -> None:
         """Drop what was derived from the factors."""
         self._derived = {}
+        self._scoring = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_derived"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_derived", "_scoring")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -28,8 +28,8 @@ FactorArray: TypeAlias = NDArray[Any]
 class CellWeights:
     """What a stored value r adds: a = a0 + a1 |r|; b = b0 + b1 r, but 0 where ``positive_only`` and r <= 0.
 
-    Every cell, stored or not, weighs ``unobserved`` (w0) with target 0; a stored one w0 + a in all, with target b /
-    (w0 + a).
+    A cell of weight s adds s times as much: what s equal cells would. Every cell, stored or not, weighs ``unobserved``
+    (w0) with target 0; a stored one w0 + a in all, with target b / (w0 + a).
     """
 
     unobserved: float
@@ -39,13 +39,14 @@ class CellWeights:
     b1: float
     positive_only: bool
 
-    def constant(self, values: FactorArray) -> float:
+    def constant(self, values: FactorArray, scale: FactorArray | None = None) -> float:
         """The objective's part that no factor changes: sum of b^2 / (w0 + a) over the stored cells."""
         total = 0.0
-        for chunk in np.array_split(values, len(values) // 65_536 + 1):
-            r = chunk.astype(np.float64)
-            a = self.unobserved + self.a0 + self.a1 * np.abs(r)
-            b = self.b0 + self.b1 * r
+        for first in range(0, len(values), 65_536):
+            r = values[first : first + 65_536].astype(np.float64)
+            s = 1.0 if scale is None else scale[first : first + 65_536].astype(np.float64)
+            a = self.unobserved + s * (self.a0 + self.a1 * np.abs(r))
+            b = s * (self.b0 + self.b1 * r)
             if self.positive_only:
                 b[r <= 0] = 0
             total += float(np.sum(np.divide(b * b, a, out=np.zeros_like(a), where=a > 0)))
@@ -58,13 +59,44 @@ class Rows(NamedTuple):
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
     values: FactorArray
+    scale: FactorArray | None = None
+    """The weight of each cell; None: all are 1."""
 
-    def counts(self, positive_only: bool) -> NDArray[np.int64]:
-        """Cells of each row; with ``positive_only``, those of positive value."""
+    def counts(self, positive_only: bool) -> NDArray[Any]:
+        """Cells of each row, by weight; with ``positive_only``, those of positive value."""
+        if self.scale is not None:
+            weights = np.where(self.values > 0, self.scale, 0) if positive_only else self.scale
+            return np.bincount(self.lines(), weights, len(self.indptr) - 1)
         if not positive_only or self.values.min(initial=1) > 0:
             return np.diff(self.indptr)
         others = np.searchsorted(self.indptr, np.flatnonzero(self.values <= 0), side="right") - 1
         return np.diff(self.indptr) - np.bincount(others, minlength=len(self.indptr) - 1)
+
+    def lines(self) -> NDArray[np.int32]:
+        """The row of each cell."""
+        return np.repeat(np.arange(len(self.indptr) - 1, dtype=np.int32), np.diff(self.indptr))
+
+    def mean(self) -> float:
+        """The mean of the values, by weight."""
+        if self.scale is None:
+            return float(np.mean(self.values, dtype=np.float64))
+        total = np.sum(self.scale, dtype=np.float64)
+        return float(np.einsum("i,i->", self.values, self.scale, dtype=np.float64) / total) if total else 0.0
+
+    def damped_means(self, damping: float) -> FactorArray:
+        """Each row's sum of values over its count plus ``damping``, by weight."""
+        values = self.values if self.scale is None else self.values * self.scale
+        sums = np.bincount(self.lines(), values, len(self.indptr) - 1)
+        total = self.counts(False) + damping
+        return np.divide(sums, total, out=np.zeros_like(sums), where=total > 0).astype(self.values.dtype)
+
+    def less(self, mean: float, own: FactorArray | None = None, others: FactorArray | None = None) -> "Rows":
+        """The values less a mean, less what belongs to their row (``own``) and to their column (``others``)."""
+        offsets = np.full(1, mean, self.values.dtype) if others is None else (others + others.dtype.type(mean))
+        values = self.values - (offsets if others is None else offsets[self.indices])
+        if own is not None:
+            values -= np.repeat(own, np.diff(self.indptr))
+        return self._replace(values=values)
 
 
 class Plan(NamedTuple):
@@ -181,6 +213,9 @@ class Side:
         ``(counts, n_others) -> lambda_u of each row``.
     other_counts : array of shape (n_others,), optional
         Cells of each of the other side's rows; "cg" wants to know.
+    biased : bool
+        The last column of either side holds biases: a row is solved with ones in that column of the others, for values
+        less their biases and the global mean.
     """
 
     def __init__(
@@ -189,11 +224,13 @@ class Side:
         factors: FactorArray,
         others: FactorArray,
         weights: CellWeights,
-        regularization: Callable[[NDArray[np.int64], int], NDArray[np.float64]],
+        regularization: Callable[[NDArray[Any], int], NDArray[np.float64]],
         other_counts: NDArray[np.int64] | None = None,
+        *,
+        biased: bool = False,
     ) -> None:
         self.rows, self.factors, self.others, self.weights = rows, factors, np.ascontiguousarray(others), weights
-        self.other_counts = other_counts
+        self.other_counts, self.biased = other_counts, biased
         self.lam: FactorArray = regularization(rows.counts(weights.positive_only), len(others)).astype(factors.dtype)
         self._plans: dict[bool, Plan] = {}
 
@@ -207,7 +244,13 @@ class Side:
         return self._plans[grouped]
 
     def solve(
-        self, solver: str, num_threads: int, relaxation: float = 0.0, *, only: NDArray[np.integer[Any]] | None = None
+        self,
+        solver: str,
+        num_threads: int,
+        relaxation: float = 0.0,
+        mean: float = 0.0,
+        *,
+        only: NDArray[np.integer[Any]] | None = None,
     ) -> float:
         """One half-sweep; returns by how much the solved rows lower the objective, compared with zeros.
 
@@ -215,10 +258,14 @@ class Side:
         ``only``: the rows to solve, all by default.
         """
         counts = self.other_counts if solver == "cg" else None
-        basis = Basis(self.others, self.weights.unobserved, num_threads, counts)
+        others, targets = self.others, self.targets(mean)
+        if self.biased:
+            others = others.copy()
+            others[:, -1] = 1
+        basis = Basis(others, self.weights.unobserved, num_threads, counts)
         plan = self.plan(solver) if only is None else schedule(self.rows.indptr, rows=only)
         decrease, _ = half_sweep(
-            self.rows,
+            targets,
             basis,
             self.weights,
             self.lam,
@@ -229,6 +276,29 @@ class Side:
             relaxation=relaxation,
         )
         return decrease
+
+    def targets(self, mean: float) -> Rows:
+        """The cells as the rows' systems see them."""
+        return self.rows.less(mean, others=self.others[:, -1]) if self.biased else self.rows
+
+    def constant(self, mean: float) -> float:
+        """The objective at zero rows, but for the other side's penalty."""
+        targets = self.targets(mean)
+        return self.weights.constant(targets.values, targets.scale)
+
+    def level(self) -> float:
+        """Move what the biases share to the global mean, which is free, and return it.
+
+        No prediction changes, and the penalty falls as far as it can. Where the share is zero, so are the sums of
+        residuals, since a row's equation for its bias says: sum of weighted residuals = lambda_u bias_u. So ALS with
+        this step has the minimum in the mean, too, as its fixed point.
+        """
+        biases, held = self.factors[:, -1], np.diff(self.rows.indptr) > 0
+        lam = np.where(held, self.lam, 0).astype(np.float64)
+        total = lam.sum()
+        share = float(lam @ biases / total) if total else 0.0
+        biases[held] -= share
+        return share
 
     def penalty(self) -> float:
         """Sum of lambda_u |x_u|^2."""
@@ -307,7 +377,10 @@ def half_sweep(
                 cg_above,
                 steps,
                 *plan,
-                *rows,
+                rows.indptr,
+                rows.indices,
+                rows.values,
+                rows.scale,
                 lam,
                 basis.forth,
                 basis.back,

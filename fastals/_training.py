@@ -18,7 +18,8 @@ from ._container import field as json_field
 from ._container import read_tensors, reading, write_tensors
 from ._exceptions import DataError, ParameterError
 from ._interactions import Interactions, as_interactions
-from ._recommend import FactorArray, Recommender
+from ._recommend import Recommender
+from ._sweep import FactorArray
 from ._threads import single_threaded_blas
 from ._validation import check_finite_factors, check_int, check_path
 
@@ -42,9 +43,11 @@ class Training:
     history: list[tuple[float, Mapping[str, float]]] = field(default_factory=list)
     """Loss and metrics after each iteration."""
     before: FactorArray | None = None
-    """Y as it was before it was solved last, where the next iteration is to go beyond the solution."""
+    """The side that is solved last, as it was before, where the next iteration is to go beyond the solution."""
     mean: float = 0.0
     """The global mean, of a model that has one."""
+    biases: tuple[FactorArray, FactorArray] | None = None
+    """Of users and items, where they follow from the data; where they are trained, they are columns of X and Y."""
     best: tuple[int, FactorArray, FactorArray, float] | None = None
     """The iteration of the best metric so far, and copies of its factors and mean."""
 
@@ -187,7 +190,7 @@ class Checkpoint:
         }
         best_mean = 0.0
         if training.before is not None:
-            tensors["item_factors_before"] = training.before
+            tensors["factors_before"] = training.before
         if training.best:
             _, tensors["best_user_factors"], tensors["best_item_factors"], best_mean = training.best
         content = {
@@ -229,8 +232,8 @@ class Checkpoint:
             training.X[:] = _take(tensors, "user_factors", training.X.shape)
             training.Y[:] = _take(tensors, "item_factors", training.Y.shape)
             training.mean = json_field(content, "mean", float)
-            if "item_factors_before" in tensors:
-                training.before = _take(tensors, "item_factors_before", training.Y.shape)
+            if "factors_before" in tensors:
+                training.before = _take(tensors, "factors_before", training.X.shape, training.Y.shape)
             if best:
                 best_X = _take(tensors, "best_user_factors", training.X.shape)
                 best_Y = _take(tensors, "best_item_factors", training.Y.shape)
@@ -242,9 +245,9 @@ class Checkpoint:
         )
 
 
-def _take(tensors: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    if name not in tensors or tensors[name].shape != shape:
-        raise ValueError(f"tensor {name!r} is missing, or not of shape {shape}")
+def _take(tensors: Mapping[str, NDArray[Any]], name: str, *shapes: tuple[int, ...]) -> NDArray[Any]:
+    if name not in tensors or tensors[name].shape not in shapes:
+        raise ValueError(f"tensor {name!r} is missing, or not of shape {' or '.join(map(str, shapes))}")
     return tensors[name]
 
 

@@ -85,6 +85,19 @@ def check_real(
     return number
 
 
+def check_pair_or_real(name: str, value: object, *, low: float) -> tuple[float, float]:
+    """Return two finite floats >= ``low``: of the users and of the items; one number stands for both."""
+    if not isinstance(value, tuple | list):
+        number = check_real(name, value, low=low)
+        return number, number
+    if len(value) != 2:
+        raise ParameterError(f"{name} must be a number or a pair (users, items), got {value!r}")
+    users, items = (
+        check_real(f"{name} of the {axis}", v, low=low) for axis, v in zip(("users", "items"), value, strict=True)
+    )
+    return users, items
+
+
 def check_bool(name: str, value: object) -> bool:
     """Return True or False; 0, 1 and "false" are no booleans."""
     flag = _scalar(value)
@@ -181,6 +194,32 @@ def check_values(name: str, values: object) -> NDArray[Any]:
     if array.dtype.kind not in "iuf":
         raise ArgumentTypeError(f"{name} must be real numbers, got {array.dtype}")
     return readable_values(array)
+
+
+def check_sample_weight(weights: object) -> NDArray[Any]:
+    """Return weights as an array of its own, finite and not negative."""
+    array = check_values("sample_weight", weights)
+    bad = ~(np.isfinite(array) & (array >= 0))
+    if bad.any():
+        at = int(np.argmax(bad))
+        raise DataError(f"sample_weight must be finite and >= 0, got {array[at]} at position {at}")
+    return array.copy()
+
+
+def check_weight_count(n_weights: int, n_observations: int) -> None:
+    """Refuse weights that are not one for each observation."""
+    if n_weights != n_observations:
+        raise DataError(
+            f"sample_weight must have one weight for each of the {n_observations} observations, got {n_weights}"
+        )
+
+
+def check_weighted_format(matrix: Any) -> None:
+    """Refuse a sparse matrix whose ``data`` does not list its cells."""
+    if matrix.format not in ("csr", "csc", "coo"):
+        raise ArgumentTypeError(
+            f"with sample_weight a matrix must be CSR, CSC or COO, whose data the weights go with, got {matrix.format}"
+        )
 
 
 def readable_values(array: NDArray[Any]) -> NDArray[Any]:

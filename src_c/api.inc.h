@@ -1,7 +1,7 @@
 /* The kernels of one dtype; included by fastals.h once for float, once for double. */
 
-/* The other side of a half-sweep, and what a stored value r becomes:
- *     a = a0 + a1 |r|        b = b0 + b1 r, but 0 where positive_only and r <= 0 */
+/* The other side of a half-sweep, and what a stored value r of weight s becomes:
+ *     a = s (a0 + a1 |r|)        b = s (b0 + b1 r), but 0 where positive_only and r <= 0 */
 typedef struct {
     ptrdiff_t k;           /* factors, >= 1 */
     ptrdiff_t ld;          /* padded(k) */
@@ -14,6 +14,8 @@ typedef struct {
     ptrdiff_t cg_above;    /* solve_row_cg: rows of at most so many cells are solved exactly */
     int cg_steps;          /* solve_row_cg: steps, >= 1 */
     const int32_t *end;    /* behind the last stored cell of the last row: rows are prefetched up to here */
+    const real *values;    /* of the first stored cell: where a row's val stands from here, its weights stand in scale */
+    const real *scale;     /* s >= 0 of each stored cell; NULL: all are 1 */
 } FA_T(fa_side);
 
 /* Solves one row: x (padded) in the rotated basis. *decrease gets x'rhs: by so much the row's part of the objective,

@@ -83,13 +83,17 @@ FA_NOINLINE void FA(axpys_and_diagonal)(ptrdiff_t kp, const real *const *z, cons
     FA(axpy_rows)(kp, z, c, y, a, M);
 }
 
-/* VL cells of one row, at z with values r. */
+/* VL cells of one row, at z with values r and weights s (NULL: 1). */
 FA_INLINE double FA(cg_cells)(const FA_S(fa_side) * side, FA(cg_row) * row, const int kind, const real *const *z,
-                              const vec r) {
+                              const vec r, const real *s) {
     const ptrdiff_t kp = FA(round_up)(side->k, VL);
     real d[VL], c[VL], diagonal[VL];
     vec a, b;
     FA(weigh)(side, r, &a, &b);
+    if (s) {
+        a *= LOAD(s);
+        b *= LOAD(s);
+    }
     FA(dots)(kp, z, kind == FA(CG_START) ? row->x : row->p, d);
     const vec ad = a * LOAD(d);
     if (kind == FA(CG_START)) {
@@ -110,7 +114,7 @@ FA_INLINE void FA(cg_pass)(const FA_S(fa_side) * side, FA(cg_row) * row, ptrdiff
                            const real *zeros) {
     const ptrdiff_t ahead = FA(prefetch_cells)(side);
     const int32_t *idx = row->idx;
-    const real *z[VL];
+    const real *z[VL], *s = FA(scale_of)(side, row->val);
     ptrdiff_t j = row->next, n = row->n;
     double sum = 0;
     for (; j + VL <= n && idx[j + VL - 1] < end; j += VL) {
@@ -118,18 +122,19 @@ FA_INLINE void FA(cg_pass)(const FA_S(fa_side) * side, FA(cg_row) * row, ptrdiff
             z[i] = side->Z + idx[j + i] * side->ld;
             if (alone && kind == FA(CG_START)) FA(prefetch)(side, idx + j + i, ahead);
         }
-        sum += FA(cg_cells)(side, row, kind, z, LOAD(row->val + j));
+        sum += FA(cg_cells)(side, row, kind, z, LOAD(row->val + j), s ? s + j : NULL);
     }
     if (j < n && idx[j] < end) {
         /* a missing cell: value 0 on a row of zeros adds nothing anywhere */
-        real r[VL];
+        real r[VL], t[VL];
         for (ptrdiff_t i = 0; i < VL; i++) {
             const int there = j < n && idx[j] < end;
             z[i] = there ? side->Z + idx[j] * side->ld : zeros;
             r[i] = there ? row->val[j] : 0;
+            t[i] = there && s ? s[j] : 0;
             j += there;
         }
-        sum += FA(cg_cells)(side, row, kind, z, LOAD(r));
+        sum += FA(cg_cells)(side, row, kind, z, LOAD(r), s ? t : NULL);
     }
     row->next = j;
     if (kind == FA(CG_START)) row->gain += sum;

@@ -65,13 +65,18 @@ static ptrdiff_t FA(prefetch_cells)(const FA_S(fa_side) * side) {
     return (ptrdiff_t)(PREFETCH_BYTES / sizeof(real)) / side->ld;
 }
 
-/* What the stored values say: a and b of VL cells. */
+/* What the stored values say: a and b of VL cells of weight 1. */
 FA_INLINE void FA(weigh)(const FA_S(fa_side) * side, vec r, vec *a, vec *b) {
     *a = side->a0 + side->a1 * FA(absolute)(r);
     *b = FA(where_above)(r, side->positive_only ? 0 : -FA_HUGE, side->b0 + side->b1 * r);
 }
 
-/* The same of n cells; returns 1 if every a is positive. */
+/* The weights s of the cells from val on, NULL where all are 1. */
+FA_INLINE const real *FA(scale_of)(const FA_S(fa_side) * side, const real *val) {
+    return side->scale ? side->scale + (val - side->values) : NULL;
+}
+
+/* a and b of n cells; returns 1 if every a is positive. */
 static int FA(weights)(const FA_S(fa_side) * side, ptrdiff_t n, const real *val, real *a, real *b) {
     int positive = 1;
     ptrdiff_t j = 0;
@@ -92,6 +97,12 @@ static int FA(weights)(const FA_S(fa_side) * side, ptrdiff_t n, const real *val,
             b[j + i] = q[i];
         }
     }
+    const real *s = FA(scale_of)(side, val);
+    if (s)
+        for (j = 0; j < n; j++) {
+            a[j] *= s[j];
+            b[j] *= s[j];
+        }
     for (j = 0; j < n; j++) positive &= a[j] >= FA_TINY;
     return positive;
 }

@@ -61,12 +61,14 @@ def rotation(Y: object, w0: float) -> tuple[Floats, Floats]:
 # one row
 
 
-def cell_weights(values: object, weights: tuple[float, float, float, float, int]) -> tuple[Floats, Floats]:
-    """The a and b of stored values under (a0, a1, b0, b1, positive_only)."""
+def cell_weights(
+    values: object, weights: tuple[float, float, float, float, int], scale: object = None
+) -> tuple[Floats, Floats]:
+    """The a and b of stored values under (a0, a1, b0, b1, positive_only), times the cells' own weights."""
     a0, a1, b0, b1, positive_only = weights
-    r = float64(values)
+    r, s = float64(values), 1.0 if scale is None else float64(scale)
     b = b0 + b1 * r
-    return a0 + a1 * np.abs(r), np.where(r > 0, b, 0) if positive_only else b
+    return s * (a0 + a1 * np.abs(r)), s * (np.where(r > 0, b, 0) if positive_only else b)
 
 
 def row_system(G: object, Y: object, a: object, b: object, lam: float) -> tuple[Floats, Floats]:

@@ -229,8 +229,8 @@ def test_the_objective_never_rises(model: Any) -> None:
     weights = estimator._cell_weights()
     data = fastals.Interactions.from_matrix(matrix)
     X, Y = estimator._draw_factors(matrix.shape)
-    users = Side(Rows(*data.arrays("float32")), X, Y, weights, estimator._row_regularization)
-    items = Side(Rows(*data.transpose_arrays("float32")), Y, X, weights, estimator._row_regularization)
+    users = estimator._side("users", Rows(*data.arrays("float32")), X, Y)
+    items = estimator._side("items", Rows(*data.transpose_arrays("float32")), Y, X)
     constant = weights.constant(users.rows.values)
     losses = []
     for _ in range(5):

@@ -30,7 +30,7 @@ _readers _storage
 _batches
 _interactions
 _config _estimator _metrics _persistence _recommend _splits _sweep
-_training
+_training _presets
 _als _neighbours
 _load evaluation scoring _lists
 _redis

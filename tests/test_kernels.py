@@ -36,6 +36,7 @@ PROBLEMS = {
     "implicit": (IMPLICIT, 1.0, 0.1),
     "tiny lambda": (EXPLICIT, 0.0, 1e-4),
     "signed": (SIGNED, 1.0, 0.1),
+    "weighted": (SPARK, 1.0, 0.1),  # cells with weights of their own, some of them zero
 }
 
 
@@ -85,6 +86,7 @@ class Problem(NamedTuple):
     indptr: Any
     indices: Any
     values: Any
+    scale: Any
     lam: Any
     systems: list[tuple[Any, Any]]
 
@@ -97,7 +99,9 @@ class Problem(NamedTuple):
         return np.diff(self.indptr)
 
 
-def make_problem(Y: Any, rows: list[Any], values: Any, lam: Any, weights: Any, w0: float = 0.0) -> Problem:
+def make_problem(
+    Y: Any, rows: list[Any], values: Any, lam: Any, weights: Any, w0: float = 0.0, scale: Any = None
+) -> Problem:
     """The half-sweep of these rows (their item indices) with Y (n_other, k) fixed; w0 > 0 rotates it."""
     dtype, k = Y.dtype, Y.shape[1]
     indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
@@ -109,12 +113,13 @@ def make_problem(Y: Any, rows: list[Any], values: Any, lam: Any, weights: Any, w
         Z, base = padded_copy((reference.float64(Y) @ exact).astype(dtype)), eigenvalues.astype(dtype)
         Q, QT = padded_copy(exact.astype(dtype)), padded_copy(exact.T.astype(dtype))
     lam = np.broadcast_to(np.asarray(lam, dtype), len(rows)).copy()
-    a, b = reference.cell_weights(values, weights)
+    scale = None if scale is None else np.asarray(scale, dtype)
+    a, b = reference.cell_weights(values, weights, scale)
     systems = [
         reference.row_system(G, Y[indices[i:j]], a[i:j], b[i:j], row_lam)
         for i, j, row_lam in zip(indptr[:-1], indptr[1:], lam, strict=True)
     ]
-    return Problem(Z, base, Q, QT, weights, indptr, indices, np.asarray(values, dtype), lam, systems)
+    return Problem(Z, base, Q, QT, weights, indptr, indices, np.asarray(values, dtype), scale, lam, systems)
 
 
 @cache
@@ -129,7 +134,11 @@ def problem(name: str, dtype: Any, k: int) -> Problem:
     if w0 == 0:  # the same cell twice, as duplicates="keep" leaves it, and more cells than any block of the gather
         rows = [np.repeat(row, 2) if len(row) == n_other else row for row in rows]
     values = rng.integers(1, 6, sum(len(row) for row in rows))
-    return make_problem(Y, rows, values, lam * rng.uniform(0.5, 2, len(rows)), weights, w0)
+    scale = None
+    if name == "weighted":  # zeros too, but not in the first cell of a row: its solution would be zero
+        firsts = np.concatenate([np.arange(len(row)) for row in rows]) == 0
+        scale = rng.uniform(0.1, 3, len(values)) * (firsts | (rng.random(len(values)) < 0.9))
+    return make_problem(Y, rows, values, lam * rng.uniform(0.5, 2, len(rows)), weights, w0, scale)
 
 
 def sweep(
@@ -155,8 +164,8 @@ def sweep(
     status = np.full(p.n_rows, -99, np.int32)
     decrease = _kernels.half_sweep(
         solver, p.Z, p.base, p.weights, short_limit, cg_above, cg_steps, order, np.array(tasks, np.int64),
-        len(tasks) - 1 if groups else 0, p.indptr, p.indices, p.values, p.lam, p.Q, p.QT, start is not None, relaxation,
-        X, status, num_threads,
+        len(tasks) - 1 if groups else 0, p.indptr, p.indices, p.values, p.scale, p.lam, p.Q, p.QT, start is not None,
+        relaxation, X, status, num_threads,
     )  # fmt: skip
     return X, status, decrease
 
@@ -226,12 +235,13 @@ def test_row_system(dtype: Any, k: int) -> None:
         # zero and negative values too: they take each kind of weights down the general path
         val = rng.integers(-4, 6, n).astype(dtype)
         base = rng.uniform(0, 3, k).astype(dtype)
-        A, rhs = _kernels.row_system(padded_copy(Y), base, weights, idx, val, 0.5)
-        a, b = reference.cell_weights(val, weights)
+        scale = rng.uniform(0, 2, n).astype(dtype) if n % 2 else None
+        A, rhs = _kernels.row_system(padded_copy(Y), base, weights, idx, val, scale, 0.5)
+        a, b = reference.cell_weights(val, weights, scale)
         exact = reference.row_system(np.diag(base), Y[idx], a, b, 0.5)
-        scale = reference.row_system(np.diag(base), np.abs(Y[idx]), np.abs(a), np.abs(b), 0.5)
-        assert np.all(np.abs(A - exact[0]) <= ROUNDING[dtype] * scale[0]), (weights, n)
-        assert np.all(np.abs(rhs - exact[1]) <= ROUNDING[dtype] * scale[1]), (weights, n)
+        bound = reference.row_system(np.diag(base), np.abs(Y[idx]), np.abs(a), np.abs(b), 0.5)
+        assert np.all(np.abs(A - exact[0]) <= ROUNDING[dtype] * bound[0]), (weights, n)
+        assert np.all(np.abs(rhs - exact[1]) <= ROUNDING[dtype] * bound[1]), (weights, n)
 
 
 @pytest.mark.usefixtures("isa")
@@ -285,7 +295,7 @@ def test_cholesky(dtype: Any, k: int, name: str) -> None:
 
 
 @pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize("name", ["explicit", "implicit", "signed"])
+@pytest.mark.parametrize("name", ["explicit", "implicit", "signed", "weighted"])
 def test_lapack_and_rescue(dtype: Any, k: int, name: str) -> None:
     p = problem(name, dtype, k)
     for solver in ("lapack", "rescue"):
@@ -369,7 +379,7 @@ def test_factors_that_are_not_finite_are_a_status(dtype: Any, capfd: pytest.Capt
 
 
 @pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize("name", ["explicit", "implicit", "signed"])
+@pytest.mark.parametrize("name", ["explicit", "implicit", "signed", "weighted"])
 def test_cg(dtype: Any, k: int, name: str) -> None:
     """Few steps: conjugate gradients lose their directions to rounding, and the twin then takes others."""
     p = problem(name, dtype, k)

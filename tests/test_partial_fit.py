@@ -90,7 +90,7 @@ def test_events_in_parts_are_the_events_at_once(model: Any) -> None:
     estimator.fit(first)
     for part in (slice(100, 150), slice(150, 151), slice(151, 300)):
         estimator.partial_fit((users[part], items[part], values[part]))
-    history = estimator._history()
+    history, _ = estimator._history()
     order = np.argsort(estimator.users_), np.argsort(estimator.items_)
     np.testing.assert_array_equal(history.matrix.toarray()[order[0]][:, order[1]], whole.matrix.toarray())
     indptr, indices = estimator._seen
@@ -140,10 +140,10 @@ def test_what_becomes_of_a_second_value() -> None:
     ):
         fitted = model(factors=2, random_state=0).fit((["u", "v"], ["a", "b"], [3, 1]))
         fitted.partial_fit((["u"], ["a"], [4]), duplicates=duplicates)
-        assert fitted._history().values.tolist() == [expected, 1]
+        assert fitted._history()[0].values.tolist() == [expected, 1]
     fitted = ImplicitALS(factors=2, random_state=0)
     fitted.fit(fastals.Interactions.from_arrays(["u", "u"], ["a", "a"], [3, 1], duplicates="keep"))
-    assert fitted.partial_fit((["u"], ["a"], [4]))._history().values.tolist() == [3, 1, 4]
+    assert fitted.partial_fit((["u"], ["a"], [4]))._history()[0].values.tolist() == [3, 1, 4]
     with pytest.raises(fastals.DataError, match="'u'"):
         ImplicitALS(factors=2).fit((["u"], ["a"])).partial_fit((["u"], ["a"]), duplicates="error")
 

@@ -60,7 +60,7 @@ LABELS = {
 }
 
 
-def make_state(dtype=np.float32, users=None, items=None):
+def make_state(dtype=np.float32, users=None, items=None, biases=None):
     rng = np.random.default_rng(0)
     n_users, n_items, factors = 3, 4, 5
     return ModelState(
@@ -73,6 +73,8 @@ def make_state(dtype=np.float32, users=None, items=None):
         seen_indices=np.array([1, 3, 0, 2, 2], dtype=np.int32),
         loss_history=[3.0, 1.0 / 3.0, float("inf")],
         n_iter=3,
+        mean=1.0 / 3.0,
+        biases=biases,
     )
 
 
@@ -88,11 +90,8 @@ def assert_same(state, expected):
             assert got.values is None
         else:
             assert got.values.tolist() == wanted.values.tolist()
-    assert (state.parameters, state.loss_history, state.n_iter) == (
-        expected.parameters,
-        expected.loss_history,
-        expected.n_iter,
-    )
+    for name in ("parameters", "loss_history", "n_iter", "mean"):
+        assert getattr(state, name) == getattr(expected, name)
 
 
 @pytest.fixture
