@@ -18,7 +18,7 @@ from ._exceptions import NotFittedError, ParameterError
 from ._interactions import DUPLICATES, Interactions, append, as_observations, has_repeats, ones_like
 from ._persistence import ModelState, Tensors, plain, read_state, save_model
 from ._presets import EXPLICIT, IMPLICIT, Preset
-from ._recommend import Recommender
+from ._recommend import ItemLists, Recommender
 from ._sweep import CellWeights, FactorArray, Rows, Side, relaxation
 from ._threads import resolve_num_threads, single_threaded_blas
 from ._training import (
@@ -41,6 +41,7 @@ from ._validation import (
     check_int,
     check_pair_or_real,
     check_path,
+    check_query_factors,
     check_random_state,
     check_real,
 )
@@ -442,6 +443,10 @@ class ALS(Estimator, Recommender):
         check_fitted(self)
         return self._solve_new("users", data, sample_weight, items=self._items)
 
+    def _fold_in_queries(self, histories: Any) -> tuple[FactorArray, ItemLists]:
+        data, _ = as_observations(histories, None, duplicates=self._preset.duplicates, items=self._items)
+        return self._query_rows(self.fold_in(data)), ItemLists.of_rows(data.indptr, data.indices)
+
     def fold_in_items(self, data: Any, *, sample_weight: Any = None) -> FactorArray:
         """Factors of new items from their histories, with the users' factors as they are.
 
@@ -842,10 +847,17 @@ class ExplicitALS(ALS):
         if self._biases is None and not self._mean:
             return X, Y
         users, items = self._biases or (np.zeros(len(factors), X.dtype) for factors in (X, Y))
-        ones = (np.ones(len(factors), X.dtype) for factors in (X, Y))
-        return np.column_stack((X, users + X.dtype.type(self._mean), next(ones))), np.column_stack(
-            (Y, next(ones), items)
-        )
+        return self._scoring_rows(X, users), np.column_stack((Y, np.ones(len(Y), Y.dtype), items))
+
+    def _scoring_rows(self, X: FactorArray, biases: FactorArray) -> FactorArray:
+        return np.column_stack((X, biases + X.dtype.type(self._mean), np.ones(len(X), X.dtype)))
+
+    def _query_rows(self, user_factors: Any) -> FactorArray:
+        if self._biases is None and not self._mean:
+            return super()._query_rows(user_factors)
+        k, dtype = self.user_factors_.shape[1], self.user_factors_.dtype
+        rows = check_query_factors(user_factors, k + (self._biases is not None), dtype)
+        return self._scoring_rows(rows[:, :k], rows[:, k:].sum(axis=1))
 
 
 class ImplicitALS(ALS):

@@ -21,7 +21,7 @@ from ._estimator import Estimator
 from ._exceptions import DataError, ParameterError
 from ._interactions import Compressed, Interactions, as_interactions, has_repeats
 from ._persistence import Tensors, write_model
-from ._recommend import Axis, ItemLists, Recommender
+from ._recommend import Axis, ItemLists, Recommender, Wanted
 from ._threads import resolve_num_threads
 from ._validation import check_choice, check_fitted, check_int, check_path, check_real
 
@@ -233,29 +233,41 @@ class Neighbours(Estimator, Recommender):
         return np.pad(items, short, constant_values=-1), np.pad(scores, short, constant_values=-np.inf)
 
     def _top_items(
-        self,
-        users: NDArray[np.int32] | slice,
-        n: int,
-        exclude_seen: bool,
-        *,
-        candidates: NDArray[np.int32] | None = None,
-        exclude: NDArray[np.int32] | None = None,
+        self, users: NDArray[np.int32] | slice, n: int, exclude_seen: bool, wanted: Wanted | None = None
     ) -> Found:
+        return self._best_wanted("items", users, n, self._seen if exclude_seen else None, wanted or Wanted())
+
+    def _top_users(self, items: NDArray[np.int32], n: int, exclude_seen: bool, wanted: Wanted) -> Found:
+        return self._best_wanted("users", items, n, self._seen_by_item() if exclude_seen else None, wanted)
+
+    def _best_wanted(
+        self,
+        towards: Axis,
+        rows: NDArray[np.int32] | slice,
+        n: int,
+        seen: tuple[NDArray[np.int64], NDArray[np.int32]] | None,
+        wanted: Wanted,
+    ) -> Found:
+        if wanted.own or wanted.exclude_each or wanted.boost is not None:
+            raise ParameterError(f"{type(self).__name__} takes the same candidates for all, and no boost")
         open_columns = None
-        if candidates is not None or exclude is not None:
-            open_columns = np.full(len(self._items), candidates is None)
-            if candidates is not None:
-                open_columns[candidates] = True
-            if exclude is not None:
-                open_columns[exclude] = False
-        return self._best(
-            "items", users, n, ItemLists.of_rows(*self._seen, users) if exclude_seen else None, open_columns
-        )
+        if wanted.candidates is not None or wanted.exclude is not None:
+            open_columns = np.full(len(self._items if towards == "items" else self._users), wanted.candidates is None)
+            if wanted.candidates is not None:
+                open_columns[wanted.candidates] = True
+            if wanted.exclude is not None:
+                open_columns[wanted.exclude] = False
+        return self._best(towards, rows, n, None if seen is None else ItemLists.of_rows(*seen, rows), open_columns)
 
-    def _top_users(self, items: NDArray[np.int32], n: int) -> Found:
-        return self._best("users", items, n)
+    def _query_rows(self, user_factors: Any) -> NDArray[Any]:
+        raise ParameterError(f"{type(self).__name__} has no factors")
 
-    def _similar(self, axis: Axis, rows: NDArray[np.int32], n: int) -> Found:
+    def _mean_scores(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> Scores:
+        raise ParameterError(f"{type(self).__name__} has no mean scores: unknown must be 'nan' or 'error'")
+
+    def _similar(self, axis: Axis, rows: NDArray[np.int32], n: int, wanted: Wanted) -> Found:
+        if not wanted.is_plain:
+            raise ParameterError(f"{type(self).__name__} takes no candidates and exclusions for similar_{axis}")
         if axis != self._axis:
             raise ParameterError(
                 f"{type(self).__name__} knows neighbours of {self._axis} only, so it has no similar_{axis}"

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _kernels
+from ._exceptions import DataError, ParameterError
 from ._ids import Labels
+from ._metrics import contains
 from ._threads import resolve_num_threads
-from ._validation import LabelArray, check_bool, check_choice, check_fitted, check_int, check_same_length
+from ._validation import (
+    LabelArray,
+    check_bool,
+    check_choice,
+    check_fitted,
+    check_int,
+    check_query_factors,
+    check_same_length,
+    check_values,
+    refuse_value,
+)
 
 FactorArray: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 
@@ -31,6 +45,16 @@ class ItemLists(NamedTuple):
         """Rows of a CSR matrix; ``rows`` as one would index an array with."""
         first, last = indptr[:-1][rows], indptr[1:][rows]
         return cls(np.ascontiguousarray(first), np.ascontiguousarray(last), indices)
+
+    def of(self, queries: NDArray[Any]) -> ItemLists:
+        """The lists of some of the queries."""
+        return ItemLists(self.first[queries], self.last[queries], self.items)
+
+    def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Every (query, item), by query."""
+        lengths = self.last - self.first
+        starts = np.repeat(self.first - (lengths.cumsum() - lengths), lengths)
+        return np.repeat(np.arange(len(lengths)), lengths), self.items[starts + np.arange(lengths.sum())]
 
 
 class Panels:
@@ -87,7 +111,8 @@ def top_n(
     *,
     seen: ItemLists | None = None,
     candidates: NDArray[np.int32] | None = None,
-    exclude: NDArray[np.int32] | ItemLists | None = None,
+    exclude: NDArray[np.int32] | None = None,
+    exclude_each: ItemLists | None = None,
     num_threads: int,
 ) -> tuple[NDArray[np.int32], FactorArray]:
     """Find the n items of highest score for each query, best first, equal scores by ascending item.
@@ -103,8 +128,10 @@ def top_n(
         Items that a query must not get.
     candidates : int32 array, optional
         The only items to look at.
-    exclude : int32 array or ItemLists, optional
-        Items that no query gets, or further lists, one for each query.
+    exclude : int32 array, optional
+        Items that no query gets.
+    exclude_each : ItemLists, optional
+        Further items that a query must not get.
     num_threads : int
 
     Returns
@@ -117,8 +144,6 @@ def top_n(
     """
     if candidates is not None:
         panels = panels.subset(candidates, num_threads)
-    exclude_each = exclude if isinstance(exclude, ItemLists) else None
-    exclude_all = exclude if not isinstance(exclude, ItemLists) else None
     found, m = min(n, max(1, panels.size)), len(queries)
     bytes_each = 8 * len(panels.codes) + 32 * found
     group = min(_kernels.QUERIES, -(-m // num_threads), WORKSPACE_BYTES // bytes_each)
@@ -128,7 +153,7 @@ def top_n(
         panels.bounds,
         panels.items,
         panels.columns,
-        panels.all_open if exclude_all is None else panels.open_columns(exclude_all),
+        panels.all_open if exclude is None else panels.open_columns(exclude),
         queries,
         found,
         None if seen is None else tuple(seen),
@@ -138,9 +163,90 @@ def top_n(
     )
     if found == n:
         return items, scores
-    all_items, all_scores = np.full((m, n), -1, np.int32), np.full((m, n), -np.inf, queries.dtype)
+    return _padded(items, scores, n)
+
+
+def top_n_of_own(
+    queries: FactorArray,
+    panels: Panels,
+    own: ItemLists,
+    n: int,
+    *,
+    exclude: NDArray[np.int32] | None = None,
+    exclude_each: tuple[ItemLists, ...] = (),
+    num_threads: int,
+) -> tuple[NDArray[np.int32], FactorArray]:
+    """Find the n items of highest score for each query among its own candidates, which are all scored.
+
+    Arguments and result as for :func:`top_n`, ``own`` being the candidates.
+    """
+    m, n_items = len(queries), len(panels.factors)
+
+    def numbers(lists: ItemLists) -> NDArray[np.int64]:
+        rows, items = lists.pairs()
+        return np.unique(rows * n_items + items)
+
+    cells = numbers(own)
+    for lists in exclude_each:
+        cells = cells[~contains(numbers(lists), cells)]
+    rows, items = np.divmod(cells, n_items)
+    is_open = panels.columns >= 0
+    if exclude is not None:
+        is_open[exclude] = False
+    rows, items = rows[is_open[items]].astype(np.int32), items[is_open[items]].astype(np.int32)
+    scores = _kernels.pair_scores(queries, panels.factors, rows, items, num_threads)
+    is_score = ~np.isnan(scores)
+    rows, items, scores = rows[is_score], items[is_score], scores[is_score]
+    order = np.lexsort((items, -scores, rows))
+    rows, items, scores = rows[order], items[order], scores[order]
+    place = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    best = place < n
+    out = np.full((m, n), -1, np.int32), np.full((m, n), -np.inf, queries.dtype)
+    out[0][rows[best], place[best]], out[1][rows[best], place[best]] = items[best], scores[best]
+    return out
+
+
+def _padded(items: NDArray[np.int32], scores: FactorArray, n: int) -> tuple[NDArray[np.int32], FactorArray]:
+    m, found = items.shape
+    all_items, all_scores = np.full((m, n), -1, np.int32), np.full((m, n), -np.inf, scores.dtype)
     all_items[:, :found], all_scores[:, :found] = items, scores
     return all_items, all_scores
+
+
+@dataclass
+class Wanted:
+    """What a call asks for beyond scores, as indices."""
+
+    candidates: NDArray[np.int32] | None = None
+    """The only items to look at."""
+    own: ItemLists | None = None
+    """The only items to look at for each query."""
+    exclude: NDArray[np.int32] | None = None
+    exclude_each: ItemLists | None = None
+    boost: NDArray[Any] | None = None
+    """What each item's scores are multiplied by."""
+    _made: dict[str, Panels] = field(default_factory=dict)
+
+    def of(self, table: str, panels: Panels, num_threads: int) -> Panels:
+        """The table with boosts and of the candidates only; made once for any number of batches."""
+        if table not in self._made:
+            if self.boost is not None:
+                panels = Panels(_boosted(panels.factors, self.boost), num_threads)
+            if self.candidates is not None:
+                panels = panels.subset(self.candidates, num_threads)
+            self._made[table] = panels
+        return self._made[table]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is asked for."""
+        asked = self.candidates, self.own, self.exclude, self.exclude_each, self.boost
+        return all(each is None for each in asked)
+
+    def part(self, queries: NDArray[Any]) -> Wanted:
+        """What is asked for some of the queries."""
+        own, each = (None if lists is None else lists.of(queries) for lists in (self.own, self.exclude_each))
+        return replace(self, own=own, exclude_each=each)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -194,11 +300,21 @@ class Recommender:
     _users: Labels
     _items: Labels
     _seen: tuple[NDArray[np.int64], NDArray[np.int32]]
-    _derived: dict[tuple[Axis, bool], Panels]
+    _derived: dict[str, Any]
     _scoring: tuple[FactorArray, FactorArray] | None
 
     def recommend(
-        self, users: Any, n: int = 10, *, exclude_seen: bool = True, items: Any = None, exclude: Any = None
+        self,
+        users: Any = None,
+        n: int = 10,
+        *,
+        exclude_seen: bool = True,
+        items: Any = None,
+        exclude: Any = None,
+        boost: Any = None,
+        unknown: Literal["error", "popular", "empty"] = "error",
+        user_factors: Any = None,
+        histories: Any = None,
     ) -> Recommendations:
         """Find the n items of highest score for each user.
 
@@ -208,11 +324,22 @@ class Recommender:
             Labels, or indices where the training data had no labels.
         n : int, default 10
         exclude_seen : bool, default True
-            Leave out each user's items of the training data.
-        items : array, optional
-            The only items to choose from; repeats count once.
-        exclude : array, optional
-            Items that nobody gets.
+            Leave out each user's items of the training data, or of ``histories``.
+        items : array, list of m arrays, or bool array of shape (n_items,), optional
+            The only items to choose from, repeats counting once: the same for all users, a list for each user, or a
+            mask in the order of ``item_factors_``.
+        exclude : as ``items``, optional
+            Items that nobody gets, or that each user does not get.
+        boost : mapping of items to numbers, or array of shape (n_items,), optional
+            What an item's scores are multiplied by, 1 where nothing is said; finite, and not negative. The list is that
+            of the multiplied scores, exactly.
+        unknown : {"error", "popular", "empty"}, default "error"
+            What users get whom the model does not know, or knows without any training cell: an error (the former only),
+            the items of most training cells, with their number as score, or nothing.
+        user_factors : array of shape (k,) or (m, k), optional
+            In the place of ``users``: factors, as :meth:`fold_in` gives them.
+        histories : as for :meth:`fold_in`, optional
+            In the place of ``users``: histories to fold in, one list for each of their users.
 
         Returns
         -------
@@ -224,7 +351,7 @@ class Recommender:
         ------
         UnknownLabelError
             A user or an item that the model does not know.
-        ParameterError, ArgumentTypeError, NotFittedError
+        DataError, ParameterError, ArgumentTypeError, NotFittedError
 
         Examples
         --------
@@ -236,20 +363,54 @@ class Recommender:
         >>> model.recommend(["ann", "eve"], n=1).items
         array([['folk'],
                ['jazz']], dtype=object)
+
+        Candidates for each, a user who is new, and one of whom only the history is known:
+
+        >>> model.recommend(["ann", "eve"], n=1, items=[["folk"], ["folk", "rock"]]).items
+        array([['folk'],
+               ['folk']], dtype=object)
+        >>> model.recommend("zoe", n=2, unknown="popular").items
+        array(['jazz', 'rock'], dtype=object)
+        >>> model.recommend(histories=(["zoe"], ["folk"]), n=1).items
+        array([['jazz']], dtype=object)
         """
         check_fitted(self)
-        rows, single = _encode(self._users, "users", users)
-        found = self._top_items(
-            rows,
-            check_int("n", n, low=1),
-            check_bool("exclude_seen", exclude_seen),
-            candidates=None if items is None else self._items.encode_known("items", items),
-            exclude=None if exclude is None else self._items.encode_known("exclude", exclude),
-        )
+        check_choice("unknown", unknown, ("error", "popular", "empty"))
+        asked = {"users": users, "user_factors": user_factors, "histories": histories}
+        given = [name for name, value in asked.items() if value is not None]
+        if len(given) != 1:
+            got = " and ".join(given) or "none"
+            raise ParameterError(f"one of users, user_factors and histories must be given, got {got}")
+        n, exclude_seen = check_int("n", n, low=1), check_bool("exclude_seen", exclude_seen)
+        if users is not None:
+            rows, single = _encode(self._users, "users", users, unknown == "error")
+            wanted = self._wanted("items", items, exclude, len(rows), boost=boost)
+            found = self._top_items(np.maximum(rows, 0), n, exclude_seen, wanted)
+            if unknown != "error":
+                strangers = np.flatnonzero((rows < 0) | (np.diff(self._seen[0])[rows] == 0))
+                found[0][strangers], found[1][strangers] = self._top_unknown(
+                    unknown, n, len(strangers), wanted.part(strangers)
+                )
+            return Recommendations(*_decode(self._items, found, single))
+        seen: ItemLists | None = None
+        single = np.ndim(user_factors) == 1
+        if user_factors is not None:
+            queries = self._query_rows(user_factors)
+        else:
+            queries, seen = self._fold_in_queries(histories)
+        wanted = self._wanted("items", items, exclude, len(queries), boost=boost)
+        found = self._search("items", queries, n, seen if exclude_seen else None, wanted)
         return Recommendations(*_decode(self._items, found, single))
 
     def recommend_all(
-        self, n: int = 10, *, exclude_seen: bool = True, batch_size: int = 8192
+        self,
+        n: int = 10,
+        *,
+        exclude_seen: bool = True,
+        items: Any = None,
+        exclude: Any = None,
+        boost: Any = None,
+        batch_size: int = 8192,
     ) -> Iterator[tuple[LabelArray, LabelArray, FactorArray]]:
         """Find the n items of highest score for every user, batch by batch, so that memory is bounded.
 
@@ -258,6 +419,8 @@ class Recommender:
         n : int, default 10
         exclude_seen : bool, default True
             Leave out each user's items of the training data.
+        items, exclude, boost : optional
+            As for :meth:`recommend`, the same for all users.
         batch_size : int, default 8192
             Users of one batch.
 
@@ -284,23 +447,30 @@ class Recommender:
         check_fitted(self)
         n, exclude_seen = check_int("n", n, low=1), check_bool("exclude_seen", exclude_seen)
         batch_size = check_int("batch_size", batch_size, low=1)
+        wanted = self._wanted("items", items, exclude, boost=boost)
 
         def batches() -> Iterator[tuple[LabelArray, LabelArray, FactorArray]]:
             for first in range(0, len(self._users), batch_size):
                 rows = slice(first, min(first + batch_size, len(self._users)))
-                found = self._top_items(rows, n, exclude_seen)
+                found = self._top_items(rows, n, exclude_seen, wanted)
                 yield (self._users.decode(np.arange(rows.start, rows.stop)), *_decode(self._items, found))
 
         return batches()
 
-    def recommend_users(self, items: Any, n: int = 10) -> UserRecommendations:
-        """Find the n users of highest score for each item, those who know it already among them.
+    def recommend_users(
+        self, items: Any, n: int = 10, *, exclude_seen: bool = False, users: Any = None, exclude: Any = None
+    ) -> UserRecommendations:
+        """Find the n users of highest score for each item.
 
         Parameters
         ----------
         items : one item or array of shape (m,)
             Labels, or indices where the training data had no labels.
         n : int, default 10
+        exclude_seen : bool, default False
+            Leave out the users who have the item in the training data.
+        users, exclude : arrays, optional
+            The only users to choose from, and users not to choose; as ``items`` and ``exclude`` of :meth:`recommend`.
 
         Returns
         -------
@@ -321,9 +491,11 @@ class Recommender:
         """
         check_fitted(self)
         rows, single = _encode(self._items, "items", items)
-        return UserRecommendations(*_decode(self._users, self._top_users(rows, check_int("n", n, low=1)), single))
+        wanted = self._wanted("users", users, exclude, len(rows))
+        found = self._top_users(rows, check_int("n", n, low=1), check_bool("exclude_seen", exclude_seen), wanted)
+        return UserRecommendations(*_decode(self._users, found, single))
 
-    def similar_items(self, items: Any, n: int = 10) -> Recommendations:
+    def similar_items(self, items: Any, n: int = 10, *, candidates: Any = None, exclude: Any = None) -> Recommendations:
         """Find the n items whose factors have the largest cosine with each item's, that item itself left out.
 
         Parameters
@@ -331,6 +503,8 @@ class Recommender:
         items : one item or array of shape (m,)
             Labels, or indices where the training data had no labels.
         n : int, default 10
+        candidates, exclude : arrays, optional
+            The only items to choose from, and items not to choose; as ``items`` and ``exclude`` of :meth:`recommend`.
 
         Returns
         -------
@@ -352,9 +526,12 @@ class Recommender:
         """
         check_fitted(self)
         rows, single = _encode(self._items, "items", items)
-        return Recommendations(*_decode(self._items, self._similar("items", rows, n), single))
+        wanted = self._wanted("items", candidates, exclude, len(rows), name="candidates")
+        return Recommendations(*_decode(self._items, self._similar("items", rows, n, wanted), single))
 
-    def similar_users(self, users: Any, n: int = 10) -> UserRecommendations:
+    def similar_users(
+        self, users: Any, n: int = 10, *, candidates: Any = None, exclude: Any = None
+    ) -> UserRecommendations:
         """Find the n users whose factors have the largest cosine with each user's, that user left out.
 
         Parameters
@@ -362,6 +539,8 @@ class Recommender:
         users : one user or array of shape (m,)
             Labels, or indices where the training data had no labels.
         n : int, default 10
+        candidates, exclude : arrays, optional
+            The only users to choose from, and users not to choose; as ``items`` and ``exclude`` of :meth:`recommend`.
 
         Returns
         -------
@@ -383,17 +562,19 @@ class Recommender:
         """
         check_fitted(self)
         rows, single = _encode(self._users, "users", users)
-        return UserRecommendations(*_decode(self._users, self._similar("users", rows, n), single))
+        wanted = self._wanted("users", candidates, exclude, len(rows), name="candidates")
+        return UserRecommendations(*_decode(self._users, self._similar("users", rows, n, wanted), single))
 
-    def predict(self, users: Any, items: Any, *, unknown: Literal["nan", "error"] = "nan") -> Any:
+    def predict(self, users: Any, items: Any, *, unknown: Literal["nan", "error", "mean"] = "nan") -> Any:
         """Score pairs of a user and an item.
 
         Parameters
         ----------
         users, items : arrays of shape (n,)
             Labels, or indices where the training data had no labels. One user or one item stands for all pairs.
-        unknown : {"nan", "error"}, default "nan"
-            What a user or an item that the model does not know gives.
+        unknown : {"nan", "error", "mean"}, default "nan"
+            What a user or an item that the model does not know gives. "mean": the mean score of all that it knows, the
+            other side being as it is; those without factors are left out.
 
         Returns
         -------
@@ -417,13 +598,16 @@ class Recommender:
         array([ 5.,  1., nan], dtype=float32)
         """
         check_fitted(self)
-        known = check_choice("unknown", unknown, ("nan", "error")) == "error"
+        known = check_choice("unknown", unknown, ("nan", "error", "mean")) == "error"
         user_rows, one_user = _encode(self._users, "users", users, known)
         item_rows, one_item = _encode(self._items, "items", items, known)
         if not (one_user or one_item):
             check_same_length({"users": user_rows, "items": item_rows})
         user_rows, item_rows = (np.ascontiguousarray(rows) for rows in np.broadcast_arrays(user_rows, item_rows))
         scores = self._score_pairs(user_rows, item_rows)
+        if unknown == "mean":
+            cold = np.flatnonzero((user_rows < 0) | (item_rows < 0))
+            scores[cold] = self._mean_scores(user_rows[cold], item_rows[cold])
         return scores[0] if one_user and one_item else scores
 
     @property
@@ -449,6 +633,15 @@ class Recommender:
             self._scoring = self._make_scoring_factors()
         return self._scoring
 
+    def _query_rows(self, user_factors: Any) -> FactorArray:
+        """Rows as :meth:`_scoring_factors` has them, for users' factors as they come from folding in."""
+        factors: FactorArray = check_query_factors(user_factors, self.user_factors_.shape[1], self.user_factors_.dtype)
+        return factors
+
+    def _fold_in_queries(self, histories: Any) -> tuple[FactorArray, ItemLists]:
+        """Rows of users who are not in the model, and their items; for models that can fold in."""
+        raise ParameterError(f"{type(self).__name__} takes no histories")
+
     def _forget_derived(self) -> None:
         """Drop what was derived from the factors."""
         self._derived = {}
@@ -466,38 +659,109 @@ class Recommender:
     def _threads(self) -> int:
         return resolve_num_threads(self.num_threads)
 
-    def _panels(self, axis: Axis, unit: bool = False) -> Panels:
-        """Return the packed factors of users or items; ``unit``: their directions, rows of zeros left out."""
-        if (axis, unit) not in self._derived:
-            if unit:
-                factors = _unit_rows(self.user_factors_ if axis == "users" else self.item_factors_)
-                candidates = np.flatnonzero(factors.any(axis=1)).astype(np.int32)
-                self._derived[axis, unit] = Panels(factors, self._threads(), candidates=candidates)
-            else:
-                self._derived[axis, unit] = Panels(self._scoring_factors()[axis == "items"], self._threads())
-        return self._derived[axis, unit]
+    def _derive(self, key: str, make: Callable[[], Any]) -> Any:
+        """Make once what depends on the factors and the training cells alone."""
+        if key not in self._derived:
+            self._derived[key] = make()
+        return self._derived[key]
 
-    def _top_items(
-        self,
-        users: NDArray[np.int32] | slice,
-        n: int,
-        exclude_seen: bool,
-        *,
-        candidates: NDArray[np.int32] | None = None,
-        exclude: NDArray[np.int32] | None = None,
+    def _panels(self, table: str) -> Panels:
+        """Return a packed table: "users" or "items", their "unit" rows (none of zeros), or "popularity"."""
+
+        def make() -> Panels:
+            kind, _, axis = table.rpartition(" ")
+            if table == "popularity":
+                counts: FactorArray = np.zeros((len(self._items), 1), np.float64)
+                counts[:, 0] = np.bincount(self._seen[1], minlength=len(counts))
+                return Panels(counts, self._threads())
+            if not kind:
+                return Panels(self._scoring_factors()[axis == "items"], self._threads())
+            factors = _unit_rows(self.user_factors_ if axis == "users" else self.item_factors_)
+            return Panels(factors, self._threads(), candidates=np.flatnonzero(factors.any(axis=1)).astype(np.int32))
+
+        panels: Panels = self._derive(table, make)
+        return panels
+
+    def _search(
+        self, table: str, queries: FactorArray, n: int, seen: ItemLists | None, wanted: Wanted
     ) -> tuple[NDArray[np.int32], FactorArray]:
-        return top_n(
-            self._scoring_factors()[0][users],
-            self._panels("items"),
-            n,
-            seen=ItemLists.of_rows(*self._seen, users) if exclude_seen else None,
-            candidates=candidates,
-            exclude=exclude,
-            num_threads=self._threads(),
+        """Search one of the tables of :meth:`_panels`."""
+        panels = wanted.of(table, self._panels(table), self._threads())
+        if wanted.own is None:
+            return top_n(
+                queries,
+                panels,
+                n,
+                seen=seen,
+                exclude=wanted.exclude,
+                exclude_each=wanted.exclude_each,
+                num_threads=self._threads(),
+            )
+        lists = tuple(each for each in (seen, wanted.exclude_each) if each is not None)
+        return top_n_of_own(
+            queries, panels, wanted.own, n, exclude=wanted.exclude, exclude_each=lists, num_threads=self._threads()
         )
 
-    def _top_users(self, items: NDArray[np.int32], n: int) -> tuple[NDArray[np.int32], FactorArray]:
-        return top_n(self._scoring_factors()[1][items], self._panels("users"), n, num_threads=self._threads())
+    def _top_unknown(self, unknown: str, n: int, m: int, wanted: Wanted) -> tuple[NDArray[np.int32], FactorArray]:
+        """Lists for m users of whom nothing is known."""
+        if unknown == "popular":
+            return self._search("popularity", np.ones((m, 1)), n, None, wanted)
+        return np.full((m, n), -1, np.int32), np.full((m, n), -np.inf)
+
+    def _wanted(
+        self,
+        axis: Axis,
+        candidates: Any = None,
+        exclude: Any = None,
+        m: int | None = None,
+        *,
+        boost: Any = None,
+        name: str | None = None,
+    ) -> Wanted:
+        """Check what a call for m lists of users or items asks for (None: any number, all the same).
+
+        ``name`` is what messages call the candidates, by default ``axis``.
+        """
+        labels = self._items if axis == "items" else self._users
+        wanted = Wanted()
+        if boost is not None:
+            wanted.boost = _weights(boost, labels)
+        if candidates is not None:
+            lists = _item_lists(name or axis, candidates, labels, m)
+            if isinstance(lists, ItemLists):
+                wanted.own = lists
+            elif lists.dtype == np.bool_:
+                wanted.exclude = np.flatnonzero(~lists).astype(np.int32)
+            else:
+                wanted.candidates = lists
+        if exclude is not None:
+            lists = _item_lists("exclude", exclude, labels, m)
+            if isinstance(lists, ItemLists):
+                wanted.exclude_each = lists
+            else:
+                closed = np.flatnonzero(lists).astype(np.int32) if lists.dtype == np.bool_ else lists
+                wanted.exclude = closed if wanted.exclude is None else np.concatenate((wanted.exclude, closed))
+        return wanted
+
+    def _top_items(
+        self, users: NDArray[np.int32] | slice, n: int, exclude_seen: bool, wanted: Wanted | None = None
+    ) -> tuple[NDArray[np.int32], FactorArray]:
+        seen = ItemLists.of_rows(*self._seen, users) if exclude_seen else None
+        return self._search("items", self._scoring_factors()[0][users], n, seen, wanted or Wanted())
+
+    def _top_users(
+        self, items: NDArray[np.int32], n: int, exclude_seen: bool, wanted: Wanted
+    ) -> tuple[NDArray[np.int32], FactorArray]:
+        seen = ItemLists.of_rows(*self._seen_by_item(), items) if exclude_seen else None
+        return self._search("users", self._scoring_factors()[1][items], n, seen, wanted)
+
+    def _seen_by_item(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """The training cells by item."""
+        n_items, threads = len(self._items), self._threads()
+        made: tuple[NDArray[np.int64], NDArray[np.int32]] = self._derive(
+            "seen by item", lambda: _kernels.transpose(*self._seen, None, n_items, np.float32, threads)[:2]
+        )
+        return made
 
     def _score_pairs(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> FactorArray:
         scores: FactorArray = _kernels.pair_scores(*self._scoring_factors(), users, items, self._threads())
@@ -508,15 +772,87 @@ class Recommender:
         scores: FactorArray = X[users] @ Y.T
         return scores
 
-    def _similar(self, axis: Axis, rows: NDArray[np.int32], n: int) -> tuple[NDArray[np.int32], FactorArray]:
-        panels = self._panels(axis, unit=True)
+    def _mean_scores(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> FactorArray:
+        """Scores of pairs, -1 being the mean user or item."""
+        X, Y = self._scoring_factors()
+        x = np.where(users[:, np.newaxis] < 0, self._mean_row("users"), X[users])
+        y = np.where(items[:, np.newaxis] < 0, self._mean_row("items"), Y[items])
+        scores: FactorArray = np.einsum("ij,ij->i", x, y)
+        return scores
+
+    def _mean_row(self, axis: Axis) -> FactorArray:
+        """The mean of the scoring rows of users or items whose factors are not zero."""
+
+        def mean() -> FactorArray:
+            rows = self._scoring_factors()[axis == "items"]
+            known = (self.item_factors_ if axis == "items" else self.user_factors_).any(axis=1)
+            total: FactorArray = (known.astype(np.float64) @ rows / max(1, known.sum())).astype(rows.dtype)
+            return total
+
+        row: FactorArray = self._derive(f"mean of {axis}", mean)
+        return row
+
+    def _similar(
+        self, axis: Axis, rows: NDArray[np.int32], n: int, wanted: Wanted
+    ) -> tuple[NDArray[np.int32], FactorArray]:
+        table = f"unit {axis}"
         places = np.arange(len(rows) + 1)
         itself = ItemLists(places[:-1], places[1:], rows)
-        queries = panels.factors[rows]
-        found, scores = top_n(queries, panels, check_int("n", n, low=1), exclude=itself, num_threads=self._threads())
+        queries = self._panels(table).factors[rows]
+        found, scores = self._search(table, queries, check_int("n", n, low=1), itself, wanted)
         zero = ~queries.any(axis=1)
         found[zero], scores[zero] = -1, -np.inf
         return found, np.minimum(scores, 1, out=scores)
+
+
+def _item_lists(name: str, given: Any, labels: Labels, m: int | None) -> NDArray[Any] | ItemLists:
+    """Return indices for all queries, a mask (bool) of all labels, or one list for each of m queries."""
+    if isinstance(given, np.ndarray) and given.dtype == np.bool_:
+        if given.shape != (len(labels),):
+            raise DataError(f"{name} as a mask must have shape ({len(labels)},), got {given.shape}")
+        return given
+    if not _is_nested(given):
+        return labels.encode_known(name, given)
+    if m is None or len(given) != m:
+        each = "be one list for all" if m is None else f"have one list for each of {m}"
+        raise DataError(f"{name} must {each}, got {len(given)} lists")
+    lists = [row.tolist() if isinstance(row, np.ndarray) else list(row) for row in given]
+    last = np.cumsum([len(row) for row in lists], dtype=np.int64)
+    items = labels.encode_known(name, list(chain.from_iterable(lists)))
+    return ItemLists(np.concatenate(([0], last[:-1])), last, items)
+
+
+def _is_nested(given: Any) -> bool:
+    if isinstance(given, np.ndarray) and given.ndim > 1:
+        return True
+    return isinstance(given, list | tuple | np.ndarray) and any(
+        isinstance(row, list | tuple) or np.ndim(row) == 1 for row in given[:1]
+    )
+
+
+def _weights(boost: Any, labels: Labels) -> NDArray[Any]:
+    """Return a number for each item."""
+    if isinstance(boost, Mapping):
+        weights: NDArray[Any] = np.ones(len(labels))
+        weights[labels.encode_known("boost", list(boost))] = check_values("boost", list(boost.values()))
+    else:
+        weights = check_values("boost", boost)
+        if len(weights) != len(labels):
+            raise DataError(f"boost must have one number for each of {len(labels)} items, got {len(weights)}")
+    if not np.isfinite(weights).all():
+        refuse_value("boost", weights)
+    if (weights < 0).any():
+        raise ParameterError(f"boost must be >= 0, got {weights.min()} at position {weights.argmin()}")
+    return weights
+
+
+def _boosted(factors: FactorArray, weights: NDArray[Any]) -> FactorArray:
+    """Rows times their items' numbers: every score is then multiplied, and the search as exact as ever."""
+    with np.errstate(over="ignore"):
+        rows: FactorArray = factors * weights[:, np.newaxis].astype(factors.dtype)
+    if not np.isfinite(rows).all():
+        raise ParameterError(f"boost must leave the scores within {factors.dtype}'s range, got {weights.max()}")
+    return rows
 
 
 def _encode(labels: Labels, name: str, ids: Any, known: bool = True) -> tuple[NDArray[np.int32], bool]:

@@ -120,7 +120,7 @@ class Validation:
             X, Y = model._scoring_factors()
             scores = _kernels.pair_scores(X, Y, self.rows, self.columns, model._threads())
             return {self.metric: _metrics.rmse(self.values, scores)}
-        lists, _ = model._top_items(self.users, self.k, exclude_seen=True)
+        lists, _ = model._top_items(self.users, self.k, True)
         found = np.where(lists < 0, -1, lists + self.users[:, np.newaxis].astype(np.int64) * len(model._items))
         hits = _metrics.contains(self.cells, found.ravel()).reshape(found.shape)
         return {

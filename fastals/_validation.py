@@ -520,6 +520,16 @@ def _check_factors(name: str, factors: Any, shape: tuple[int, int], dtype: "np.d
     return copy
 
 
+def check_query_factors(factors: Any, k: int, dtype: "np.dtype[Any]") -> NDArray[Any]:
+    """Return users' factors as rows in ``dtype``; one row may be given alone."""
+    array = np.asarray(factors)
+    if array.ndim == 1:
+        array = array[np.newaxis]
+    if array.ndim != 2 or array.shape[1] != k:
+        raise DataError(f"user_factors must have shape ({k},) or (m, {k}), got {np.shape(factors)}")
+    return _check_factors("user_factors", array, array.shape, dtype)
+
+
 def check_finite_factors(*factors: NDArray[Any]) -> None:
     """Refuse factors that overflowed on the way."""
     for array in factors:

@@ -152,6 +152,146 @@ def test_everything_at_once_is_the_brute_force() -> None:
         assert (items[user, len(expected) :] == -1).all()
 
 
+def test_lists_for_each_user() -> None:
+    model = random_model()
+    rng = np.random.default_rng(3)
+    users = rng.permutation(60)
+    candidates = [rng.integers(0, 150, rng.integers(0, 90)) for _ in users]
+    exclude = [rng.integers(0, 150, rng.integers(0, 90)).tolist() for _ in users]
+    banned = np.arange(0, 150, 10)
+    for exclude_seen in (True, False):
+        for items in (None, candidates, np.arange(0, 150, 2)):
+            for without in (None, exclude, banned):
+                got = model.recommend(users, n=12, exclude_seen=exclude_seen, items=items, exclude=without)
+                for row, user in enumerate(users):
+                    own = None if items is None else items[row] if items is candidates else items
+                    out = None if without is None else without[row] if without is exclude else without
+                    one = model.recommend(int(user), n=12, exclude_seen=exclude_seen, items=own, exclude=out)
+                    np.testing.assert_array_equal(got.items[row], one.items)
+                    np.testing.assert_array_equal(got.scores[row], one.scores)
+
+
+def test_own_candidates_are_ranked_as_all_would_be(labelled: Model) -> None:
+    items, scores = labelled.recommend(
+        ["ann", "bob", "eve"], n=3, items=[["a", "b", "a"], ["c"], []], exclude_seen=False
+    )
+    assert items.tolist() == [["b", "a", None], ["c", None, None], [None] * 3]
+    assert scores.tolist() == [[2, 1, -np.inf], [2, -np.inf, -np.inf], [-np.inf] * 3]
+    assert labelled.recommend("ann", n=2, items=[["d", "a"]]).items.tolist() == ["a", None]
+    same = Model([[1]], [[1], [1], [1], [2]])
+    assert same.recommend([0], n=4, items=[[2, 1, 0]]).items.tolist() == [[0, 1, 2, -1]]
+
+
+def test_masks(labelled: Model) -> None:
+    mask = np.array([True, False, True, True])
+    assert labelled.recommend("ann", n=4, items=mask).items.tolist() == ["c", "a", None, None]
+    assert labelled.recommend("ann", n=4, exclude=mask).items.tolist() == ["b", None, None, None]
+    assert labelled.recommend("ann", n=4, items=mask, exclude=["c"]).items.tolist() == ["a", None, None, None]
+    assert labelled.recommend(["ann"], n=4, items=mask, exclude=[["c"]]).items.tolist() == [["a", None, None, None]]
+    assert labelled.recommend("ann", n=4, items=~mask, exclude=mask).items.tolist() == ["b", None, None, None]
+    with pytest.raises(fastals.DataError, match=r"items as a mask must have shape \(4,\), got \(3,\)"):
+        labelled.recommend("ann", items=mask[:3])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_boosted_lists_are_exact(dtype: Any) -> None:
+    model = random_model(dtype=dtype)
+    weights = np.random.default_rng(1).choice([0, 0.25, 1, 1, 1, 3], 150)
+    expected = Model(model.user_factors_, model.item_factors_ * weights[:, None].astype(dtype), dtype=dtype)
+    expected._seen = model._seen
+    for boost in (weights, {item: weight for item, weight in enumerate(weights.tolist()) if weight != 1}):
+        for kwargs in ({}, {"items": np.arange(0, 150, 3)}, {"items": [[1, 2, 3, 4, 5]] * 60}, {"exclude": [4, 5]}):
+            got = model.recommend(np.arange(60), n=20, boost=boost, **kwargs)
+            wanted = expected.recommend(np.arange(60), n=20, **kwargs)
+            np.testing.assert_array_equal(got.items, wanted.items)
+            np.testing.assert_array_equal(got.scores, wanted.scores)
+    scores = model.user_factors_[:1].astype(float) @ model.item_factors_.T.astype(float) * weights
+    got = model.recommend(0, n=150, boost=weights, exclude_seen=False)
+    np.testing.assert_allclose(got.scores, np.sort(scores[0])[::-1], rtol=1e-4, atol=1e-5)
+    ((_, items, _), *_) = model.recommend_all(n=20, boost=weights, exclude=[4, 5])
+    np.testing.assert_array_equal(items, model.recommend(np.arange(60), n=20, boost=weights, exclude=[4, 5]).items)
+
+
+def test_bad_boosts_and_lists(labelled: Model) -> None:
+    for kwargs, error, message in (
+        ({"boost": [1, 2]}, fastals.DataError, "boost must have one number for each of 4 items, got 2"),
+        ({"boost": [1, 2, -1, 1]}, fastals.ParameterError, "boost must be >= 0, got -1.0 at position 2"),
+        ({"boost": [1, 2, np.nan, 1]}, fastals.DataError, "boost must be finite"),
+        ({"boost": {"a": np.inf}}, fastals.DataError, "boost must be finite"),
+        ({"boost": {"z": 1}}, fastals.UnknownLabelError, "boost must be known"),
+        ({"boost": 2}, fastals.DataError, "boost must be one-dimensional"),
+        ({"boost": [1e38] * 4}, fastals.ParameterError, "range"),
+        ({"items": [["a"], ["b"]]}, fastals.DataError, "items must have one list for each of 1, got 2 lists"),
+        ({"items": [["a", "z"]]}, fastals.UnknownLabelError, "'z'"),
+        ({"exclude": [["a"], ["b"]]}, fastals.DataError, "exclude must have one list for each of 1"),
+    ):
+        with pytest.raises(error, match=message):
+            labelled.recommend("ann", **kwargs)
+    with pytest.raises(fastals.DataError, match="items must be one list for all, got 3 lists"):
+        labelled.recommend_all(items=[["a"], ["b"], ["c"]])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# users who are not in the model
+
+
+def test_user_factors_instead_of_users() -> None:
+    model = random_model()
+    got = model.recommend(user_factors=model.user_factors_, n=9)
+    wanted = model.recommend(np.arange(60), n=9, exclude_seen=False)
+    np.testing.assert_array_equal(got.items, wanted.items)
+    np.testing.assert_array_equal(got.scores, wanted.scores)
+    one = model.recommend(user_factors=model.user_factors_[3].tolist(), n=9, exclude=[[7]])
+    np.testing.assert_array_equal(one.items, model.recommend(3, n=9, exclude_seen=False, exclude=[7]).items)
+    for factors, message in (
+        (np.ones((2, 7)), r"user_factors must have shape \(8,\) or \(m, 8\), got \(2, 7\)"),
+        (np.full((2, 8), np.nan), "user_factors must be finite"),
+        (np.ones((2, 2, 8)), "shape"),
+        ("ann", "shape|real numbers"),
+    ):
+        with pytest.raises(fastals.FastalsError, match=message):
+            model.recommend(user_factors=factors)
+    for kwargs in ({}, {"users": 0, "user_factors": np.ones(8)}, {"users": 0, "histories": ([0], [1])}):
+        with pytest.raises(fastals.ParameterError, match="one of users, user_factors and histories"):
+            model.recommend(**kwargs)
+    with pytest.raises(fastals.ParameterError, match="takes no histories"):
+        model.recommend(histories=([0], [1]))
+
+
+@pytest.mark.parametrize("model", [fastals.ExplicitALS, fastals.ImplicitALS])
+def test_histories_instead_of_users(model: Any) -> None:
+    rng = np.random.default_rng(0)
+    matrix = csr_array((rng.random((40, 30)) < 0.2) * rng.integers(1, 6, (40, 30)))
+    fitted = model(factors=5, random_state=0).fit(matrix)
+    for exclude_seen in (True, False):
+        got = fitted.recommend(histories=matrix, n=6, exclude_seen=exclude_seen, exclude=[3])
+        factors = fitted.fold_in(matrix)
+        seen = [row.indices for row in matrix] if exclude_seen else [[]] * 40
+        wanted = fitted.recommend(user_factors=factors, n=6, exclude=[[3, *row] for row in seen])
+        np.testing.assert_array_equal(got.items, wanted.items)
+        np.testing.assert_array_equal(got.scores, wanted.scores)
+
+
+def test_who_is_unknown_gets_what_is_popular(labelled: Model) -> None:
+    # ann has d; bob a, b, c, d; eve nothing, and no factors
+    assert labelled.recommend(["zoe", "eve"], n=3, unknown="popular").items.tolist() == [["d", "a", "b"]] * 2
+    assert labelled.recommend([], n=3, unknown="popular").items.shape == (0, 3)
+    got = labelled.recommend(["ann", "zoe", "bob"], n=2, unknown="popular", exclude=["a"])
+    assert got.items.tolist() == [["c", "b"], ["d", "b"], [None, None]]
+    assert got.scores.tolist() == [[3, 2], [2, 1], [-np.inf] * 2]
+    got = labelled.recommend(["zoe", "ann"], n=2, unknown="popular", items=[["b", "c"], ["a"]], boost={"c": 5})
+    assert got.items.tolist() == [["c", "b"], ["a", None]]
+    assert labelled.recommend("zoe", n=2, unknown="popular").items.tolist() == ["d", "a"]
+    got = labelled.recommend(["zoe", "ann", "eve"], n=2, unknown="empty")
+    assert got.items.tolist() == [[None] * 2, ["c", "b"], [None] * 2]
+    assert got.scores[0].tolist() == [-np.inf] * 2
+    assert labelled.recommend("eve", n=2).items.tolist() == ["a", "b"]
+    with pytest.raises(fastals.UnknownLabelError):
+        labelled.recommend("zoe")
+    with pytest.raises(fastals.ParameterError, match="unknown"):
+        labelled.recommend("zoe", unknown="mean")  # type: ignore[arg-type]
+
+
 def test_a_refit_is_noticed(labelled: Model) -> None:
     before = labelled.recommend("ann", n=1)
     labelled.item_factors_ = labelled.item_factors_[::-1].copy()
@@ -197,8 +337,33 @@ def test_recommend_users(labelled: Model) -> None:
     assert labelled.recommend_users("b", n=1).users.tolist() == ["bob"]
 
 
+def test_recommend_users_with_filters(labelled: Model) -> None:
+    # seen: ann d, bob everything
+    assert labelled.recommend_users(["a", "d"], n=3, exclude_seen=True).users.tolist() == [
+        ["ann", "eve", None],
+        ["eve", None, None],
+    ]
+    assert labelled.recommend_users("a", n=3, users=["eve", "ann"]).users.tolist() == ["ann", "eve", None]
+    assert labelled.recommend_users("a", n=3, exclude=["bob"]).users.tolist() == ["ann", "eve", None]
+    got = labelled.recommend_users(["a", "d"], n=2, users=[["eve"], ["bob", "ann"]])
+    assert got.users.tolist() == [["eve", None], ["ann", "bob"]]
+    with pytest.raises(fastals.UnknownLabelError, match="users must be known"):
+        labelled.recommend_users("a", users=["zoe"])
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # similar
+
+
+def test_similar_among_candidates(labelled: Model) -> None:
+    assert labelled.similar_items("a", n=3, candidates=["d", "a", "c"]).items.tolist() == ["c", "d", None]
+    assert labelled.similar_items("a", n=3, exclude=["b"]).items.tolist() == ["c", "d", None]
+    got = labelled.similar_items(["a", "d"], n=2, candidates=[["d", "c"], ["a", "d"]])
+    assert got.items.tolist() == [["c", "d"], ["a", None]]
+    assert labelled.similar_users("ann", n=3, candidates=["eve", "bob"]).users.tolist() == ["bob", None, None]
+    assert labelled.similar_users(["ann"], n=3, candidates=[["eve", "bob"]]).users.tolist() == [["bob", None, None]]
+    with pytest.raises(fastals.UnknownLabelError, match="candidates must be known"):
+        labelled.similar_items("a", candidates=["z"])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -274,6 +439,21 @@ def test_predict_unknown(labelled: Model) -> None:
         labelled.predict("ann", "a", unknown="zero")  # type: ignore[arg-type]
     with pytest.raises(fastals.DataError, match="lengths"):
         labelled.predict(["ann", "bob"], ["a", "b", "c"])
+
+
+def test_predict_the_mean_for_who_is_unknown(labelled: Model) -> None:
+    # the mean user of those with factors is (1/2, 1/2), the mean item (5/2, 5/2)
+    got = labelled.predict(["zoe", "ann", "zoe", "bob"], ["b", "z", "z", "a"], unknown="mean")
+    assert got.tolist() == [2.5, 2.5, 2.5, 4]
+    assert labelled.predict("zoe", "a", unknown="mean") == np.mean(labelled.predict(["ann", "bob"], "a"))
+    assert Model([[0, 0]], [[1, 2]]).predict(5, 0, unknown="mean") == 0
+    model = random_model()
+    np.testing.assert_allclose(
+        model.predict(99, np.arange(150), unknown="mean"),
+        (model.user_factors_ @ model.item_factors_.T).mean(axis=0),
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 def test_a_model_may_score_by_other_rows() -> None:
@@ -381,3 +561,25 @@ def test_labels_come_back() -> None:
     assert model.items_.tolist() == [70, 500]
     assert model.recommend("u2", n=2).items.tolist() == [500, None]
     assert model.recommend(["u2"], n=1).items.dtype == model.items_.dtype
+
+
+@pytest.mark.parametrize("preset", [None, "spark", "cmfrec", "lenskit"])
+@pytest.mark.parametrize("biases", [False, True])
+def test_folded_in_users_are_scored_with_mean_and_biases(preset: Any, biases: bool) -> None:
+    rng = np.random.default_rng(0)
+    matrix = csr_array((rng.random((40, 30)) < 0.3) * rng.integers(1, 6, (40, 30)))
+    if preset is None:
+        model = fastals.ExplicitALS(factors=4, dtype="float64", biases=biases, random_state=0)
+    else:
+        model = fastals.ExplicitALS.from_preset(preset, factors=4, dtype="float64", random_state=0)
+    model.fit(matrix)
+    factors = model.fold_in(matrix)
+    scores = factors[:, :4] @ model.item_factors_.T + model.global_mean_
+    if model.item_biases_ is not None:
+        scores += factors[:, 4:] + model.item_biases_
+    items, found = model.recommend(histories=matrix, n=30, exclude_seen=False)
+    np.testing.assert_allclose(found, np.take_along_axis(scores, items, axis=1), atol=1e-10)
+    np.testing.assert_array_equal(model.recommend(user_factors=factors[3], n=30).items, items[3])
+    mean = model.predict(99, np.arange(30), unknown="mean")
+    every = model.predict(np.repeat(np.arange(40), 30), np.tile(np.arange(30), 40)).reshape(40, 30)
+    np.testing.assert_allclose(mean, every.mean(axis=0), atol=1e-10)

@@ -86,7 +86,7 @@ def test_lists_are_those_of_scoring_every_pair(isa, k, dtype):
         judge.assert_exact(n)
         judge.assert_exact(n, seen=seen, allowed=~is_seen)
         judge.assert_exact(n, exclude=exclude, allowed=np.tile(is_open, (len(X), 1)))
-        judge.assert_exact(n, seen=seen, exclude=own, allowed=~is_seen & ~is_own)
+        judge.assert_exact(n, seen=seen, exclude_each=own, allowed=~is_seen & ~is_own)
         allowed = ~is_seen & is_candidate & is_open
         judge.assert_exact(n, seen=seen, candidates=candidates, exclude=exclude, allowed=allowed)
 
