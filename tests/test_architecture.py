@@ -29,7 +29,8 @@ _container
 _readers _storage
 _batches
 _interactions
-_config _estimator _metrics _persistence _recommend _splits _sweep
+_config _estimator _metrics _persistence _splits _sweep
+_recommend
 _training _presets
 _als _neighbours
 _load evaluation scoring _lists
