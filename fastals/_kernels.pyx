@@ -95,9 +95,10 @@ cdef extern from "fastals.h" nogil:
         fa_row_solver_f32 solve_row
         fa_row_solver_f32 solve_row_cg
         Py_ssize_t (*cg_block)(Py_ssize_t) noexcept nogil
-        double (*solve_rows)(const fa_side_f32 *, fa_row_solver_f32, int, Py_ssize_t, const int32_t *, const int64_t *,
+        Py_ssize_t (*cg_group)(Py_ssize_t) noexcept nogil
+        void (*solve_rows)(const fa_side_f32 *, fa_row_solver_f32, int, Py_ssize_t, const int32_t *, const int64_t *,
                              const int32_t *, const float *, const float *, const float *, const float *, int, float, float *,
-                             int32_t *, void *) noexcept nogil
+                             double *, int32_t *, void *) noexcept nogil
         void (*pack_panel)(Py_ssize_t, const float *, const int32_t *, float *, unsigned char *, fa_panel *) noexcept nogil
         void (*top_n)(const fa_items_f32 *, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const fa_lists *,
                       const fa_lists *, int32_t *, float *, void *) noexcept nogil
@@ -134,9 +135,10 @@ cdef extern from "fastals.h" nogil:
         fa_row_solver_f64 solve_row
         fa_row_solver_f64 solve_row_cg
         Py_ssize_t (*cg_block)(Py_ssize_t) noexcept nogil
-        double (*solve_rows)(const fa_side_f64 *, fa_row_solver_f64, int, Py_ssize_t, const int32_t *, const int64_t *,
+        Py_ssize_t (*cg_group)(Py_ssize_t) noexcept nogil
+        void (*solve_rows)(const fa_side_f64 *, fa_row_solver_f64, int, Py_ssize_t, const int32_t *, const int64_t *,
                              const int32_t *, const double *, const double *, const double *, const double *, int, double, double *,
-                             int32_t *, void *) noexcept nogil
+                             double *, int32_t *, void *) noexcept nogil
         void (*pack_panel)(Py_ssize_t, const double *, const int32_t *, double *, unsigned char *, fa_panel *) noexcept nogil
         void (*top_n)(const fa_items_f64 *, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const fa_lists *,
                       const fa_lists *, int32_t *, double *, void *) noexcept nogil
@@ -151,7 +153,6 @@ cdef extern from "fastals.h" nogil:
 
 
 TASK_ROWS = FA_TASK_ROWS
-GROUP_ROWS = FA_GROUP_ROWS
 PANEL = FA_PANEL
 QUERIES = FA_QUERIES
 
@@ -200,6 +201,11 @@ def aligned_empty(shape, dtype):
 def padded(dtype, Py_ssize_t k):
     """Elements between the padded rows of k factors."""
     return K32.padded(k) if dtype == np.float32 else K64.padded(k)
+
+
+def cg_group(dtype, Py_ssize_t k):
+    """Rows that one group for conjugate gradients may hold."""
+    return K32.cg_group(k) if dtype == np.float32 else K64.cg_group(k)
 
 
 def cg_block(dtype, Py_ssize_t k):
@@ -427,7 +433,7 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssi
                double relaxation, real[:, ::1] X, int32_t[::1] status, int num_threads):
     """Solve the rows ``order``, task t being ``order[tasks[t]:tasks[t + 1]]``, into X; returns the sum of x'rhs.
 
-    The first ``n_groups`` tasks are groups of up to GROUP_ROWS long rows for "cg", the others hold up to TASK_ROWS rows.
+    The first ``n_groups`` tasks are groups of up to cg_group long rows for "cg", the others hold up to TASK_ROWS rows.
 
     Z and base describe the other side as ``fa_side`` does, weights are its (a0, a1, b0, b1, positive_only); scale holds
     the cells' own weights, or is None. QT is the transposed rotation with padded rows, Q the rotation, or None. With warm
@@ -442,7 +448,7 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssi
     if which == 2:
         stride = (stride + rescue_bytes(k) + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
     cdef unsigned char[::1] work = aligned_empty(num_threads * stride, np.uint8)
-    cdef double[::1] decrease = np.zeros(max(1, n_tasks))
+    cdef double[::1] decrease = np.zeros(max(1, X.shape[0]))
     cdef const real *q = NULL if Q is None else &Q[0, 0]
     cdef const real *qt = NULL if QT is None else &QT[0, 0]
     # a side without rows or a matrix without cells has no first element to point at
@@ -471,13 +477,13 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssi
     for t in prange(n_tasks, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
         tid = threadid()
         if real is float:
-            decrease[t] = K32.solve_rows(&side32, solve32, t < n_groups, tasks[t + 1] - tasks[t], &order[tasks[t]], &indptr[0], cells,
+            K32.solve_rows(&side32, solve32, t < n_groups, tasks[t + 1] - tasks[t], &order[tasks[t]], &indptr[0], cells,
                                          cell_values, &lam[0], q, qt, warm, relaxation, &X[0, 0],
-                                         &status[0], &work[tid * stride])
+                                         &decrease[0], &status[0], &work[tid * stride])
         else:
-            decrease[t] = K64.solve_rows(&side64, solve64, t < n_groups, tasks[t + 1] - tasks[t], &order[tasks[t]], &indptr[0], cells,
+            K64.solve_rows(&side64, solve64, t < n_groups, tasks[t + 1] - tasks[t], &order[tasks[t]], &indptr[0], cells,
                                          cell_values, &lam[0], q, qt, warm, relaxation, &X[0, 0],
-                                         &status[0], &work[tid * stride])
+                                         &decrease[0], &status[0], &work[tid * stride])
     return float(np.sum(decrease))
 
 

@@ -107,10 +107,22 @@ class Plan(NamedTuple):
     n_groups: int
 
 
+class Groups(NamedTuple):
+    """How long rows are to be grouped for conjugate gradients."""
+
+    block: int
+    """Rows of the other side that stay in the cache together."""
+    n_other: int
+    """Rows of the other side."""
+    rows: int
+    """The most rows of a group."""
+    num_threads: int
+
+
 def schedule(
-    indptr: NDArray[np.int64], *, rows: NDArray[np.integer[Any]] | None = None, group: tuple[int, int] | None = None
+    indptr: NDArray[np.int64], *, rows: NDArray[np.integer[Any]] | None = None, groups: Groups | None = None
 ) -> Plan:
-    """Deal out rows to tasks that threads then take one by one; tasks depend on the data alone.
+    """Deal out rows to tasks that threads then take one by one; no row's result depends on how.
 
     Rows that are long enough to hold up the end of a sweep come first, longest first, each a task of its own; the
     others follow as they stand, so that a thread walks through the cells in memory order.
@@ -119,34 +131,37 @@ def schedule(
     ----------
     rows : array, optional
         The rows to solve; all by default.
-    group : (block, n_other), optional
-        Long rows go together in groups that pass through the ``n_other`` rows of the other side in blocks of ``block``
-        rows, wherever that saves fetching them again: rows longer than a block, with 32 cells or more in each.
+    groups : Groups, optional
+        Long rows go together in groups that pass through the other side block by block, wherever that saves fetching
+        it again: rows longer than a block, with 32 cells or more in each.
     """
     lengths = np.diff(indptr) if rows is None else np.diff(indptr)[rows]
-    if group:
-        block, n_other = group
-        heavy = lengths > max(block, 32 * (n_other / block))
+    if groups:
+        heavy = lengths > max(groups.block, 32 * (groups.n_other / groups.block))
     else:
         heavy = lengths > max(1024, 16 * lengths.sum() / max(1, len(lengths)))
     first = np.flatnonzero(heavy)
     first = first[np.argsort(-lengths[first], kind="stable")]
     rest = np.flatnonzero(~heavy)
-    # a group pays for one walk through the other side, so it should hold several cells for each of its rows
-    starts = _group_starts(lengths[first], 4 * group[1]) if group else np.arange(len(first))
+    starts = _group_starts(lengths[first], groups) if groups else np.arange(len(first))
     order: NDArray[np.integer[Any]] = np.concatenate((first, rest))
     tasks = np.concatenate((starts, np.arange(len(first), len(order), _kernels.TASK_ROWS), [len(order)]))
     if rows is not None:
         order = rows[order]
-    return Plan(order.astype(np.int32), tasks.astype(np.int64), len(starts) if group else 0)
+    return Plan(order.astype(np.int32), tasks.astype(np.int64), len(starts) if groups else 0)
 
 
-def _group_starts(lengths: NDArray[np.int64], cells: int) -> NDArray[np.int64]:
-    """Cut rows into groups of about so many cells, and of GROUP_ROWS rows at most."""
+def _group_starts(lengths: NDArray[np.int64], groups: Groups) -> NDArray[np.int64]:
+    """Cut rows into groups of about equally many cells.
+
+    A group pays for a walk through the other side with every pass, so it should hold many cells for each row of it: up
+    to 32, as long as there are two groups for every thread.
+    """
+    cells = min(32 * groups.n_other, lengths.sum() / (2 * groups.num_threads))
     starts: list[int] = []
     held = cells
     for row, length in enumerate(lengths.tolist()):
-        if held >= cells or row - starts[-1] == _kernels.GROUP_ROWS:
+        if held >= cells or row - starts[-1] == groups.rows:
             starts.append(row)
             held = 0
         held += length
@@ -234,13 +249,13 @@ class Side:
         self.lam: FactorArray = regularization(rows.counts(weights.positive_only), len(others)).astype(factors.dtype)
         self._plans: dict[bool, Plan] = {}
 
-    def plan(self, solver: str) -> Plan:
+    def plan(self, solver: str, num_threads: int) -> Plan:
         """How the rows are dealt out for this solver."""
         grouped = solver == "cg"
         if grouped not in self._plans:
-            block = _kernels.cg_block(self.factors.dtype, self.factors.shape[1])
-            group = (block, len(self.others)) if grouped else None
-            self._plans[grouped] = schedule(self.rows.indptr, group=group)
+            shape = self.factors.dtype, self.factors.shape[1]
+            groups = Groups(_kernels.cg_block(*shape), len(self.others), _kernels.cg_group(*shape), num_threads)
+            self._plans[grouped] = schedule(self.rows.indptr, groups=groups if grouped else None)
         return self._plans[grouped]
 
     def solve(
@@ -263,7 +278,7 @@ class Side:
             others = others.copy()
             others[:, -1] = 1
         basis = Basis(others, self.weights.unobserved, num_threads, counts)
-        plan = self.plan(solver) if only is None else schedule(self.rows.indptr, rows=only)
+        plan = self.plan(solver, num_threads) if only is None else schedule(self.rows.indptr, rows=only)
         decrease, _ = half_sweep(
             targets,
             basis,

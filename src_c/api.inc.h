@@ -90,15 +90,17 @@ typedef struct {
 
     /* Rows of Z that stay in the cache together: longer rows are better solved in groups. */
     ptrdiff_t (*cg_block)(ptrdiff_t k);
+    /* The most rows of such a group; at least FA_TASK_ROWS, at most FA_GROUP_ROWS. */
+    ptrdiff_t (*cg_group)(ptrdiff_t k);
 
     /* Solves `count` <= FA_TASK_ROWS rows with `solve`, turns them back (x = Q x', QT (k, padded) = Q' with padded rows,
      * NULL: Q = I) and writes them to X (., k), row by row as `rows` says. With `warm` they start from what X holds, turned
-     * by Q (as QT), else from zero; what is written then goes beyond the solution by `relaxation` times the step taken. With `group` up to FA_GROUP_ROWS long rows are solved side by side by conjugate
-     * gradients, whatever `solve` is. status[row] gets what the solver returned; the sum of the decreases is returned. */
-    double (*solve_rows)(const FA_T(fa_side) * side, FA_T(fa_row_solver) solve, int group, ptrdiff_t count,
+     * by Q (as QT), else from zero; what is written then goes beyond the solution by `relaxation` times the step taken.
+     * With `group` up to cg_group(k) long rows are solved side by side by conjugate gradients, whatever `solve` is. status[row] and decrease[row] get what the solver returned. */
+    void (*solve_rows)(const FA_T(fa_side) * side, FA_T(fa_row_solver) solve, int group, ptrdiff_t count,
                          const int32_t *rows, const int64_t *indptr, const int32_t *indices, const real *values,
                          const real *lambda, const real *Q, const real *QT, int warm, real relaxation, real *X,
-                         int32_t *status, void *work);
+                         double *decrease, int32_t *status, void *work);
 
     /* One panel of a top-N search from the rows items[0..FA_PANEL-1] of Y (., k), -1 for an empty column: rows
      * (FA_PANEL, padded), codes (ceil(k / 4), FA_PANEL, 4), and bounds but for `rest`. k < 2^15. */

@@ -7,47 +7,87 @@
 
 #define CG_BLOCK_BYTES 524288
 
+/* What the rows of a group hold in all: as much again streams through the cache for each block. */
+#define CG_GROUP_BYTES 2097152
+
 /* Rows of Z in one block, and cells of the longest row that runs alone. */
 static ptrdiff_t FA(cg_block)(ptrdiff_t k) {
     return (ptrdiff_t)(CG_BLOCK_BYTES / sizeof(real)) / FA(padded)(k);
+}
+
+/* Rows that one group may hold. */
+static ptrdiff_t FA(cg_group)(ptrdiff_t k) {
+    const ptrdiff_t rows = (ptrdiff_t)(CG_GROUP_BYTES / sizeof(real)) / (8 * FA(padded)(k));
+    return rows < FA_TASK_ROWS ? FA_TASK_ROWS : rows > FA_GROUP_ROWS ? FA_GROUP_ROWS : rows;
 }
 
 typedef struct {
     ptrdiff_t n, next; /* cells; the first that this pass has not seen */
     const int32_t *idx;
     const real *val;
-    real *x, *r, *p, *q, *D, *M; /* solution, residual, direction, A p, diagonal term, diagonal of A */
+    real *x, *r, *p, *q, *D, *M; /* solution, residual, direction, A p, diagonal term, diagonal of A and then its inverse */
     double rho, curvature, gain; /* r'M^-1 r, p'A p, what the steps so far have taken off the objective */
 } FA(cg_row);
 
 enum { FA(CG_START), FA(CG_STEP), FA(CG_LAST) };
 
-/* d[i] = z_i'p for VL rows. The lane sums of VL accumulators are folded into one vector: at step h the halves of two
- * accumulators meet in one. Eight rows at a time, or their addresses would not fit the registers. */
-FA_NOINLINE void FA(dots)(ptrdiff_t kp, const real *const *z, const real *p, real *d) {
-    enum { ROWS = VL < 8 ? VL : 8 };
-    vec t[VL];
-    FA_UNROLL for (int first = 0; first < (int)VL; first += ROWS) {
-        vec q = LOAD(p);
-        FA_UNROLL for (int i = 0; i < ROWS; i++) t[first + i] = LOAD(z[first + i]) * q;
-        for (ptrdiff_t c = VL; c < kp; c += VL) {
-            q = LOAD(p + c);
-            FA_UNROLL for (int i = 0; i < ROWS; i++) t[first + i] += LOAD(z[first + i] + c) * q;
-        }
-    }
+/* Rows whose accumulators and addresses fit the registers together. */
+#define DOT_ROWS ((int)VL < 8 ? (int)VL : 8)
+
+/* The lane sums of `rows` accumulators, in t[0]: lane l gets row l. At step h two accumulators meet in one, each with the
+ * halves of its blocks of 2 h lanes added. Accumulators of more lanes than rows keep a sum for each `rows` lanes. */
+FA_INLINE void FA(fold)(const int rows, vec *t) {
 #if FA_VECTOR_BYTES && !defined(__clang__)
-    FA_UNROLL for (int h = (int)VL / 2; h; h /= 2)
-        FA_UNROLL for (int i = 0; i < h; i++)
-            t[i] = FA(low_blocks)(t[i], t[i + h], h) + FA(high_blocks)(t[i], t[i + h], h);
-    STORE(d, t[0]);
+    FA_UNROLL for (int h = rows / 2; h; h /= 2)
+        FA_UNROLL for (int i = 0; i < h; i++) t[i] = FA(fold_pair)(t[i], t[i + h], h);
 #else
-    for (int i = 0; i < (int)VL; i++) d[i] = FA(lane_sum)(t[i]);
+    (void)rows, (void)t;
 #endif
 }
 
+/* d[i] = z_i'p for VL rows of nv vectors. */
+FA_INLINE void FA(dots_of)(const ptrdiff_t nv, const real *const *z, const real *p, real *d) {
+    vec t[2][DOT_ROWS];
+    FA_UNROLL for (int g = 0; g < (int)VL / DOT_ROWS; g++) {
+        const real *const *rows = z + g * DOT_ROWS;
+        vec q = LOAD(p);
+        FA_UNROLL for (int i = 0; i < DOT_ROWS; i++) t[g][i] = LOAD(rows[i]) * q;
+        for (ptrdiff_t v = 1; v < nv; v++) {
+            q = LOAD(p + v * VL);
+            FA_UNROLL for (int i = 0; i < DOT_ROWS; i++) t[g][i] += LOAD(rows[i] + v * VL) * q;
+        }
+        FA(fold)(DOT_ROWS, t[g]);
+    }
+#if FA_VECTOR_BYTES && !defined(__clang__)
+    STORE(d, (int)VL > DOT_ROWS ? FA(fold_pair)(t[0][0], t[1][0], DOT_ROWS) : t[0][0]);
+#else
+    for (int i = 0; i < (int)VL; i++) d[i] = FA(lane_sum)(t[i / DOT_ROWS][i % DOT_ROWS]);
+#endif
+}
+
+FA_NOINLINE void FA(dots)(ptrdiff_t kp, const real *const *z, const real *p, real *d) {
+    switch (kp / VL) {
+    case 1: FA(dots_of)(1, z, p, d); break;
+    case 2: FA(dots_of)(2, z, p, d); break;
+    case 4: FA(dots_of)(4, z, p, d); break;
+    default: FA(dots_of)(kp / VL, z, p, d);
+    }
+}
+
+/* The VL cells that come next; idx NULL: none. Their rows are brought close while the rows of these are still used, which
+ * wait for no memory any more: one kind of work hides the other. */
+typedef struct {
+    const real *Z;
+    ptrdiff_t ld;
+    const int32_t *idx;
+} FA(ahead);
+
+/* Where VL rows are larger than this, the next ones would push them out of the first-level cache. */
+#define CLOSE_BYTES 8192
+
 /* y += sum_i c_i z_i over VL rows, nv vectors of columns from `column`; with M, M += sum_i a_i z_i z_i as well. */
 FA_INLINE void FA(axpy_columns)(const int nv, const real *const *z, ptrdiff_t column, const real *c, real *y,
-                                const real *a, real *M) {
+                                const real *a, real *M, const FA(ahead) next) {
     vec s[4], t[4];
     FA_UNROLL for (int v = 0; v < nv; v++) {
         s[v] = LOAD(y + column + v * VL);
@@ -55,6 +95,10 @@ FA_INLINE void FA(axpy_columns)(const int nv, const real *const *z, ptrdiff_t co
     }
     for (int i = 0; i < (int)VL; i++) {
         const real *row = z[i] + column;
+        if (next.idx) {
+            const real *soon = next.Z + next.idx[i] * next.ld + column;
+            FA_UNROLL for (int l = 0; l < nv * (int)VL; l += (int)LINE) FA_PREFETCH_CLOSE(soon + l);
+        }
         FA_UNROLL for (int v = 0; v < nv; v++) {
             const vec q = LOAD(row + v * VL);
             s[v] += c[i] * q;
@@ -67,25 +111,26 @@ FA_INLINE void FA(axpy_columns)(const int nv, const real *const *z, ptrdiff_t co
     }
 }
 
-FA_INLINE void FA(axpy_rows)(ptrdiff_t kp, const real *const *z, const real *c, real *y, const real *a, real *M) {
+FA_INLINE void FA(axpy_rows)(ptrdiff_t kp, const real *const *z, const real *c, real *y, const real *a, real *M,
+                             const FA(ahead) next) {
     ptrdiff_t column = 0;
-    for (; column + 4 * VL <= kp; column += 4 * VL) FA(axpy_columns)(4, z, column, c, y, a, M);
-    for (; column + 2 * VL <= kp; column += 2 * VL) FA(axpy_columns)(2, z, column, c, y, a, M);
-    if (column < kp) FA(axpy_columns)(1, z, column, c, y, a, M);
+    for (; column + 4 * VL <= kp; column += 4 * VL) FA(axpy_columns)(4, z, column, c, y, a, M, next);
+    for (; column + 2 * VL <= kp; column += 2 * VL) FA(axpy_columns)(2, z, column, c, y, a, M, next);
+    if (column < kp) FA(axpy_columns)(1, z, column, c, y, a, M, next);
 }
 
-FA_NOINLINE void FA(axpys)(ptrdiff_t kp, const real *const *z, const real *c, real *y) {
-    FA(axpy_rows)(kp, z, c, y, NULL, NULL);
+FA_NOINLINE void FA(axpys)(ptrdiff_t kp, const real *const *z, const real *c, real *y, const FA(ahead) next) {
+    FA(axpy_rows)(kp, z, c, y, NULL, NULL, next);
 }
 
 FA_NOINLINE void FA(axpys_and_diagonal)(ptrdiff_t kp, const real *const *z, const real *c, real *y, const real *a,
-                                        real *M) {
-    FA(axpy_rows)(kp, z, c, y, a, M);
+                                        real *M, const FA(ahead) next) {
+    FA(axpy_rows)(kp, z, c, y, a, M, next);
 }
 
-/* VL cells of one row, at z with values r and weights s (NULL: 1). */
-FA_INLINE double FA(cg_cells)(const FA_S(fa_side) * side, FA(cg_row) * row, const int kind, const real *const *z,
-                              const vec r, const real *s) {
+/* VL cells of one row, at z with values r and weights s (NULL: 1); returns what each adds to x'rhs or p'A p. */
+FA_INLINE vec FA(cg_cells)(const FA_S(fa_side) * side, FA(cg_row) * row, const int kind, const real *const *z,
+                           const vec r, const real *s, const FA(ahead) next) {
     const ptrdiff_t kp = FA(round_up)(side->k, VL);
     real d[VL], c[VL], diagonal[VL];
     vec a, b;
@@ -99,14 +144,14 @@ FA_INLINE double FA(cg_cells)(const FA_S(fa_side) * side, FA(cg_row) * row, cons
     if (kind == FA(CG_START)) {
         STORE(c, b - ad);
         STORE(diagonal, a);
-        FA(axpys_and_diagonal)(kp, z, c, row->r, diagonal, row->M);
-        return (double)FA(lane_sum)(b * LOAD(d));
+        FA(axpys_and_diagonal)(kp, z, c, row->r, diagonal, row->M, next);
+        return b * LOAD(d);
     }
     if (kind == FA(CG_STEP)) {
         STORE(c, ad);
-        FA(axpys)(kp, z, c, row->q);
+        FA(axpys)(kp, z, c, row->q, next);
     }
-    return (double)FA(lane_sum)(ad * LOAD(d));
+    return ad * LOAD(d);
 }
 
 /* One pass of one row over its cells up to row `end` of Z. */
@@ -114,15 +159,17 @@ FA_INLINE void FA(cg_pass)(const FA_S(fa_side) * side, FA(cg_row) * row, ptrdiff
                            const real *zeros) {
     const ptrdiff_t ahead = FA(prefetch_cells)(side);
     const int32_t *idx = row->idx;
+    const int close = side->ld * VL * (ptrdiff_t)sizeof(real) <= CLOSE_BYTES;
     const real *z[VL], *s = FA(scale_of)(side, row->val);
     ptrdiff_t j = row->next, n = row->n;
-    double sum = 0;
+    vec sum = (vec){0};
     for (; j + VL <= n && idx[j + VL - 1] < end; j += VL) {
+        const FA(ahead) next = {side->Z, side->ld, close && j + 2 * VL <= n ? idx + j + VL : NULL};
         FA_UNROLL for (int i = 0; i < (int)VL; i++) {
             z[i] = side->Z + idx[j + i] * side->ld;
             if (alone && kind == FA(CG_START)) FA(prefetch)(side, idx + j + i, ahead);
         }
-        sum += FA(cg_cells)(side, row, kind, z, LOAD(row->val + j), s ? s + j : NULL);
+        sum += FA(cg_cells)(side, row, kind, z, LOAD(row->val + j), s ? s + j : NULL, next);
     }
     if (j < n && idx[j] < end) {
         /* a missing cell: value 0 on a row of zeros adds nothing anywhere */
@@ -134,11 +181,11 @@ FA_INLINE void FA(cg_pass)(const FA_S(fa_side) * side, FA(cg_row) * row, ptrdiff
             t[i] = there && s ? s[j] : 0;
             j += there;
         }
-        sum += FA(cg_cells)(side, row, kind, z, LOAD(r), s ? t : NULL);
+        sum += FA(cg_cells)(side, row, kind, z, LOAD(r), s ? t : NULL, (FA(ahead)){0});
     }
     row->next = j;
-    if (kind == FA(CG_START)) row->gain += sum;
-    else row->curvature += sum;
+    if (kind == FA(CG_START)) row->gain += (double)FA(lane_sum)(sum);
+    else row->curvature += (double)FA(lane_sum)(sum);
 }
 
 /* The same pass for a group of rows, block of Z by block. */
@@ -162,60 +209,81 @@ static void FA(cg_passes)(const FA_S(fa_side) * side, FA(cg_row) * rows, ptrdiff
     }
 }
 
-/* Runs `count` rows, whose x and D are set, side by side; rho < 0 marks a row along whose direction A is not positive. */
+/* Before the first pass: r = -D x, M = D. */
+FA_INLINE void FA(cg_begin)(FA(cg_row) * row, ptrdiff_t kp) {
+    for (ptrdiff_t c = 0; c < kp; c += VL) {
+        const vec D = LOAD(row->D + c);
+        STORE(row->M + c, D);
+        STORE(row->r + c, -D * LOAD(row->x + c));
+    }
+    row->gain = 0;
+}
+
+/* After it r and M are whole: the first direction, p = M^-1 r. */
+FA_INLINE void FA(cg_direct)(FA(cg_row) * row, ptrdiff_t kp) {
+    vec rho = (vec){0}, gain = (vec){0};
+    int positive = 1;
+    for (ptrdiff_t c = 0; c < kp; c++) positive &= row->M[c] > 0;
+    for (ptrdiff_t c = 0; c < kp; c += VL) {
+        const vec r = LOAD(row->r + c), inverse = 1 / LOAD(row->M + c), p = r * inverse;
+        STORE(row->M + c, inverse);
+        STORE(row->p + c, p);
+        rho += r * p;
+        gain += LOAD(row->x + c) * r;
+    }
+    row->rho = positive ? (double)FA(lane_sum)(rho) : -1;
+    /* gain holds x'rhs; what x has already taken off the objective is x'rhs + x'r */
+    row->gain += (double)FA(lane_sum)(gain);
+}
+
+/* Before a step's pass: q = D p, and its part of p'A p. */
+FA_INLINE void FA(cg_aim)(FA(cg_row) * row, ptrdiff_t kp) {
+    vec curvature = (vec){0};
+    for (ptrdiff_t c = 0; c < kp; c += VL) {
+        const vec p = LOAD(row->p + c), q = LOAD(row->D + c) * p;
+        STORE(row->q + c, q);
+        curvature += p * q;
+    }
+    row->curvature = (double)FA(lane_sum)(curvature);
+}
+
+/* After it: the step, and unless it was the last, the next direction. rho < 0 marks a row along whose direction A is not
+ * positive. */
+FA_INLINE void FA(cg_step)(FA(cg_row) * row, ptrdiff_t kp, int last) {
+    if (row->rho <= 0) return;
+    if (!(row->curvature > 0)) {
+        row->rho = -1;
+        return;
+    }
+    const double step = row->rho / row->curvature;
+    const real alpha = (real)step;
+    row->gain += step * row->rho;
+    for (ptrdiff_t c = 0; c < kp; c += VL) STORE(row->x + c, LOAD(row->x + c) + alpha * LOAD(row->p + c));
+    if (last) return;
+    vec sum = (vec){0};
+    for (ptrdiff_t c = 0; c < kp; c += VL) {
+        const vec r = LOAD(row->r + c) - alpha * LOAD(row->q + c);
+        STORE(row->r + c, r);
+        sum += r * (r * LOAD(row->M + c));
+    }
+    const double rho = (double)FA(lane_sum)(sum);
+    const real beta = (real)(rho / row->rho);
+    row->rho = rho;
+    for (ptrdiff_t c = 0; c < kp; c += VL)
+        STORE(row->p + c, LOAD(row->r + c) * LOAD(row->M + c) + beta * LOAD(row->p + c));
+}
+
+/* Runs `count` rows, whose x and D are set, side by side. */
 static void FA(cg_solve)(const FA_S(fa_side) * side, FA(cg_row) * rows, ptrdiff_t count, const real *zeros) {
     const ptrdiff_t kp = FA(round_up)(side->k, VL);
-    for (ptrdiff_t i = 0; i < count; i++) {
-        FA(cg_row) *row = rows + i;
-        row->gain = 0;
-        for (ptrdiff_t c = 0; c < kp; c++) {
-            row->M[c] = row->D[c];
-            row->r[c] = -row->D[c] * row->x[c];
-        }
-    }
+    for (ptrdiff_t i = 0; i < count; i++) FA(cg_begin)(rows + i, kp);
     FA(cg_passes)(side, rows, count, FA(CG_START), zeros);
-    for (ptrdiff_t i = 0; i < count; i++) {
-        FA(cg_row) *row = rows + i;
-        row->rho = 0;
-        for (ptrdiff_t c = 0; c < kp; c++) {
-            /* gain holds x'rhs; what x has already taken off the objective is x'rhs + x'r */
-            row->gain += (double)row->x[c] * (double)row->r[c];
-            row->p[c] = row->r[c] / row->M[c];
-            row->rho += (double)row->r[c] * (double)row->p[c];
-        }
-        for (ptrdiff_t c = 0; c < kp; c++)
-            if (!(row->M[c] > 0)) row->rho = -1;
-    }
+    for (ptrdiff_t i = 0; i < count; i++) FA(cg_direct)(rows + i, kp);
     for (int step = 1; step <= side->cg_steps; step++) {
         const int last = step == side->cg_steps; /* needs p'A p, not A p */
-        for (ptrdiff_t i = 0; i < count; i++) {
-            FA(cg_row) *row = rows + i;
-            row->curvature = 0;
-            for (ptrdiff_t c = 0; c < kp; c++) {
-                row->q[c] = row->D[c] * row->p[c];
-                row->curvature += (double)row->p[c] * (double)row->q[c];
-            }
-        }
+        for (ptrdiff_t i = 0; i < count; i++) FA(cg_aim)(rows + i, kp);
         FA(cg_passes)(side, rows, count, last ? FA(CG_LAST) : FA(CG_STEP), zeros);
-        for (ptrdiff_t i = 0; i < count; i++) {
-            FA(cg_row) *row = rows + i;
-            if (row->rho <= 0) continue;
-            if (!(row->curvature > 0)) {
-                row->rho = -1;
-                continue;
-            }
-            const double alpha = row->rho / row->curvature;
-            double rho = 0;
-            row->gain += alpha * row->rho;
-            for (ptrdiff_t c = 0; c < kp; c++) {
-                row->x[c] += (real)alpha * row->p[c];
-                row->r[c] -= (real)alpha * row->q[c];
-                rho += (double)row->r[c] * (double)(row->r[c] / row->M[c]);
-            }
-            const real beta = (real)(rho / row->rho);
-            for (ptrdiff_t c = 0; c < kp; c++) row->p[c] = row->r[c] / row->M[c] + beta * row->p[c];
-            row->rho = rho;
-        }
+        for (ptrdiff_t i = 0; i < count; i++) FA(cg_step)(rows + i, kp, last);
     }
 }
 
@@ -242,12 +310,17 @@ static int FA(solve_row_cg)(const FA_S(fa_side) * side, ptrdiff_t n, const int32
     return FA(solve_row)(side, n, idx, val, lambda, x, decrease, work);
 }
 
+static ptrdiff_t FA(cg_rows_bytes)(ptrdiff_t count) {
+    return FA(round_up)(count * (ptrdiff_t)sizeof(FA(cg_row)), FA_ALIGN);
+}
+
 /* A group of long rows. x (count, ld) holds what they start from and takes the solutions. */
 static void FA(solve_group_cg)(const FA_S(fa_side) * side, ptrdiff_t count, const int32_t *rows, const int64_t *indptr,
                                const int32_t *indices, const real *values, const real *lambda, real *x,
                                double *decrease, int32_t *status, void *work) {
-    FA(cg_row) group[FA_GROUP_ROWS];
     const ptrdiff_t ld = side->ld;
+    FA(cg_row) *group = work;
+    work = (char *)work + FA(cg_rows_bytes)(count);
     real *zeros = work, *vectors = zeros + ld;
     for (ptrdiff_t c = 0; c < ld; c++) zeros[c] = 0;
     for (ptrdiff_t i = 0; i < count; i++) {
@@ -257,48 +330,44 @@ static void FA(solve_group_cg)(const FA_S(fa_side) * side, ptrdiff_t count, cons
     }
     FA(cg_solve)(side, group, count, zeros);
     for (ptrdiff_t i = 0; i < count; i++) {
-        decrease[i] = group[i].gain;
-        status[i] = 0;
+        const int32_t row = rows[i];
+        decrease[row] = group[i].gain;
+        status[row] = 0;
         if (group[i].rho < 0)
-            status[i] = FA(solve_row)(side, group[i].n, group[i].idx, group[i].val, lambda[rows[i]], x + i * ld,
-                                      decrease + i, work);
+            status[row] = FA(solve_row)(side, group[i].n, group[i].idx, group[i].val, lambda[row], x + i * ld,
+                                        decrease + row, work);
     }
 }
 
 /* The task's own part of the workspace stands in front: what its rows start from and their solutions, and as many turned
  * back. */
-static double FA(solve_rows)(const FA_S(fa_side) * side, FA_S(fa_row_solver) solve, int group, ptrdiff_t count,
+static void FA(solve_rows)(const FA_S(fa_side) * side, FA_S(fa_row_solver) solve, int group, ptrdiff_t count,
                              const int32_t *rows, const int64_t *indptr, const int32_t *indices, const real *values,
                              const real *lambda, const real *Q, const real *QT, int warm, real relaxation, real *X,
-                             int32_t *status, void *work) {
+                             double *decrease, int32_t *status, void *work) {
     const ptrdiff_t k = side->k, ld = side->ld;
     real *x = work, *back = x + count * ld;
     void *row_work = back + count * ld;
-    double total = 0, decrease[FA_GROUP_ROWS] = {0};
-    int32_t state[FA_GROUP_ROWS];
     for (ptrdiff_t i = 0; i < count; i++)
         for (ptrdiff_t c = 0; c < ld; c++) back[i * ld + c] = warm && c < k ? X[rows[i] * k + c] : 0;
     FA(rotate)(count, k, back, ld, warm ? Q : NULL, x);
-    if (group) FA(solve_group_cg)(side, count, rows, indptr, indices, values, lambda, x, decrease, state, row_work);
+    if (group) FA(solve_group_cg)(side, count, rows, indptr, indices, values, lambda, x, decrease, status, row_work);
     else
         for (ptrdiff_t i = 0; i < count; i++) {
             const int64_t first = indptr[rows[i]], last = indptr[rows[i] + 1];
-            state[i] = solve(side, (ptrdiff_t)(last - first), indices + first, values + first, lambda[rows[i]],
-                             x + i * ld, decrease + i, row_work);
+            status[rows[i]] = solve(side, (ptrdiff_t)(last - first), indices + first, values + first, lambda[rows[i]],
+                                    x + i * ld, decrease + rows[i], row_work);
         }
     if (QT) FA(rotate)(count, k, x, ld, QT, back);
     else back = x;
     for (ptrdiff_t i = 0; i < count; i++) {
         real *written = X + rows[i] * k;
-        const real beyond = warm && !state[i] ? relaxation : 0;
+        const real beyond = warm && !status[rows[i]] ? relaxation : 0;
         if (beyond > 0)
             for (ptrdiff_t c = 0; c < k; c++) written[c] = back[i * ld + c] + beyond * (back[i * ld + c] - written[c]);
         else
             for (ptrdiff_t c = 0; c < k; c++) written[c] = back[i * ld + c];
-        status[rows[i]] = state[i];
-        total += decrease[i];
     }
-    return total;
 }
 
 static size_t FA(workspace)(ptrdiff_t k) {
@@ -306,6 +375,8 @@ static size_t FA(workspace)(ptrdiff_t k) {
     const ptrdiff_t gram = 2 * block + 2 * block * ld;
     const ptrdiff_t exact = FA(system_rows)(kp) * ld + (kp * ld > gram ? kp * ld : gram) + 8 * ld;
     const ptrdiff_t task = 2 * FA_TASK_ROWS * kp + exact;
-    const ptrdiff_t group = FA_GROUP_ROWS * 2 * kp + (exact > FA_GROUP_ROWS * 6 * kp ? exact : FA_GROUP_ROWS * 6 * kp);
-    return (size_t)FA(round_up)((task > group ? task : group) * (ptrdiff_t)sizeof(real), FA_ALIGN);
+    const ptrdiff_t rows = FA(cg_group)(k);
+    const ptrdiff_t group = rows * 2 * kp + (exact > rows * 6 * kp ? exact : rows * 6 * kp);
+    return (size_t)(FA(cg_rows_bytes)(rows) +
+                    FA(round_up)((task > group ? task : group) * (ptrdiff_t)sizeof(real), FA_ALIGN));
 }

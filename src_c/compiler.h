@@ -8,6 +8,8 @@
 #define FA_RESTRICT __restrict__
 /* into the second-level cache: what is fetched ahead must not push out what is being worked on */
 #define FA_PREFETCH(p) __builtin_prefetch(p, 0, 2)
+/* into the first: what comes next */
+#define FA_PREFETCH_CLOSE(p) __builtin_prefetch(p, 0, 3)
 #if defined(__clang__)
 #define FA_UNROLL _Pragma("clang loop unroll(full)")
 #else
@@ -20,6 +22,7 @@
 #define FA_NOINLINE static
 #define FA_RESTRICT
 #define FA_PREFETCH(p) ((void)(p))
+#define FA_PREFETCH_CLOSE(p) ((void)(p))
 #define FA_UNROLL
 FA_INLINE int FA_LOWEST_BIT(unsigned long long word) {
     unsigned long bit;

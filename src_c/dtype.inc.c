@@ -26,6 +26,7 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
     .solve_row = FA(solve_row),
     .solve_row_cg = FA(solve_row_cg),
     .cg_block = FA(cg_block),
+    .cg_group = FA(cg_group),
     .solve_rows = FA(solve_rows),
     .pack_panel = FA(pack_panel),
     .top_n = FA(top_n),
@@ -58,6 +59,9 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
 #undef REFINE_BELOW
 #undef REFINE_STEPS
 #undef CG_BLOCK_BYTES
+#undef CG_GROUP_BYTES
+#undef DOT_ROWS
+#undef CLOSE_BYTES
 #undef GRAM_ROWS
 #undef SHORT_LOSS
 #undef SLACK

@@ -22,8 +22,8 @@
 enum { FA_GENERIC, FA_X86_V3, FA_X86_V4, FA_X86_V4_VNNI, FA_NEON, FA_ISAS };
 
 /* FA_ALIGN: bytes, of every workspace and padded matrix. FA_TASK_ROWS, FA_GROUP_ROWS: the most rows that one call of
- * solve_rows takes, one by one or as a group. */
-enum { FA_ALIGN = 64, FA_TASK_ROWS = 16, FA_GROUP_ROWS = 256 };
+ * solve_rows takes, one by one or, for any k, as a group. */
+enum { FA_ALIGN = 64, FA_TASK_ROWS = 16, FA_GROUP_ROWS = 1024 };
 
 /* FA_PANEL: items of one panel of a top-N search. FA_QUERIES: queries that are searched together, at most. */
 enum { FA_PANEL = 48, FA_QUERIES = 128 };

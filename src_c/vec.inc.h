@@ -42,6 +42,13 @@ FA_INLINE vec FA(high_blocks)(vec a, vec b, const int h) {
     const FA(lanes) lane = IOTA, odd = (lane & (FA_INT)h) != 0;
     return __builtin_shuffle(a, b, lane + ((odd & (FA_INT)VL) | (~odd & (FA_INT)h)));
 }
+
+/* Two vectors in one, each with the halves of its blocks of 2 h lanes added: a's sums in the lower, b's in the upper. */
+FA_INLINE vec FA(fold_pair)(vec a, vec b, const int h) {
+    const FA(lanes) lane = IOTA, upper = (lane & (FA_INT)h) != 0;
+    const vec stay = __builtin_shuffle(a, b, lane + (upper & (FA_INT)VL));
+    return stay + __builtin_shuffle(a, b, (lane ^ (FA_INT)h) + (upper & (FA_INT)VL));
+}
 #undef IOTA
 #endif
 

@@ -127,18 +127,19 @@ static void T(check_rows)(const T(fa_kernels) * K, ptrdiff_t k, real a0, real a1
     for (int kind = 0; kind < 24; kind++) {
         const int turned = kind & 1, warm = kind >> 1 & 1, solver = kind >> 2; /* 3 limits, cg, cg in a group, both */
         const int group = solver == 4, cg = solver >= 3, tasks = group ? 1 : 3;
-        double total = 0, expected = 0;
+        double total = 0, expected = 0, decreases[ROWS];
         side.short_limit = limits[solver % 3];
         side.cg_above = solver == 5 ? k : 0;
         for (ptrdiff_t j = 0; j < ROWS * k; j++) X[j] = warm ? (real)uniform() : (real)NAN;
         for (int t = 0; t < tasks; t++) {
             void *work = poisoned(K->workspace(k));
-            total += K->solve_rows(&side, cg ? K->solve_row_cg : K->solve_row, group, ROWS / tasks,
+            K->solve_rows(&side, cg ? K->solve_row_cg : K->solve_row, group, ROWS / tasks,
                                    order + t * (ROWS / tasks), indptr, indices, values, lambda, turned ? Q : NULL,
-                                   turned ? Q : NULL, warm, 0, X, status, work);
+                                   turned ? Q : NULL, warm, 0, X, decreases, status, work);
             free(work);
         }
         for (int u = 0; u < ROWS; u++) {
+            total += decreases[u];
             const double *M = systems + u * k * k, *r = sides + u * k;
             for (ptrdiff_t c = 0; c < k; c++) { /* back into the basis of Z */
                 double sum = 0;
