@@ -48,13 +48,14 @@ __all__ = [
     "__version__",
     "evaluation",
     "load",
+    "report",
     "scoring",
     "serving",
     "show_config",
 ]
 
 if _TYPE_CHECKING:
-    from . import scoring, serving
+    from . import report, scoring, serving
 
 
 def __getattr__(name: str) -> _Any:

@@ -337,6 +337,7 @@ class ALS(Estimator, Recommender):
         self.metrics_history_ = [dict(metrics) for _, metrics in training.history] if watch else []
         self.n_iter_ = len(training.history)
         self.best_iteration_ = training.best_iteration if watch else None
+        self.scoring_ = interactions.scoring
         return self
 
     def _adopt(self, training: Training) -> Self:
@@ -648,6 +649,7 @@ class ALS(Estimator, Recommender):
             mean=self._mean,
             biases=self._biases,
             seen_weights=self._seen_weights,
+            scoring=self.scoring_,
         )
 
     @classmethod
@@ -662,6 +664,7 @@ class ALS(Estimator, Recommender):
         model._seen_values, model._seen_weights = state.seen_values, state.seen_weights
         model.loss_history_, model.metrics_history_ = state.loss_history, state.metrics_history
         model.n_iter_, model.best_iteration_ = state.n_iter, state.best_iteration
+        model.scoring_ = state.scoring
         return model._set_factors(state.user_factors, state.item_factors, state.mean, state.biases)
 
 
@@ -721,6 +724,8 @@ class ExplicitALS(ALS):
         Iterations done.
     best_iteration_ : int or None
         The iteration that the factors are of, where ``validation`` chose it.
+    scoring_ : dict or None
+        How the scores that it was fitted on were made: see :mod:`fastals.scoring`.
     users_, items_ : array or None
         Labels in the order of the factors' rows, where the data had labels.
 
@@ -919,6 +924,8 @@ class ImplicitALS(ALS):
         Iterations done.
     best_iteration_ : int or None
         The iteration that the factors are of, where ``validation`` chose it.
+    scoring_ : dict or None
+        How the scores that it was fitted on were made: see :mod:`fastals.scoring`.
     users_, items_ : array or None
         Labels in the order of the factors' rows, where the data had labels.
 

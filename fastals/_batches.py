@@ -28,6 +28,8 @@ FORMATS = {
 }
 """Formats by the suffix of a file's name."""
 
+WORDS = {"csv": "CSV", "json": "JSON lines", "parquet": "Parquet"}
+
 BLOCK_BYTES = 1 << 23
 """Bytes of CSV or JSON lines that become one batch; a line must not be longer."""
 
@@ -45,11 +47,11 @@ HIDDEN = ["_", "."]
 
 
 class Batch(NamedTuple):
-    """Some rows of one file; the first of them is its row ``first``, counted from 1 without a header."""
+    """Some rows of one file, an Arrow record batch; the first is its row ``first``, from 1 without a header."""
 
     file: str
     first: int
-    rows: pa.RecordBatch
+    rows: Any
 
 
 def format_of(name: str) -> str | None:
@@ -144,6 +146,25 @@ class Source:
                 raise
             self._diagnose(fragments[done:], types, error)
 
+    def table(self, types: Mapping[str, pa.DataType | None]) -> pa.Table:
+        """Return these columns of all rows in memory; a type that is None is the file's own.
+
+        Raises
+        ------
+        DataError, FileFormatError
+            As :meth:`batches`.
+        """
+        import pyarrow as pa
+
+        wanted = {name: kind or self._type(name) for name, kind in types.items()}
+        schema = pa.schema(list(wanted.items()), metadata=self.schema.metadata)
+        rows = [batch.rows.select(list(types)) for batch in self.batches(wanted)]
+        return pa.Table.from_batches([pa.record_batch(list(batch), schema=schema) for batch in rows], schema)
+
+    def _type(self, name: str) -> pa.DataType:
+        self._check_column(name, self.files[0], self.schema.names)
+        return self.schema.field(name).type
+
     def _scan_options(self) -> dict[str, Any]:
         from pyarrow import csv as arrow_csv
         from pyarrow import dataset
@@ -188,7 +209,7 @@ class Source:
             fields = [pa.field(field.name, types.get(field.name, field.type)) for field in opened.schema]
             return dataset.dataset(list(files or self.files), schema=pa.schema(fields), **options)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise FileFormatError(f"{self.name}: cannot be read as {self.format}: {_one_line(error)}") from error
+            raise FileFormatError(f"{self.name}: cannot be read as {WORDS[self.format]}: {_one_line(error)}") from error
 
     def _check_column(self, name: str, file: str, names: Sequence[str]) -> None:
         if list(names).count(name) != 1:
@@ -215,7 +236,9 @@ class Source:
                 text = file.read(HEADER_BYTES).decode("utf-8-sig", "replace")
             return next(filter(None, csv.reader(text.splitlines(), delimiter=self.delimiter)), [])
         except (pa.ArrowException, OSError) as error:
-            raise FileFormatError(f"{fragment.path}: cannot be read as {self.format}: {_one_line(error)}") from error
+            raise FileFormatError(
+                f"{fragment.path}: cannot be read as {WORDS[self.format]}: {_one_line(error)}"
+            ) from error
 
     @cached_property
     def _file_columns(self) -> list[str]:
@@ -249,9 +272,9 @@ class Source:
             except (pa.ArrowException, OSError, UnicodeDecodeError) as reason:
                 where = f" after row {row - 1}" if row > 1 else ""
                 raise FileFormatError(
-                    f"{fragment.path}: cannot be read as {self.format}{where}: {_one_line(reason)}"
+                    f"{fragment.path}: cannot be read as {WORDS[self.format]}{where}: {_one_line(reason)}"
                 ) from reason
-        raise FileFormatError(f"{self.name}: cannot be read as {self.format}: {_one_line(error)}") from error
+        raise FileFormatError(f"{self.name}: cannot be read as {WORDS[self.format]}: {_one_line(error)}") from error
 
 
 def _files(place: Location) -> list[str]:
@@ -263,7 +286,7 @@ def _files(place: Location) -> list[str]:
         if info.type == fs.FileType.File:
             return [place.path]
         if info.type == fs.FileType.NotFound:
-            raise FileFormatError(f"{place.name}: No such file or directory")
+            raise FileFormatError(f"{place.name}: cannot be read: No such file or directory")
         selector = fs.FileSelector(place.path, recursive=True)
         infos = place.filesystem.get_file_info(selector)
     except OSError as error:

@@ -1,19 +1,21 @@
-"""``fastals demo``: a raw listening log with planted tastes, from events to recommendations."""
+"""``fastals demo``: the pipeline on a raw listening log with planted tastes."""
 
 from __future__ import annotations
 
 import csv
+import json
 import os
 import tempfile
-import time
+from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ._als import ImplicitALS
+from . import _pipeline
+from ._als import ALS
 from ._interactions import Interactions
-from .evaluation import evaluate, leave_last_out, popularity_baseline
+from ._readers import has_pyarrow
 
 __all__ = ["run", "write_events"]
 
@@ -75,13 +77,40 @@ _FIRST_SECOND = 1_735_689_600  # 2025-01-01, UTC
 _COLUMNS = ("time", "user", "song", "played_seconds", "song_seconds", "finished", "liked")
 
 
-class Events(NamedTuple):
-    """One element of each per play."""
-
-    users: list[str]
-    songs: list[str]
-    scores: list[float]
-    times: list[str]
+def settings(log: str, *, seed: int, to: str, out: str) -> dict[str, Any]:
+    """The demo's pipeline: what its pipeline.toml says."""
+    return {
+        "events": {"path": log},
+        "score": {
+            "user": "user",
+            "item": "song",
+            "timestamp": "time",
+            "half_life": "60 days",
+            "signals": {
+                "share": {"column": "played_seconds", "per": "song_seconds", "clip": [0, 1], "weight": 0.5},
+                "finished": {"weight": 1.0},
+                "liked": {"weight": 3.0},
+                "skipped": {
+                    "column": "played_seconds",
+                    "per": "song_seconds",
+                    "transform": "below",
+                    "at": 0.25,
+                    "weight": -1.0,
+                },
+            },
+        },
+        "train": {
+            "factors": 32,
+            "alpha": 2.0,
+            "regularization": 0.1,
+            "regularization_scaling": 1.0,
+            "unobserved_weight": 0.1,
+            "random_state": seed,
+            "out": out,
+        },
+        "evaluate": {"test_fraction": 0.1, "random_state": seed},
+        "publish": {"to": to, "n": 10},
+    }
 
 
 def run(
@@ -94,54 +123,40 @@ def run(
         else:
             os.makedirs(keep, exist_ok=True)
             directory = keep
-        log, model_file = os.path.join(directory, "events.csv"), os.path.join(directory, "model")
 
         def tell(text: str) -> None:
             if not quiet:
                 print(text, flush=True)
 
-        genre_of = write_events(log, n_users=n_users, n_events=n_events, seed=seed)
-        tell(f"Wrote {n_events:,} plays of {len(genre_of):,} songs by {n_users:,} users to {log}.")
-
-        events = read_events(log)
-        train, test = leave_last_out(events[:3], np.array(events.times, dtype="datetime64[s]"), n=5)
-        tell(
-            "Scored each play: 0.5 x share played + 1 x finished + 3 x liked - 1 x skipped, and added up.\n"
-            f"Held out the songs that each user came to last, up to 5: {test.nnz:,}. {train.nnz:,} scores are left."
-        )
-
-        model = ImplicitALS(
-            factors=32,
-            alpha=2.0,
-            regularization=0.1,
-            regularization_scaling=1.0,
-            unobserved_weight=0.1,
-            random_state=seed,
-        )
-        start = time.perf_counter()
-        model.fit(train, progress=False if quiet else None)
-        tell(f"Trained {model} in {time.perf_counter() - start:.2f} s.\n")
-        model.save(model_file)
-
-        _print_quality(evaluate(model, train, test), popularity_baseline(model, train, test))
-        _print_lists(model, train, test, genre_of, seed)
+        genre_of = write_events(os.path.join(directory, "events.csv"), n_users=n_users, n_events=n_events, seed=seed)
+        tell(f"Wrote {n_events:,} plays of {len(genre_of):,} songs by {n_users:,} users to {directory}/events.csv.")
+        arrow = has_pyarrow()
+        if not arrow:
+            tell("pyarrow is not installed (pip install 'fastals[cli]'): lists are written as JSON lines, not Parquet.")
+        lists = f"recommendations.{'parquet' if arrow else 'jsonl'}"
+        chosen = settings("events.csv", seed=seed, to=lists, out="model")
+        with open(os.path.join(directory, "pipeline.toml"), "w", encoding="utf-8") as file:
+            file.write(_toml(chosen))
+        tell("Running what `fastals run pipeline.toml` would run:\n")
+        result = _pipeline.run(_pipeline.Pipeline.from_dict(chosen, directory), quiet=quiet, keep_measured=True)
+        assert result.metrics is not None
+        assert result.baseline is not None
+        assert result.measured is not None
+        tell("")
+        _print_quality(result.metrics, result.baseline)
+        _print_lists(*result.measured, genre_of, seed)
         if keep is not None:
-            tell(f"\nThe files stay in {keep}. Try: fastals recommend {model_file} --user {events.users[0]}")
+            first = result.model._users.decode(np.array([0]))[0]
+            tell(f"\nThe files stay in {keep}. Try: fastals recommend {os.path.join(keep, 'model')} --user {first}")
 
 
-def read_events(path: str) -> Events:
-    """Read the log and score each play."""
-    users, songs, scores, times = events = Events([], [], [], [])
-    with open(path, encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            share = float(row["played_seconds"]) / float(row["song_seconds"])
-            users.append(row["user"])
-            songs.append(row["song"])
-            scores.append(
-                0.5 * share + 1.0 * (row["finished"] == "1") + 3.0 * (row["liked"] == "1") - 1.0 * (share < 0.25)
-            )
-            times.append(row["time"])
-    return events
+def _toml(settings: Mapping[str, Any], path: str = "") -> str:
+    """Return tables of numbers, text, lists and tables as TOML."""
+    plain = {name: value for name, value in settings.items() if not isinstance(value, Mapping)}
+    tables = {name: value for name, value in settings.items() if isinstance(value, Mapping)}
+    head = f"[{path}]\n" if path and plain else ""
+    text = head + "".join(f"{name} = {json.dumps(value)}\n" for name, value in plain.items())
+    return text + "".join(_toml(table, f"{path}.{name}" if path else name) for name, table in tables.items())
 
 
 def _print_quality(model: dict[str, float], baseline: dict[str, float]) -> None:
@@ -151,9 +166,7 @@ def _print_quality(model: dict[str, float], baseline: dict[str, float]) -> None:
         print(f"  {name:14}{model[name]:10.3f}{baseline[name]:16.3f}")
 
 
-def _print_lists(
-    model: ImplicitALS, train: Interactions, test: Interactions, genre_of: dict[str, str], seed: int
-) -> None:
+def _print_lists(model: ALS, train: Interactions, test: Interactions, genre_of: dict[str, str], seed: int) -> None:
     """Show what three users of different tastes love, beside what the model recommends to them."""
     assert train.users is not None
     assert train.items is not None
@@ -174,7 +187,7 @@ def _print_lists(
             print(f"    {before:28}{genre_of[before]:14}{after:28}{genre_of[after]}{mark}")
         if len(genres) == 3:
             break
-    print("\n  * was held out: the user did come to it later")
+    print("\n  * was held out: the user has it, and this model was not told")
 
 
 def write_events(path: str, *, n_users: int = 4_000, n_events: int = 300_000, seed: int = 0) -> dict[str, str]:

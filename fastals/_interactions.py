@@ -1,5 +1,6 @@
 """Interactions: what users did with items, in the one form that everything else stands on."""
 
+import json
 import os
 from collections.abc import Sequence
 from copy import copy
@@ -12,7 +13,8 @@ from scipy import sparse
 from . import _kernels
 from ._exceptions import ArgumentTypeError
 from ._ids import Coded, Labels, Text, factorize
-from ._readers import Columns, frame_columns, is_frame, read_csv, read_parquet
+from ._readers import Columns, frame_columns, is_frame, read_csv, read_files
+from ._storage import is_single_file
 from ._threads import resolve_num_threads
 from ._validation import (
     LabelArray,
@@ -47,6 +49,9 @@ DUPLICATES = ("sum", "last", "max", "mean", "error", "keep")
 
 NAMES = ("users", "items", "values")
 
+SCORING = b"fastals.scoring"
+"""Where a Parquet file of scores keeps the specification they were made by."""
+
 Compressed: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]
 """(indptr, indices, values): lines, which are users or items, and what they hold."""
 
@@ -64,6 +69,8 @@ class Interactions:
     n_users, n_items : int
     nnz : int
         Stored cells.
+    scoring : dict or None
+        The specification of the scores, where they come from :mod:`fastals.scoring`.
 
     Examples
     --------
@@ -83,6 +90,7 @@ class Interactions:
     _converted: "dict[tuple[str, np.dtype[Any]], NDArray[Any]]"
     user_labels: Labels
     item_labels: Labels
+    scoring: dict[str, Any] | None = None
 
     def __init__(self) -> None:
         raise TypeError("make Interactions with from_arrays, from_matrix, from_frame, from_csv or from_parquet")
@@ -223,19 +231,23 @@ class Interactions:
         item: str | None = None,
         value: str | None = None,
         delimiter: str = ",",
+        columns: Sequence[str] | None = None,
         duplicates: str = "sum",
     ) -> "Interactions":
-        r"""Make interactions of a CSV file with a header line and one line per event.
+        r"""Make interactions of CSV with one line per event.
 
         Parameters
         ----------
-        path : str or path-like
-            A file in UTF-8; compressed if its name ends in ".gz".
+        path : str or path-like, or a list of them
+            UTF-8; compressed if the name ends in ".gz". With pyarrow also a directory of files, an address as hdfs://,
+            s3:// or gs://, and ".bz2".
         user, item, value : str, optional
             Names of the columns, as in :meth:`from_frame`. Ids are integers if all of a column are plain ones, else
             strings: "007" and "7" differ.
         delimiter : str
             One character.
+        columns : sequence of str, optional
+            Names of all columns where there is no header line; needs pyarrow.
         duplicates : {"sum", "last", "max", "mean", "error", "keep"}
             What becomes of several values for one user and item.
 
@@ -262,7 +274,11 @@ class Interactions:
         ...     fastals.Interactions.from_csv(file.name)
         <Interactions: 2 users x 2 items, 2 cells, float32>
         """
-        return _Builder(duplicates=duplicates).columns(read_csv(path, user, item, value, delimiter))
+        builder = _Builder(duplicates=duplicates)
+        if columns is None and is_single_file(path):
+            return builder.columns(read_csv(path, user, item, value, delimiter))
+        read, _ = read_files(path, user, item, value, format="csv", delimiter=delimiter, columns=columns)
+        return builder.columns(read)
 
     @classmethod
     def from_parquet(
@@ -274,11 +290,12 @@ class Interactions:
         value: str | None = None,
         duplicates: str = "sum",
     ) -> "Interactions":
-        """Make interactions of a Parquet file with one row per event; needs ``pip install 'fastals[io]'``.
+        """Make interactions of Parquet with one row per event; needs ``pip install 'fastals[io]'``.
 
         Parameters
         ----------
-        path : str or path-like
+        path : str or path-like, or a list of them
+            A file or a directory (hive-partitioned too), local or an address as hdfs://, s3:// or gs://.
         user, item, value : str, optional
             Names of the columns, as in :meth:`from_frame`.
         duplicates : {"sum", "last", "max", "mean", "error", "keep"}
@@ -301,7 +318,50 @@ class Interactions:
         ...     fastals.Interactions.from_parquet(file.name)
         <Interactions: 2 users x 2 items, 2 cells, float32>
         """
-        return _Builder(duplicates=duplicates).columns(read_parquet(path, user, item, value))
+        columns, metadata = read_files(path, user, item, value, format="parquet")
+        data = _Builder(duplicates=duplicates).columns(columns)
+        if SCORING in metadata:
+            data.scoring = json.loads(metadata[SCORING])
+        return data
+
+    @classmethod
+    def from_json(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        user: str | None = None,
+        item: str | None = None,
+        value: str | None = None,
+        duplicates: str = "sum",
+    ) -> "Interactions":
+        r"""Make interactions of JSON lines, one object per event; needs ``pip install 'fastals[io]'``.
+
+        Parameters
+        ----------
+        path : str or path-like, or a list of them
+            A file (compressed if its name says so) or a directory, local or an address as hdfs://, s3:// or gs://.
+        user, item, value : str, optional
+            Names of the fields, as in :meth:`from_frame`.
+        duplicates : {"sum", "last", "max", "mean", "error", "keep"}
+            What becomes of several values for one user and item.
+
+        Returns
+        -------
+        Interactions
+
+        Raises
+        ------
+        FileFormatError, DataError, MissingDependencyError
+
+        Examples
+        --------
+        >>> import fastals, tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+        ...     print('{"user": "ann", "item": 7}\n{"user": "bob", "item": 9}', file=file, flush=True)
+        ...     fastals.Interactions.from_json(file.name)
+        <Interactions: 2 users x 2 items, 2 cells, float32>
+        """
+        return _Builder(duplicates=duplicates).columns(read_files(path, user, item, value, format="json")[0])
 
     # -- reading -----------------------------------------------------------------------------------------------------
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from base64 import b32encode
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from ._ids import Labels
-from ._recommend import Recommender
 from ._validation import LabelArray, check_bool, check_fitted, check_int
 
 __all__ = ["Batch", "Lists", "text_of"]
@@ -41,7 +40,7 @@ class Lists:
         Users of a batch; what bounds the memory.
     """
 
-    def __init__(self, model: Recommender, n: int, exclude_seen: bool, batch_size: int) -> None:
+    def __init__(self, model: Any, n: int, exclude_seen: bool, batch_size: int) -> None:
         check_fitted(model)
         self.model = model
         self.n = check_int("n", n, low=1)
@@ -52,6 +51,8 @@ class Lists:
 
     def batches(self, first: int = 0) -> Iterator[Batch]:
         """Yield the lists of the users from the given one on; the next batch is computed while one is looked at."""
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(1) as pool:
             starts = range(first, len(self.users), self.batch_size)
             ahead = pool.submit(self._batch, starts[0]) if starts else None
@@ -79,7 +80,9 @@ class Lists:
     def fingerprint(self, *options: object) -> str:
         """Return what is the same for the same lists in the same form, and for no others."""
         digest = blake2b(repr((self.n, self.exclude_seen, *options)).encode(), digest_size=5)
-        arrays: list[NDArray[Any]] = [*self.model._scoring_factors(), *self.model._seen]
+        state = self.model.__getstate__()  # without what is derived from it
+        learned = sorted(state.keys() - self.model.get_params().keys())
+        arrays = [array for name in learned for array in _arrays_in(state[name])]
         for labels in (self.users, self.items):
             if labels.values is not None and labels.values.dtype.kind != "O":
                 arrays.append(labels.values)
@@ -92,6 +95,19 @@ class Lists:
             digest.update(repr((array.shape, array.dtype.str)).encode())
             digest.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
         return b32encode(digest.digest()).decode().lower()
+
+
+def _arrays_in(value: Any) -> list[NDArray[Any]]:
+    """Return the numbers that an attribute of a model consists of."""
+    if isinstance(value, np.ndarray):
+        return [] if value.dtype.kind == "O" else [value]
+    if isinstance(value, float):
+        return [np.array([value])]
+    if isinstance(value, sparse.csr_array):
+        return [value.data, value.indices, value.indptr]
+    if isinstance(value, tuple):
+        return [array for part in value for array in _arrays_in(part)]
+    return []
 
 
 def text_of(label: Any) -> bytes:

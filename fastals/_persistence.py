@@ -56,6 +56,7 @@ class ModelState:
     seen_weights: NDArray[Any] | None = None
     mean: float = 0.0
     biases: tuple[NDArray[Any], NDArray[Any]] | None = None
+    scoring: dict[str, Any] | None = None
 
 
 Model = TypeVar("Model", bound="Persistent")
@@ -105,6 +106,7 @@ def save_model(model: Factorized, path: str, *, history: bool = True) -> None:
         "metrics_history": state.metrics_history,
         "best_iteration": state.best_iteration or 0,
         "mean": state.mean,
+        "scoring": state.scoring or {},
     }
     write_model(path, model, state.parameters, {"users": state.users, "items": state.items}, content, tensors)
 
@@ -234,6 +236,7 @@ def read_state(content: Mapping[str, Any], tensors: Tensors) -> ModelState:
         **kept,
         mean=field(content, "mean", float),
         biases=biases,
+        scoring=field(content, "scoring", dict) or None,
     )
 
 

@@ -9,6 +9,7 @@ import io
 import zlib
 from array import array
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import accumulate, chain
 from math import isfinite
@@ -17,12 +18,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ._batches import Source
 from ._exceptions import (
     ArgumentTypeError,
     DataError,
     FastalsError,
     FileFormatError,
-    MissingDependencyError,
     ParameterError,
 )
 from ._ids import Coded, Text
@@ -182,21 +183,37 @@ def has_pyarrow() -> bool:
 # files
 
 
-def read_parquet(path: Any, user: str | None, item: str | None, value: str | None) -> Columns:
-    """Return the columns of a Parquet file."""
-    name = check_path("path", path)
-    if not has_pyarrow():
-        raise MissingDependencyError("reading Parquet needs pyarrow: pip install 'fastals[io]'")
+def read_files(
+    path: Any,
+    user: str | None,
+    item: str | None,
+    value: str | None,
+    *,
+    format: str,
+    delimiter: str | None = None,
+    columns: Sequence[str] | None = None,
+) -> tuple[Columns, dict[bytes, bytes]]:
+    """Return the columns of files of one format, and the metadata of Parquet.
+
+    A file, a directory (hive-partitioned too) or several of these, local or not: what fastals._batches reads.
+    """
+    source = Source(path, format=format, delimiter=delimiter, columns=columns)
     import pyarrow as pa
-    from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(name) as file:
-            chosen = choose_columns(file.schema_arrow.names, user, item, value)
-            table = file.read([column for column in chosen if column is not None])
-    except (OSError, pa.ArrowException) as error:
-        raise FileFormatError(f"{name}: cannot be read as Parquet: {error}") from error
-    return frame_columns(table, *(column or "" for column in chosen))
+        chosen = choose_columns(source.schema.names, user, item, value)
+    except DataError as error:
+        raise DataError(f"{source.name}: {error}") from None
+    text = pa.string() if format == "csv" else None
+    types: dict[str, pa.DataType | None] = dict.fromkeys(chosen[:2], text)
+    if chosen[2] is not None:
+        types[chosen[2]] = pa.float64() if format != "parquet" else None
+    table = source.table(types)
+    (users, items, values), _ = frame_columns(table, *(column or "" for column in chosen))
+    if format == "csv":
+        users, items = (replace(ids, numeric=True) if isinstance(ids, Text) else ids for ids in (users, items))
+    labels = [f"{source.name}, column {column!r}" for column in chosen]
+    return ((users, items, values), labels), source.schema.metadata or {}
 
 
 def read_csv(path: Any, user: str | None, item: str | None, value: str | None, delimiter: str) -> Columns:

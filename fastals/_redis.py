@@ -26,7 +26,7 @@ from ._lists import Batch, Lists, text_of
 from ._storage import need
 from ._validation import check_choice, check_int, check_real
 
-__all__ = ["RedisRecommendations", "ServedList", "is_redis", "protocol", "push"]
+__all__ = ["RedisRecommendations", "ServedList", "is_redis", "ping", "protocol", "push"]
 
 SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
 SCORES = {"float16": "<f2", "float32": "<f4"}
@@ -201,6 +201,16 @@ def connect(url: str) -> Any:
         if isinstance(error, ServingError):
             raise
         raise ParameterError(f"{masked(url)}: {error}") from None
+
+
+def ping(url: str) -> None:
+    """Refuse an address whose server does not answer, or not to us."""
+    client = connect(url)
+    try:
+        with _told(url):
+            client.ping()
+    finally:
+        client.close()
 
 
 def masked(url: str) -> str:

@@ -6,13 +6,8 @@ opens the others, hdfs:// through hdfs-native. A plain local path needs neither.
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -29,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Location", "is_remote", "locate", "open_file", "replacing", "suffix_of"]
 
-COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".lz4": "lz4"}
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2"}
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # two letters at least: C:\ is a drive
 
@@ -59,6 +54,17 @@ def suffix_of(name: str) -> tuple[str, str]:
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     compression = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSIONS else ""
     return (suffixes[-1] if suffixes else ""), compression
+
+
+def is_single_file(path: Any) -> bool:
+    """Whether a path is a local one of something that is no directory, of a kind that needs no pyarrow to be read."""
+    if isinstance(path, list | tuple):
+        return False
+    name = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else ""
+    return not (is_remote(name) or name.startswith("file:") or os.path.isdir(name)) and suffix_of(name)[1] in (
+        "",
+        ".gz",
+    )
 
 
 def locate(name: str) -> Location:
@@ -117,12 +123,35 @@ def need(extra: str, module: str, what: str) -> None:
 def open_file(name: str) -> IO[bytes]:
     """Open a file for reading, wherever it is, decompressed if its name says that it is compressed."""
     _, compression = suffix_of(name)
-    if not is_remote(name) and compression not in (".zst", ".lz4"):
-        openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    if not is_remote(name):
+        import bz2
+        import gzip
+
+        openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open}
         return openers.get(compression, open)(local_path(name), "rb")  # type: ignore[no-any-return]
     place = locate(name)
     stream = place.filesystem.open_input_stream(place.path, compression=COMPRESSIONS.get(compression))
     return stream  # type: ignore[no-any-return]
+
+
+@contextmanager
+def fetched(name: str) -> Iterator[str]:
+    """Give the local path of a file, wherever it is; of a remote one that of a copy, which goes at the end."""
+    name = check_path("path", name)
+    if not is_remote(name):
+        yield local_path(name)
+        return
+    import shutil
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="fastals-") as directory:
+        copy = os.path.join(directory, "file")
+        try:
+            with open_file(name) as source, open(copy, "wb") as sink:
+                shutil.copyfileobj(source, sink, 1 << 22)
+        except OSError as error:
+            raise FileFormatError(f"{name}: cannot be read: {error}") from error
+        yield copy
 
 
 def check_target(name: str) -> None:
@@ -146,6 +175,8 @@ def replacing(name: str) -> Iterator[str]:
         with _files.replacing(local_path(name)) as temporary:
             yield temporary
         return
+    import tempfile
+
     place = locate(name)
     with tempfile.TemporaryDirectory(prefix="fastals-") as directory:
         local = os.path.join(directory, os.path.basename(place.path.rstrip("/")) or "file")
@@ -157,6 +188,8 @@ def replacing(name: str) -> Iterator[str]:
 
 
 def _send(local: str, place: Location) -> None:
+    import shutil
+
     filesystem, path = place.filesystem, place.path
     if not path.strip("/"):
         raise ParameterError(f"{place.name}: names no file")

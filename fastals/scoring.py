@@ -37,6 +37,8 @@ A specification is made in Python or read from TOML, YAML or JSON, and travels w
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
@@ -50,18 +52,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._batches import BATCH_ROWS, FORMATS, Batch, Source
 from ._exceptions import ArgumentTypeError, DataError, FastalsError, FileFormatError, ParameterError
 from ._ids import Coded, StreamEncoder
-from ._interactions import Interactions, as_interactions
-from ._readers import arrow_ids, choose_columns, is_frame
-from ._storage import need, open_file, replacing, suffix_of
+from ._interactions import SCORING, Interactions, as_interactions
+from ._readers import arrow_ids, choose_columns, has_pyarrow, is_frame
+from ._storage import is_single_file, need, open_file, replacing, suffix_of
 from ._threads import resolve_num_threads
-from ._validation import check_choice, check_int, check_path, check_real
+from ._validation import check_choice, check_int, check_path, check_real, check_same_length, check_vector
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from ._batches import Batch
 
 __all__ = ["ScoreSpec", "Scores", "Signal", "score"]
 
@@ -72,8 +73,8 @@ UNITS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0, "week":
 EACH_EVENT = "*"
 """The column that is one in every event."""
 
-METADATA = b"fastals.scoring"
-"""Where a Parquet file of scores keeps its specification."""
+WRITTEN: dict[Any, Any] = {"": 0, "true": 1, "True": 1, "TRUE": 1, "false": 0, "False": 0, "FALSE": 0}
+"""What text stands for that is no number, as Arrow reads it too."""
 
 MEMORY_BYTES = 1 << 29
 """Events held in memory before they go to temporary files."""
@@ -406,6 +407,10 @@ def score(
     -------
     Scores
 
+    Notes
+    -----
+    Without pyarrow (``pip install 'fastals[io]'``) only mappings and one local CSV file are read, in memory.
+
     Raises
     ------
     DataError
@@ -421,24 +426,28 @@ def score(
     """
     spec = spec if isinstance(spec, ScoreSpec) else ScoreSpec.from_dict(spec)
     check_int("memory", memory, low=1)
-    need("io", "pyarrow", "scoring raw events")
     from tqdm import tqdm
 
-    from ._batches import Source
-
-    if isinstance(events, (str, os.PathLike, list, tuple)):
-        source = Source(events, format=format, delimiter=delimiter, columns=columns)
-        schema, file, numeric = source.schema, source.files[0], source.format == "csv"
-    else:
-        table = _table(events)
-        schema, file, numeric = table.schema, "events", False
-    plan = _Plan(spec, schema, file, text_ids=numeric)
+    name = "events"
+    if isinstance(events, (str, os.PathLike)) and not has_pyarrow() and is_single_file(events):
+        name = check_path("events", events)
+        events = _read_plain_csv(name, delimiter or ",")
+    text_ids = name != "events"
     batches: Iterator[Batch]
     if isinstance(events, (str, os.PathLike, list, tuple)):
+        source = Source(events, format=format, delimiter=delimiter, columns=columns)
+        text_ids = source.format == "csv"
+        plan = _Plan(spec, source.schema.names, source.schema, source.files[0], text_ids=text_ids)
         batches = source.batches(plan.types)
+    elif hasattr(events, "__arrow_c_stream__") and has_pyarrow():
+        table = _arrow_table(events)
+        plan = _Plan(spec, table.column_names, table.schema, name)
+        batches = _table_batches(table, plan.types)
     else:
-        batches = _table_batches(table, plan)
-    collected = _Events(numeric, memory, resolve_num_threads(num_threads), spec.timestamp is not None)
+        arrays = _arrays(events)
+        plan = _Plan(spec, list(arrays), None, name, text_ids=text_ids)
+        batches = iter([Batch(name, 1, _Plain({column: arrays[column] for column in plan.types}))])
+    collected = _Events(text_ids, memory, resolve_num_threads(num_threads), spec.timestamp is not None)
     try:
         with tqdm(desc="score", unit="row", unit_scale=True, disable=None if progress is None else not progress) as bar:
             for scored in _in_parallel(plan, collected, batches):
@@ -453,51 +462,51 @@ def score(
 class _Plan:
     """Which columns are read, as what, and how a batch of them is scored."""
 
-    def __init__(self, spec: ScoreSpec, schema: pa.Schema, file: str, *, text_ids: bool) -> None:
-        import pyarrow as pa
+    types: dict[str, Any]
+    """What each column is read as: an Arrow type, None where there is no Arrow."""
 
+    def __init__(
+        self, spec: ScoreSpec, names: Sequence[str], schema: pa.Schema | None, file: str, *, text_ids: bool = False
+    ) -> None:
         self.spec = spec
-        names = list(schema.names)
         try:
             self.user, self.item, _ = choose_columns(names, spec.user, spec.item, "")
         except DataError as error:
             raise DataError(f"{file}: {error}") from None
-        self.types: dict[str, Any] = {}
-        for name in (self.user, self.item):
-            kind = schema.field(name).type
-            if pa.types.is_dictionary(kind):
-                kind = kind.value_type
-            self.types[name] = pa.string() if text_ids else kind
-        wanted = [(f"signal {name!r}", signal.column) for name, signal in spec.signals.items()]
-        wanted += [(f"signal {name!r}", signal.per) for name, signal in spec.signals.items() if signal.per]
-        for what, column in wanted:
-            if column == EACH_EVENT:
-                continue
+        read = [(f"signal {name!r}", column) for name, s in spec.signals.items() for column in (s.column, s.per)]
+        self.signals = {column: what for what, column in read if column and column != EACH_EVENT}
+        wanted = [*self.signals.items(), *([(spec.timestamp, "the timestamp")] if spec.timestamp else [])]
+        for column, what in wanted:
+            if column in (self.user, self.item):
+                raise ParameterError(f"{what} reads column {column!r}, which holds ids")
             if column not in names:
                 raise DataError(
                     f"{file}: {what} of the specification reads column {column!r}, which is not there; the columns are "
                     + ", ".join(map(repr, names))
                 )
-            if column in (self.user, self.item):
-                raise ParameterError(f"{what} reads column {column!r}, which holds ids")
-            self.types[column] = pa.bool_() if pa.types.is_boolean(schema.field(column).type) else pa.float64()
-        if spec.timestamp is not None:
-            if spec.timestamp not in names:
-                raise DataError(
-                    f"{file}: timestamp column {spec.timestamp!r} is not there; the columns are "
-                    + ", ".join(map(repr, names))
-                )
-            kind = schema.field(spec.timestamp).type
-            number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-            self.types[spec.timestamp] = pa.float64() if number else pa.timestamp("us")
+        if schema is None:
+            self.types = dict.fromkeys((self.user, self.item, *(column for column, _ in wanted)))
+        else:
+            self.types = self._arrow_types(schema, text_ids)
+
+    def _arrow_types(self, schema: pa.Schema, text_ids: bool) -> dict[str, Any]:
+        import pyarrow as pa
+
+        def kind(name: str) -> Any:
+            found = schema.field(name).type
+            return found.value_type if pa.types.is_dictionary(found) else found
+
+        types = {name: pa.string() if text_ids else kind(name) for name in (self.user, self.item)}
+        for name in self.signals:
+            types[name] = pa.bool_() if pa.types.is_boolean(kind(name)) else pa.float64()
+        if (time := self.spec.timestamp) is not None:
+            number = pa.types.is_integer(kind(time)) or pa.types.is_floating(kind(time))
+            types[time] = pa.float64() if number else pa.timestamp("us")
+        return types
 
     def score(self, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """Return the scores of the events, not aged yet, and their times."""
-        values = {
-            name: self._numbers(batch, name)
-            for name in self.types
-            if name not in (self.user, self.item, self.spec.timestamp)
-        }
+        values = {name: self._numbers(batch, name) for name in self.signals}
         total = np.zeros(len(batch.rows))
         for signal in self.spec.signals.values():
             x = np.ones(len(batch.rows)) if signal.column == EACH_EVENT else values[signal.column]
@@ -507,14 +516,31 @@ class _Plan:
         return total, None if self.spec.timestamp is None else self._times(batch, self.spec.timestamp)
 
     def _numbers(self, batch: Batch, name: str) -> NDArray[np.float64]:
-        import pyarrow as pa
-
         column = batch.rows.column(name)
-        if pa.types.is_boolean(column.type):
-            column = column.cast(pa.uint8())
+        if isinstance(column, np.ndarray):
+            return self._finite(batch, name, self._plain_numbers(batch, name, column))
+        if str(column.type) == "bool":
+            column = column.cast("uint8")
         if column.null_count:
             column = column.fill_null(0)
-        numbers: NDArray[np.float64] = column.to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
+        return self._finite(batch, name, column.to_numpy(zero_copy_only=False).astype(np.float64, copy=False))
+
+    def _plain_numbers(self, batch: Batch, name: str, column: NDArray[Any]) -> NDArray[np.float64]:
+        """Return numbers, of text too."""
+        try:
+            if column.dtype.kind in "OU":
+                column = np.array([WRITTEN.get(value, value) for value in column.tolist()], dtype=object)
+            numbers: NDArray[np.float64] = column.astype(np.float64)
+            return numbers
+        except (ValueError, TypeError):
+            for at, value in enumerate(column.tolist()):
+                try:
+                    float(WRITTEN.get(value, value))
+                except (ValueError, TypeError):
+                    self._refuse(batch, f"column {name!r}", at, f"{value!r} is no number")
+            raise
+
+    def _finite(self, batch: Batch, name: str, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         finite = np.isfinite(numbers)
         if not finite.all():
             at = int(np.argmin(finite))
@@ -522,68 +548,139 @@ class _Plan:
         return numbers
 
     def _times(self, batch: Batch, name: str) -> NDArray[np.float64]:
-        import pyarrow as pa
-
         column = batch.rows.column(name)
-        if column.null_count:
-            at = int(np.argmax(np.asarray(column.is_null())))
-            self._refuse(batch, f"column {name!r}", at, "the time is missing")
-        if pa.types.is_timestamp(column.type):
-            seconds: NDArray[np.float64] = column.cast(pa.int64()).to_numpy(zero_copy_only=False) / 1e6
-            return seconds
+        if isinstance(column, np.ndarray):
+            missing = (
+                np.isnat(column)
+                if column.dtype.kind == "M"
+                else np.array([value in ("", None) for value in column.tolist()])
+            )
+        else:
+            missing = np.asarray(column.is_null())
+        if missing.any():
+            self._refuse(batch, f"column {name!r}", int(np.argmax(missing)), "the time is missing")
+        if not isinstance(column, np.ndarray):
+            if str(column.type).startswith("timestamp"):
+                return _seconds_of(np.asarray(column.cast("int64")))
+            return self._numbers(batch, name)
+        if column.dtype.kind in "OU":
+            try:
+                column = column.astype("datetime64[us]")
+            except (ValueError, TypeError):
+                return self._numbers(batch, name)
+        if column.dtype.kind == "M":
+            return _seconds_of(column.astype("datetime64[us]").astype(np.int64))
         return self._numbers(batch, name)
 
     def ids(self, batch: Batch, name: str) -> Any:
         """Return a column of ids none of which is missing or empty, as StreamEncoder takes it."""
-        import pyarrow as pa
-        from pyarrow import compute
-
-        column = batch.rows.column(name)
-        text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-        missing = column.is_null() if column.null_count else None
-        if missing is None and text and compute.min(compute.binary_length(column)).as_py() == 0:
-            missing = compute.equal(column, "")
-        if missing is not None:
-            self._refuse(batch, f"column {name!r}", int(np.argmax(np.asarray(missing))), "the id is missing")
-        return arrow_ids(f"column {name!r}", pa.chunked_array([column]))
+        column, ids = batch.rows.column(name), None
+        if isinstance(column, np.ndarray):
+            missing, ids = column == "" if column.dtype.kind in "OUS" else np.zeros(1, bool), column
+        else:
+            missing = np.asarray(column.is_null() if column.null_count else _empty(column))
+            ids = None if missing.any() else arrow_ids(f"column {name!r}", _chunked(column))
+        if np.any(missing):
+            self._refuse(batch, f"column {name!r}", int(np.argmax(missing)), "the id is missing")
+        return ids
 
     def _refuse(self, batch: Batch, column: str, at: int, what: str) -> None:
         raise DataError(f"{batch.file}: row {batch.first + at}, {column}: {what}")
 
 
-def _table(frame: Any) -> pa.Table:
-    """Return a data frame as an Arrow table."""
+def _seconds_of(microseconds: NDArray[np.int64]) -> NDArray[np.float64]:
+    seconds: NDArray[np.float64] = microseconds / 1e6
+    return seconds
+
+
+def _empty(column: pa.Array) -> Any:
+    """Return where text is empty; nowhere in a column of other things."""
+    from pyarrow import compute
+
+    if str(column.type) not in ("string", "large_string") or compute.min(compute.binary_length(column)).as_py() != 0:
+        return np.zeros(1, bool)
+    return compute.equal(column, "")
+
+
+def _chunked(column: pa.Array) -> pa.ChunkedArray:
     import pyarrow as pa
 
+    return pa.chunked_array([column])
+
+
+class _Plain:
+    """Columns as NumPy arrays, where there is no Arrow."""
+
+    def __init__(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def column(self, name: str) -> NDArray[Any]:
+        return self.columns[name]
+
+
+def _arrays(frame: Any) -> dict[str, NDArray[Any]]:
+    """Return the columns of a mapping, or of a frame that knows no Arrow, as vectors of one length."""
     if not is_frame(frame):
         raise ArgumentTypeError(
             f"events must be a path, a list of paths, a data frame or a mapping of arrays, got {type(frame).__name__}"
         )
+    names = list(frame if isinstance(frame, Mapping) else frame.columns)
+    arrays = {name: check_vector(f"column {name!r}", frame[name]) for name in names}
+    check_same_length({f"column {name!r}": array for name, array in arrays.items()})
+    return arrays
+
+
+def _arrow_table(frame: Any) -> pa.Table:
+    import pyarrow as pa
+
     try:
-        if hasattr(frame, "__arrow_c_stream__"):
-            return pa.table(frame)
-        names = list(frame if isinstance(frame, Mapping) else frame.columns)
-        return pa.table({name: pa.array(frame[name]) for name in names})
+        return pa.table(frame)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise DataError(f"events: cannot be read as a table: {' '.join(str(error).split())}") from error
 
 
-def _table_batches(table: pa.Table, plan: _Plan) -> Iterator[Batch]:
+def _table_batches(table: pa.Table, types: Mapping[str, Any]) -> Iterator[Batch]:
     """Yield the columns of a table in memory as those of a file."""
     import pyarrow as pa
 
-    from ._batches import BATCH_ROWS, Batch
-
     columns = []
-    for name, kind in plan.types.items():
+    for name, kind in types.items():
         try:
             columns.append(table[name].cast(kind))
         except pa.ArrowException as error:
             raise DataError(f"events: column {name!r}: {' '.join(str(error).split())}") from error
     first = 1
-    for rows in pa.table(columns, names=list(plan.types)).to_batches(max_chunksize=BATCH_ROWS):
+    for rows in pa.table(columns, names=list(types)).to_batches(max_chunksize=BATCH_ROWS):
         yield Batch("events", first, rows)
         first += len(rows)
+
+
+def _read_plain_csv(name: str, delimiter: str) -> dict[str, NDArray[Any]]:
+    """Return the columns of a CSV file as text, all of it in memory: what is done without pyarrow."""
+    if FORMATS.get(suffix_of(name)[0]) != "csv":
+        need("io", "pyarrow", "reading anything but CSV")
+    try:
+        with open_file(name) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as lines:
+            rows = csv.reader(lines, delimiter=delimiter)
+            header = next(filter(None, rows), None)
+            if header is None:
+                raise FileFormatError(f"{name}: the file is empty")
+            columns: list[list[str]] = [[] for _ in header]
+            for row in filter(None, rows):
+                if len(row) != len(header):
+                    raise FileFormatError(
+                        f"{name}: line {rows.line_num} has {len(row)} fields, but the header {len(header)}"
+                    )
+                for column, text in zip(columns, row, strict=True):
+                    column.append(text)
+    except FastalsError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:
+        raise FileFormatError(f"{name}: cannot be read as CSV: {getattr(error, 'strerror', None) or error}") from error
+    return {name: np.array(column, dtype=object) for name, column in zip(header, columns, strict=True)}
 
 
 def _in_parallel(plan: _Plan, collected: _Events, batches: Iterator[Batch]) -> Iterator[NDArray[np.void]]:
@@ -789,7 +886,9 @@ class Scores:
             )
         users, items, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         parts.clear()
-        return as_interactions((Coded(users, self._users), Coded(items, self._items), values), duplicates="error")
+        data = as_interactions((Coded(users, self._users), Coded(items, self._items), values), duplicates="error")
+        data.scoring = self.spec.to_dict()
+        return data
 
     def write(self, path: str | os.PathLike[str]) -> int:
         """Write the scores to a Parquet or CSV file, with the specification inside (Parquet); returns their number.
@@ -820,7 +919,7 @@ class Scores:
         users, items = pa.array(self._users), pa.array(self._items)
         schema = pa.schema(
             [(self._plan.user, users.type), (self._plan.item, items.type), ("score", pa.float32())],
-            metadata={METADATA: json.dumps(self.spec.to_dict()).encode()},
+            metadata={SCORING: json.dumps(self.spec.to_dict()).encode()},
         )
         n = 0
         with replacing(name) as temporary:
@@ -831,11 +930,3 @@ class Scores:
                     writer.write_table(pa.table(columns, schema=schema))
                     n += len(values)
         return n
-
-
-def spec_of(path: str) -> dict[str, Any] | None:
-    """Return the specification that a Parquet file of scores carries, None if it carries none."""
-    from ._batches import Source
-
-    metadata = Source(path).schema.metadata or {}
-    return json.loads(metadata[METADATA]) if METADATA in metadata else None

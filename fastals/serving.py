@@ -23,7 +23,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +31,16 @@ from numpy.typing import NDArray
 from ._exceptions import ParameterError
 from ._lists import Batch, Lists
 from ._recommend import Recommender
-from ._redis import Layout, RedisRecommendations, ServedList, is_redis, masked, protocol, push
+from ._redis import Layout, RedisRecommendations, ServedList, is_redis, masked, ping, protocol, push
 from ._storage import check_target, need, replacing, suffix_of
 from ._validation import LabelArray, check_choice, check_fitted, check_path
 
 __all__ = ["Published", "RedisRecommendations", "ServedList", "item_vectors", "publish", "user_vectors"]
+
+Row: TypeAlias = tuple[Any, list[Any], list[float]]
+"""One list: (user, items, scores)."""
+
+BATCH_SIZE = 8192
 
 FORMATS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".resp": "resp"}
 """Formats of files by suffix; "resp": the protocol that ``redis-cli --pipe`` reads."""
@@ -69,7 +74,7 @@ def publish(
     prefix: str = "fastals",
     ttl: int | None = None,
     score_dtype: Literal["float16", "float32"] = "float16",
-    batch_size: int = 8192,
+    batch_size: int = BATCH_SIZE,
     progress: bool | None = None,
 ) -> Published:
     """Send every user's list of the n best items to Redis or to a file.
@@ -154,10 +159,12 @@ def publish(
     return Published(masked(target), len(lists.users), version, time.perf_counter() - start)
 
 
-def check_target_of_lists(target: str) -> None:
-    """Refuse what lists cannot be written to, before the work."""
+def check_target_of_lists(target: str, *, connect: bool = False) -> None:
+    """Refuse what lists cannot be written to, before the work; ``connect``: also a server that does not answer."""
     if is_redis(target):
         need("redis", "redis", "Redis")
+        if connect:
+            ping(target)
         return
     suffix, compression = suffix_of(target)
     if suffix not in FORMATS or compression:
@@ -179,23 +186,30 @@ def _watched(batches: Iterable[Batch], watch: Any) -> Iterator[Batch]:
 # files
 
 
-def rows(lists: Lists, batches: Iterable[Batch]) -> Iterator[tuple[Any, list[Any], list[float]]]:
-    """Yield one (user, items, scores) at a time, labels as numbers or text, without the padding of short lists."""
+def rows(lists: Lists, batches: Iterable[Batch]) -> Iterator[Row]:
+    """Yield one list at a time."""
     for batch in batches:
         users = lists.labels(batch.first, len(batch.items)).tolist()
-        labels = lists.items.decode(batch.items)
-        for user, listed, items, scores in zip(users, batch.items >= 0, labels, batch.scores, strict=True):
-            names = [_text(label) for label in items[listed].tolist()]
-            yield _text(user), names, [float(f"{score:.6g}") for score in scores[listed].tolist()]
+        scores = np.where(batch.items >= 0, batch.scores, -np.inf)
+        yield from labelled(users, lists.items.decode(batch.items), scores)
 
 
-def _text(label: Any) -> Any:
+def labelled(users: Iterable[Any], items: LabelArray, scores: NDArray[Any]) -> Iterator[Row]:
+    """Yield (user, items, scores), labels as numbers or text, without the padding of short lists."""
+    for user, row, row_scores in zip(users, items, scores, strict=True):
+        listed = np.isfinite(row_scores)
+        names = [text(label) for label in row[listed].tolist()]
+        yield text(user), names, [float(f"{score:.6g}") for score in row_scores[listed].tolist()]
+
+
+def text(label: Any) -> Any:
+    """Return a label as a number or text."""
     if isinstance(label, bytes):
         return label.decode("utf-8", "backslashreplace")
     return label if isinstance(label, int | str) else str(label)
 
 
-def write_csv(lists: Iterable[tuple[Any, list[Any], list[float]]], file: Any) -> None:
+def write_csv(lists: Iterable[Row], file: Any) -> None:
     """Write one line for each user and item: user, rank, item, score."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(("user", "rank", "item", "score"))
@@ -203,7 +217,7 @@ def write_csv(lists: Iterable[tuple[Any, list[Any], list[float]]], file: Any) ->
         writer.writerows((user, rank, *pair) for rank, pair in enumerate(zip(items, scores, strict=True), 1))
 
 
-def write_jsonl(lists: Iterable[tuple[Any, list[Any], list[float]]], file: Any) -> None:
+def write_jsonl(lists: Iterable[Row], file: Any) -> None:
     """Write one JSON object for each user."""
     for user, items, scores in lists:
         file.write(json.dumps({"user": user, "items": items, "scores": scores}, ensure_ascii=False) + "\n")
@@ -224,7 +238,7 @@ def _write_parquet(lists: Lists, batches: Iterable[Batch], path: str) -> None:
     from pyarrow import parquet
 
     def column(labels: LabelArray) -> Any:
-        return pa.array(labels if labels.dtype.kind == "i" else [_text(label) for label in labels.tolist()])
+        return pa.array(labels if labels.dtype.kind == "i" else [text(label) for label in labels.tolist()])
 
     item_labels = None if lists.items.values is None else column(lists.items.values)
     item_type = pa.int32() if item_labels is None else item_labels.type

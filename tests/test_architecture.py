@@ -25,9 +25,9 @@ _kernels
 _validation
 _threads
 _files _ids
-_container
-_readers _storage
+_container _storage
 _batches
+_readers
 _interactions
 _config _estimator _metrics _persistence _splits _sweep
 _recommend
@@ -35,8 +35,10 @@ _training _presets
 _als _neighbours
 _load evaluation scoring _lists
 _redis
-serving
-__init__ _demo
+serving report
+__init__ _pipeline
+_demo
+_commands
 __main__
 """
 LAYER = {module: depth for depth, line in enumerate(LAYERS.split("\n")) for module in line.split()}
@@ -91,7 +93,7 @@ def test_every_layer_exists() -> None:
 # the public face
 
 
-MODULES = [fastals, fastals.evaluation, fastals.scoring, fastals.serving]
+MODULES = [fastals, fastals.evaluation, fastals.report, fastals.scoring, fastals.serving]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)

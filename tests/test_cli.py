@@ -292,11 +292,11 @@ def test_recommend_refuses(model, tmp_path, capfd):
 
 
 def test_an_interrupted_list_leaves_nothing(model, tmp_path, capfd, monkeypatch):
-    def interrupted(self, n=10, **options):
-        yield np.array(["ann"], dtype=object), *self.recommend(["ann"], n=n)
+    def interrupted(self, first=0):
+        yield self._batch(first)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fastals.ImplicitALS, "recommend_all", interrupted)
+    monkeypatch.setattr("fastals._lists.Lists.batches", interrupted)
     assert main(["recommend", str(model), "--all", "--out", str(tmp_path / "recs.csv")]) == 130
     assert "interrupted" in capfd.readouterr().err
     assert sorted(os.listdir(tmp_path)) == ["model", "ratings.csv"]

@@ -39,7 +39,12 @@ def test_the_demo_finds_the_planted_tastes(small, tmp_path, capfd):
     for ours, popular in figures.values():
         assert ours > 1.5 * popular
     assert out.count("loves") == 3
-    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["events.csv", "model"]
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == [
+        "events.csv",
+        "model",
+        "pipeline.toml",
+        "recommendations.parquet",
+    ]
     assert fastals.load(tmp_path / "kept" / "model").factors == 32
 
 
@@ -49,7 +54,7 @@ def test_the_demo_tells_what_it_does(small, capfd, monkeypatch, tmp_path):
     assert main(["demo", "--seed", "3"]) == 0
     out, err = capfd.readouterr()
     assert "Wrote 15,000 plays" in out
-    assert "Trained ImplicitALS" in out
+    assert "trained   ImplicitALS" in out
     assert err == ""
     assert list(tmp_path.iterdir()) == []
 
@@ -58,3 +63,25 @@ def test_a_directory_that_cannot_be(capfd, tmp_path):
     (tmp_path / "file").touch()
     assert main(["demo", "--keep", str(tmp_path / "file")]) == 1
     assert "file" in capfd.readouterr().err
+
+
+def test_the_pipeline_file_is_what_was_run(small, tmp_path, capfd):
+    assert main(["demo", "--quiet", "--keep", str(tmp_path)]) == 0
+    factors = fastals.load(tmp_path / "model", mmap=False).user_factors_
+    lists = (tmp_path / "recommendations.parquet").read_bytes()
+    (tmp_path / "model").unlink()
+    (tmp_path / "recommendations.parquet").unlink()
+    capfd.readouterr()
+    assert main(["run", str(tmp_path / "pipeline.toml")]) == 0
+    told = [line.split()[0] for line in capfd.readouterr().out.splitlines() if line.rstrip().endswith("s)")]
+    assert told == ["scored", "measured", "trained", "published"]
+    assert (fastals.load(tmp_path / "model").user_factors_ == factors).all()
+    assert (tmp_path / "recommendations.parquet").read_bytes() == lists
+
+
+def test_the_demo_without_pyarrow(small, tmp_path, capfd, monkeypatch):
+    for module in ("_demo", "scoring"):
+        monkeypatch.setattr(f"fastals.{module}.has_pyarrow", lambda: False)
+    assert main(["demo", "--keep", str(tmp_path)]) == 0
+    assert "lists are written as JSON lines" in capfd.readouterr().out
+    assert (tmp_path / "recommendations.jsonl").read_text().count("\n") > 200

@@ -1,4 +1,6 @@
+import bz2
 import gzip
+import json
 
 import numpy as np
 import pytest
@@ -250,7 +252,7 @@ def test_csv_columns_that_are_not_there(reader, tmp_path):
 def test_files_that_cannot_be_read(reader, tmp_path):
     with pytest.raises(FileFormatError, match=r"nowhere\.csv: cannot be read: No such file or directory"):
         Interactions.from_csv(tmp_path / "nowhere.csv")
-    with pytest.raises(FileFormatError, match="cannot be read: Is a directory"):
+    with pytest.raises(FileFormatError, match="the directory holds no data files"):
         Interactions.from_csv(tmp_path)
     with pytest.raises(FileFormatError, match=r"cannot be read as CSV: .*utf-8.* codec can't decode"):
         Interactions.from_csv(write(tmp_path / "x.csv", RATINGS.replace("a,", "é,"), "latin-1"))
@@ -304,7 +306,7 @@ def test_parquet(tmp_path, monkeypatch):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(FileFormatError, match=r"x\.parquet: cannot be read as Parquet"):
         Interactions.from_parquet(path)
-    with pytest.raises(FileFormatError, match="cannot be read as Parquet"):
+    with pytest.raises(FileFormatError, match="cannot be read"):
         Interactions.from_parquet(tmp_path / "nowhere.parquet")
     monkeypatch.setattr(_readers, "has_pyarrow", lambda: False)
     with pytest.raises(MissingDependencyError, match=r"pip install 'fastals\[io\]'"):
@@ -359,3 +361,64 @@ def test_broken_arrow_arrays():
         as_interactions(table(pa.array(["a", "b", None]).dictionary_encode()))
     with pytest.raises(DataError, match="column 'user' must not be missing, got None at position 1"):
         as_interactions(table(pa.DictionaryArray.from_arrays([0, 1], pa.array(["a", None]))))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# files of any kind, in any number
+
+
+def test_one_table_in_many_forms(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet")
+    table = pa.table({"u": ["007", "8", "007"], "i": [3, -1, 4], "r": [1.5, 2.0, 3.0]})
+    whole = "u,i,r\n007,3,1.5\n8,-1,2.0\n007,4,3.0\n"
+    (tmp_path / "csv").mkdir()
+    (tmp_path / "csv" / "a.csv").write_text("u,i,r\n007,3,1.5\n")
+    (tmp_path / "csv" / "b.csv").write_text("u,r,i\n8,2.0,-1\n007,3.0,4\n")
+    (tmp_path / "bare.csv").write_text(whole.split("\n", 1)[1])
+    (tmp_path / "gz").mkdir()
+    (tmp_path / "gz" / "a.csv.gz").write_bytes(gzip.compress(whole.encode()))
+    (tmp_path / "a.csv.bz2").write_bytes(bz2.compress(whole.encode()))
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+    pa.parquet.write_table(table, tmp_path / "a.parquet")
+    (tmp_path / "hive" / "day=1").mkdir(parents=True)
+    (tmp_path / "hive" / "day=2").mkdir()
+    pa.parquet.write_table(table.slice(0, 2), tmp_path / "hive" / "day=1" / "0.parquet")
+    pa.parquet.write_table(table.slice(2), tmp_path / "hive" / "day=2" / "0.parquet")
+    columns = {"user": "u", "item": "i", "value": "r"}
+    expected = Interactions.from_arrays(["007", "8", "007"], [3, -1, 4], [1.5, 2.0, 3.0])
+    csvs = [tmp_path / "csv", f"file://{tmp_path}/csv", tmp_path / "gz", tmp_path / "a.csv.bz2"]
+    for found in (
+        *(Interactions.from_csv(path, **columns) for path in csvs),
+        Interactions.from_csv([tmp_path / "csv" / "a.csv", tmp_path / "csv" / "b.csv"], **columns),
+        Interactions.from_csv(tmp_path / "bare.csv", columns=["u", "i", "r"], **columns),
+        Interactions.from_json(tmp_path / "a.jsonl", **columns),
+        Interactions.from_parquet(tmp_path / "a.parquet", **columns),
+        Interactions.from_parquet(tmp_path / "hive", **columns),
+        Interactions.from_parquet(f"file://{tmp_path}/hive", **columns),
+    ):
+        assert found.users.tolist() == ["007", "8"]
+        assert found.items.tolist() == [-1, 3, 4]
+        assert (found.matrix != expected.matrix).nnz == 0
+    by_day = Interactions.from_parquet(tmp_path / "hive", user="u", item="day", value="r")
+    assert by_day.items.tolist() == [1, 2]
+
+
+def test_what_many_files_may_lack(tmp_path):
+    (tmp_path / "a.csv").write_text("user,item\na,x\n")
+    (tmp_path / "b.csv").write_text("user,thing\na,x\n")
+    with pytest.raises(DataError, match=r"b\.csv: column 'item' is missing; the columns are 'thing', 'user'"):
+        Interactions.from_csv(tmp_path)
+    (tmp_path / "b.csv").write_text("user,item,value\na,x,1\n")
+    (tmp_path / "a.csv").write_text("user,item,value\na,x,1\na,x,much\n")
+    with pytest.raises(DataError, match=r"a\.csv: row 2, column 'value': 'much' is no number"):
+        Interactions.from_csv(tmp_path)
+    with pytest.raises(FileFormatError, match=r"nonsense://host/a\.csv: cannot be reached.*nonsense"):
+        Interactions.from_csv("nonsense://host/a.csv")
+
+
+def test_addresses_need_their_packages(monkeypatch):
+    for module, extra in (("hdfs_native", "hdfs"), ("fsspec", "hdfs"), ("pyarrow", "io")):
+        monkeypatch.setattr("fastals._storage.find_spec", lambda name, missing=module: None if name == missing else 1)
+        with pytest.raises(MissingDependencyError, match=rf"pip install 'fastals\[{extra}\]'"):
+            Interactions.from_parquet("hdfs://127.0.0.1:1/x.parquet")

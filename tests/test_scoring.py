@@ -159,7 +159,7 @@ def test_spilled_events_leave_nothing_behind(tmp_path, monkeypatch):
 
 
 def test_a_missing_signal_counts_nothing():
-    events = {"user": ["a", "b"], "item": ["x", "x"], "n": pa.array([None, 2.0])}
+    events = pa.table({"user": ["a", "b"], "item": ["x", "x"], "n": [None, 2.0]})
     assert cells(score(events, {"signals": {"n": {}}})) == {("a", "x"): 0.0, ("b", "x"): 2.0}
 
 
@@ -175,6 +175,23 @@ def test_times_may_be_numbers_or_dates(tmp_path):
     assert cells(score(tmp_path / "e.csv", spec)) == pytest.approx(expected)
     later = score({"user": ["a"], "item": ["x"], "t": stamps[:1]}, spec | {"now": "2025-01-03"})
     assert cells(later) == {("a", "x"): 0.25}
+
+
+def test_the_same_without_pyarrow(directory, tmp_path, monkeypatch):
+    rows = [(directory / f"{name}.csv").read_text().split("\n", 1)[1] for name in "abc"]
+    (tmp_path / "log.csv").write_text((directory / "a.csv").read_text().split("\n", 1)[0] + "\n" + "".join(rows))
+    (tmp_path / "bad.csv").write_text("user,item,n\na,x,1\na,x,much\n")
+    (tmp_path / "empty.csv").write_text("user,item,n\na,x,\n,x,1\n")
+    expected = score(tmp_path / "log.csv", SPEC).interactions()
+    monkeypatch.setattr(scoring, "has_pyarrow", lambda: False)
+    found = score(tmp_path / "log.csv", SPEC).interactions()
+    np.testing.assert_array_equal(found.values, expected.values)
+    assert found.users.tolist() == expected.users.tolist()
+    refused(tmp_path / "bad.csv", {"signals": {"n": {}}}, "bad.csv: row 2, column 'n': 'much' is no number")
+    refused(tmp_path / "empty.csv", {"signals": {"n": {}}}, "empty.csv: row 2, column 'user': the id is missing")
+    (tmp_path / "dates.csv").write_text("user,item,t\n7,x,2025-01-01T00:00:00\n8,x,2025-01-02 00:00:00\n")
+    spec = {"signals": {"*": {}}, "timestamp": "t", "half_life": "1 day"}
+    assert cells(score(tmp_path / "dates.csv", spec)) == {(7, "x"): 0.5, (8, "x"): 1.0}
 
 
 # --- formats ---------------------------------------------------------------------------------------------------------
@@ -269,10 +286,13 @@ def test_a_table_of_categories_or_uuids():
 def test_scores_carry_their_specification(tmp_path):
     scores = score(log(), SPEC)
     assert scores.write(tmp_path / "s.parquet") == len(twin(log(), SPEC))
-    again = ScoreSpec.from_dict(scoring.spec_of(str(tmp_path / "s.parquet")))
-    assert again == scores.spec
-    assert again.now == max(log()["time"])
     data = fastals.Interactions.from_parquet(tmp_path / "s.parquet")
+    again = ScoreSpec.from_dict(data.scoring)
+    assert again == scores.spec == ScoreSpec.from_dict(scores.interactions().scoring)
+    assert again.now == max(log()["time"])
+    model = fastals.ImplicitALS(factors=2, iterations=1).fit(data)
+    model.save(tmp_path / "model")
+    assert ScoreSpec.from_dict(fastals.load(tmp_path / "model").scoring_) == again
     np.testing.assert_array_equal(data.values, scores.interactions().values)
 
 
@@ -355,7 +375,7 @@ def test_a_column_that_is_not_there(directory):
     refused(directory, {"signals": {"loved": {}}}, "a.csv", "signal 'loved'", "column 'loved'", "'liked'")
     refused(directory, {"signals": {"liked": {"per": "beats"}}}, "signal 'liked'", "'beats'")
     refused(directory, {"signals": {"item": {}}}, "holds ids")
-    refused(directory, SPEC | {"timestamp": "when"}, "timestamp column 'when'")
+    refused(directory, SPEC | {"timestamp": "when"}, "timestamp", "'when'")
 
 
 def test_a_file_in_the_middle_that_lacks_a_column(tmp_path, directory):
