@@ -26,6 +26,7 @@ from ._interactions import Interactions
 from ._load import load
 from ._neighbours import ItemKNN, UserKNN
 from ._recommend import Recommendations
+from ._tune import Tuning, tune
 from ._version import __version__
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "ParameterError",
     "Recommendations",
     "ServingError",
+    "Tuning",
     "UnknownLabelError",
     "UserKNN",
     "__version__",
@@ -52,6 +54,7 @@ __all__ = [
     "scoring",
     "serving",
     "show_config",
+    "tune",
 ]
 
 if _TYPE_CHECKING:

@@ -13,12 +13,12 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ._estimator import Estimator
+from ._estimator import Estimator, with_values
 from ._exceptions import NotFittedError, ParameterError
 from ._interactions import DUPLICATES, Interactions, append, as_observations, has_repeats, ones_like
 from ._persistence import ModelState, Tensors, plain, read_state, save_model
 from ._presets import EXPLICIT, IMPLICIT, Preset
-from ._recommend import ItemLists, Recommender
+from ._recommend import ItemLists
 from ._sweep import CellWeights, FactorArray, Rows, Side, relaxation
 from ._threads import resolve_num_threads, single_threaded_blas
 from ._training import (
@@ -66,7 +66,7 @@ AXES: tuple[Axis, Axis] = ("users", "items")
 Biases: TypeAlias = tuple[FactorArray, FactorArray] | None
 
 
-class ALS(Estimator, Recommender):
+class ALS(Estimator):
     """What both estimators share; use :class:`ExplicitALS` or :class:`ImplicitALS`."""
 
     _presets: ClassVar[Mapping[str | None, Preset]]
@@ -208,6 +208,7 @@ class ALS(Estimator, Recommender):
     def fit(
         self,
         data: Any,
+        y: Any = None,
         *,
         sample_weight: Any = None,
         initial_factors: tuple[Any, Any] | None = None,
@@ -228,6 +229,8 @@ class ALS(Estimator, Recommender):
         data : Interactions, sparse matrix, tuple of arrays or data frame
             A scipy.sparse matrix or array of shape (n_users, n_items): rows are users, always. ``(users, items)`` or
             ``(users, items, values)``: arrays of labels. A data frame with user, item and value columns.
+        y : array of shape (n,), optional
+            Values, where ``data`` is an array of shape (n, 2) with a user and an item in each row: scikit-learn's form.
         sample_weight : array of shape (n,), optional
             A finite weight >= 0 for each observation: each event, row of the frame, element of a CSR, CSC or COO
             matrix' ``data`` or of Interactions' ``values``. What a cell adds to the objective, and to its row's count,
@@ -290,6 +293,7 @@ class ALS(Estimator, Recommender):
         >>> model.metrics_history_[model.best_iteration_ - 1]["recall@1"]
         1.0
         """
+        data = with_values(data, y)
         self._check_params()
         check_bool_or_none("progress", progress)
         interactions, twin = as_observations(
@@ -746,7 +750,6 @@ class ExplicitALS(ALS):
     """
 
     _presets = EXPLICIT
-    _predicts_ratings = True
     _default_metric = "rmse"
     _merge_policy = "last"
 
@@ -799,6 +802,10 @@ class ExplicitALS(ALS):
         """The bias of each item, or None."""
         check_fitted(self)
         return None if self._biases is None else self._biases[1]
+
+    @property
+    def _predicts_ratings(self) -> bool:
+        return True
 
     def _cell_weights(self) -> CellWeights:
         return self._preset.cells(0.0, 1.0)

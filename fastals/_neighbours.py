@@ -17,11 +17,11 @@ from scipy import sparse
 
 from . import _kernels
 from ._container import field
-from ._estimator import Estimator
+from ._estimator import Estimator, with_values
 from ._exceptions import DataError, ParameterError
 from ._interactions import Compressed, Interactions, as_interactions, has_repeats
 from ._persistence import Tensors, write_model
-from ._recommend import Axis, ItemLists, Recommender, Wanted
+from ._recommend import Axis, ItemLists, Wanted
 from ._threads import resolve_num_threads
 from ._validation import check_choice, check_fitted, check_int, check_path, check_real
 
@@ -45,7 +45,7 @@ class Scoring(NamedTuple):
     row_base: NDArray[np.float64] | None
 
 
-class Neighbours(Estimator, Recommender):
+class Neighbours(Estimator):
     """What both models share; use :class:`ItemKNN` or :class:`UserKNN`."""
 
     _axis: ClassVar[Axis]
@@ -87,7 +87,7 @@ class Neighbours(Estimator, Recommender):
 
     # -- training -----------------------------------------------------------------------------------------------------
 
-    def fit(self: Self, data: Any) -> Self:
+    def fit(self: Self, data: Any, y: Any = None) -> Self:
         """Find each line's neighbours.
 
         Costs one multiplication for each pair of cells that share a user (:class:`ItemKNN`) or an item
@@ -97,6 +97,8 @@ class Neighbours(Estimator, Recommender):
         ----------
         data : Interactions, sparse matrix, tuple of arrays or data frame
             As for :meth:`ImplicitALS.fit`; rows are users. Cells that are stored several times are summed.
+        y : array of shape (n,), optional
+            Values, where ``data`` is an array of shape (n, 2) with a user and an item in each row: scikit-learn's form.
 
         Returns
         -------
@@ -119,7 +121,7 @@ class Neighbours(Estimator, Recommender):
         """
         self._check_params()
         threads = resolve_num_threads(self.num_threads)
-        interactions = _distinct_cells(as_interactions(data, dtype="float32", num_threads=threads))
+        interactions = _distinct_cells(as_interactions(with_values(data, y), dtype="float32", num_threads=threads))
         lines, others = _both_ways(interactions, self._axis)
         means = None
         if self.feedback == "explicit":
@@ -160,7 +162,7 @@ class Neighbours(Estimator, Recommender):
         return matrix
 
     def _remember(self, data: Interactions, means: NDArray[np.float64] | None) -> None:
-        self._data, self._means, self._predicts_ratings = data, means, means is not None
+        self._data, self._means = data, means
         self._users, self._items = data.user_labels, data.item_labels
         self._seen = data.indptr, data.indices
         self._forget_derived()
@@ -170,6 +172,10 @@ class Neighbours(Estimator, Recommender):
     @abstractmethod
     def _operands(self, similarity: Compressed) -> tuple[Compressed, Compressed]:
         """Users x lines and lines x items, whose product the scores are."""
+
+    @property
+    def _predicts_ratings(self) -> bool:
+        return self.feedback == "explicit" if not hasattr(self, "_data") else self._means is not None
 
     def _history(self) -> Compressed:
         """What users did, as the scores take it."""
@@ -263,7 +269,10 @@ class Neighbours(Estimator, Recommender):
         raise ParameterError(f"{type(self).__name__} has no factors")
 
     def _mean_scores(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> Scores:
-        raise ParameterError(f"{type(self).__name__} has no mean scores: unknown must be 'nan' or 'error'")
+        if self._means is None:  # no history, no score
+            return np.zeros(len(users), np.float32)
+        lines = items if self._axis == "items" else users
+        return np.where(lines >= 0, self._means[lines], self._data.values.mean()).astype(np.float32)
 
     def _similar(self, axis: Axis, rows: NDArray[np.int32], n: int, wanted: Wanted) -> Found:
         if not wanted.is_plain:

@@ -21,6 +21,7 @@ from ._validation import (
     check_choice,
     check_fitted,
     check_int,
+    check_pairs,
     check_query_factors,
     check_same_length,
     check_values,
@@ -296,7 +297,6 @@ class Recommender:
     user_factors_: FactorArray
     item_factors_: FactorArray
     num_threads: int | None
-    _predicts_ratings: bool = False
     _users: Labels
     _items: Labels
     _seen: tuple[NDArray[np.int64], NDArray[np.int32]]
@@ -565,16 +565,18 @@ class Recommender:
         wanted = self._wanted("users", candidates, exclude, len(rows), name="candidates")
         return UserRecommendations(*_decode(self._users, self._similar("users", rows, n, wanted), single))
 
-    def predict(self, users: Any, items: Any, *, unknown: Literal["nan", "error", "mean"] = "nan") -> Any:
+    def predict(self, users: Any, items: Any = None, *, unknown: Literal["nan", "error", "mean"] | None = None) -> Any:
         """Score pairs of a user and an item.
 
         Parameters
         ----------
         users, items : arrays of shape (n,)
-            Labels, or indices where the training data had no labels. One user or one item stands for all pairs.
-        unknown : {"nan", "error", "mean"}, default "nan"
+            Labels, or indices where the training data had no labels. One user or one item stands for all pairs. Without
+            ``items``, ``users`` is an array of shape (n, 2) with a user and an item in each row: scikit-learn's form.
+        unknown : {"nan", "error", "mean"}, optional
             What a user or an item that the model does not know gives. "mean": the mean score of all that it knows, the
-            other side being as it is; those without factors are left out.
+            other side being as it is; those without factors are left out. Default "nan"; "mean" in scikit-learn's form,
+            whose metrics take no NaN.
 
         Returns
         -------
@@ -598,7 +600,11 @@ class Recommender:
         array([ 5.,  1., nan], dtype=float32)
         """
         check_fitted(self)
+        if unknown is None:
+            unknown = "mean" if items is None else "nan"
         known = check_choice("unknown", unknown, ("nan", "error", "mean")) == "error"
+        if items is None:
+            users, items = check_pairs("users, without items,", users)
         user_rows, one_user = _encode(self._users, "users", users, known)
         item_rows, one_item = _encode(self._items, "items", items, known)
         if not (one_user or one_item):
@@ -621,6 +627,10 @@ class Recommender:
         """The items' labels in the order of ``item_factors_``; None where the training data had none."""
         check_fitted(self)
         return self._items.values
+
+    @property
+    def _predicts_ratings(self) -> bool:
+        return False
 
     # -- for models ----------------------------------------------------------------------------------------------------
 

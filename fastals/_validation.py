@@ -171,6 +171,14 @@ def check_vector(name: str, values: object) -> NDArray[Any]:
     return array
 
 
+def check_pairs(name: str, pairs: object) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return users and items of an array or frame that has one of each in a row."""
+    array = np.asarray(pairs)
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise DataError(f"{name} must have shape (n, 2), a user and an item in each row, got shape {array.shape}")
+    return array[:, 0], array[:, 1]
+
+
 def check_same_length(arrays: Mapping[str, NDArray[Any] | None]) -> None:
     """Refuse arrays of different lengths; None is no array."""
     lengths = {name: len(array) for name, array in arrays.items() if array is not None}

@@ -29,11 +29,12 @@ _container _storage
 _batches
 _readers
 _interactions
-_config _estimator _metrics _persistence _splits _sweep
+_config _metrics _persistence _splits _sweep
 _recommend
-_training _presets
+_training _presets evaluation
+_estimator
 _als _neighbours
-_load evaluation scoring _lists
+_load _tune scoring _lists
 _redis
 serving report
 __init__ _pipeline
