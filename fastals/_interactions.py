@@ -418,11 +418,27 @@ class Interactions:
         return matrix
 
     def arrays(self, dtype: Any = None, *, num_threads: int | None = None) -> Compressed:
-        """Return (indptr, indices, values), users as lines; a conversion to another ``dtype`` is made once."""
+        """Return (indptr, indices, values), users as lines; a conversion to another ``dtype`` is made once.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> plays = fastals.Interactions.from_arrays(["ann", "bob", "ann"], ["x", "x", "y"], [3, 1, 5])
+        >>> [array.tolist() for array in plays.arrays("float64")]
+        [[0, 2, 3], [0, 1, 0], [3.0, 5.0, 1.0]]
+        """
         return self._in_dtype("rows", self._rows, dtype, num_threads)
 
     def transpose_arrays(self, dtype: Any = None, *, num_threads: int | None = None) -> Compressed:
-        """Return (indptr, indices, values), items as lines; made once."""
+        """Return (indptr, indices, values), items as lines; made once.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> plays = fastals.Interactions.from_arrays(["ann", "bob", "ann"], ["x", "x", "y"], [3, 1, 5])
+        >>> [array.tolist() for array in plays.transpose_arrays()]
+        [[0, 2, 3], [0, 1, 0], [3.0, 1.0, 5.0]]
+        """
         if self._columns is None:
             threads = resolve_num_threads(num_threads)
             self._columns = _read_only(_kernels.transpose(*self._rows, self.n_items, self.values.dtype, threads))

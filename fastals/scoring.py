@@ -798,6 +798,12 @@ class Scores:
     n_events : int
     n_users, n_items : int
         Distinct ones among the events.
+
+    Examples
+    --------
+    >>> from fastals.scoring import score
+    >>> score({"user": ["ann", "bob", "ann"], "item": ["x", "x", "x"]}, {"signals": {"*": {}}})
+    <Scores: 3 events of 2 users with 1 items>
     """
 
     def __init__(self, spec: ScoreSpec, plan: _Plan, events: _Events) -> None:

@@ -151,6 +151,31 @@ def test_public_signatures_are_the_recorded_ones() -> None:
     )
 
 
+NEED_A_SERVER = {f"fastals.serving.RedisRecommendations.{name}" for name in ("get", "get_many")}
+
+
+def public_callables() -> Iterator[tuple[str, object]]:
+    """Functions, classes that are neither errors nor plain tuples, and their methods."""
+    for module in MODULES:
+        for name in module.__all__:
+            value, path = getattr(module, name), f"{module.__name__}.{name}"
+            if isinstance(value, type) and issubclass(value, BaseException | tuple):
+                continue
+            if isinstance(value, type):
+                for member in dir(value):
+                    attribute = inspect.getattr_static(value, member)
+                    if not member.startswith("_") and isinstance(attribute, (FunctionType, classmethod, staticmethod)):
+                        yield f"{path}.{member}", getattr(value, member)
+            if callable(value):
+                yield path, value
+
+
+def test_every_public_function_has_an_example() -> None:
+    """Which pytest runs: ``--doctest-modules``."""
+    lacking = {path for path, value in public_callables() if ">>>" not in (inspect.getdoc(value) or "")}
+    assert lacking == NEED_A_SERVER  # which tests/test_serving.py starts
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # what an import costs and needs
 
