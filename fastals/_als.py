@@ -13,8 +13,10 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _kernels
 from ._estimator import Estimator, with_values
-from ._exceptions import NotFittedError, ParameterError
+from ._exceptions import DataError, NotFittedError, ParameterError
+from ._explain import Explanation, contributions, row_system
 from ._interactions import DUPLICATES, Interactions, append, as_observations, has_repeats, ones_like
 from ._persistence import ModelState, Tensors, plain, read_state, save_model
 from ._presets import EXPLICIT, IMPLICIT, Preset
@@ -604,6 +606,87 @@ class ALS(Estimator):
         )
         assert data is not None
         return data, twin
+
+    # -- questions ----------------------------------------------------------------------------------------------------
+
+    def explain(self, user: Any, item: Any, n: int = 10, *, history: Any = None) -> Explanation:
+        """Take a score apart: how much of it comes from each item of the user's history ([1]_, section 5).
+
+        A user's factors are linear in what their cells say, and so is the score. It is that of the exact solution given
+        the items' factors, as :meth:`fold_in` has it; :meth:`predict`, whose users were solved before the items were
+        for the last time, may differ a little.
+
+        Parameters
+        ----------
+        user : label, or index; None with ``history``
+        item : label, or index
+            Any item, known to the user or not.
+        n : int, default 10
+            The items of the largest contributions.
+        history : as for :meth:`fold_in`, optional
+            The history of one user, instead of the training cells of ``user``.
+
+        Returns
+        -------
+        Explanation
+            ``score``, ``items``, ``contributions`` and ``base``: ``base`` and the contributions of the whole history,
+            not only of the n items, sum to the score.
+
+        Raises
+        ------
+        UnknownLabelError, NotFittedError, DataError, ParameterError, ArgumentTypeError
+
+        References
+        ----------
+        .. [1] Y. Hu, Y. Koren, C. Volinsky. Collaborative filtering for implicit feedback datasets. ICDM 2008.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> users, items = ["ann", "ann", "bob", "bob", "eve"], ["jazz", "rock", "jazz", "folk", "rock"]
+        >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit((users, items))
+        >>> why = model.explain("ann", "folk")
+        >>> why.items
+        array(['jazz', 'rock'], dtype=object)
+        >>> bool(abs(why.contributions.sum() - why.score) < 1e-12)
+        True
+        """
+        check_fitted(self)
+        n = check_int("n", n, low=1)
+        target = int(self._items.encode_known("item", [item])[0])
+        if (user is None) == (history is None):
+            raise ParameterError("one of user and history must be given, the other one being None")
+        rows = self._one_row(user) if history is None else self._one_history(history)
+        rows, own = self._new_offsets("users", rows)
+        others = self._columns()[1]
+        side = self._side("users", rows, np.zeros((1, others.shape[1]), others.dtype), others)
+        targets, Y = side.targets(self._mean), side.inputs()
+        gram = np.zeros((Y.shape[1], Y.shape[1]))
+        if side.weights.unobserved:
+            gram = self._derive("gram of items", lambda: _kernels.gram(Y, self._threads()))
+        system = row_system(targets, Y, side.weights, float(side.lam[0]), gram)
+        parts = contributions(*system, Y[target].astype(np.float64))
+        base = self._mean + (0.0 if own is None else float(own[0]))
+        if self._biases is not None:
+            base += float(self._biases[1][target])
+        order = np.argsort(-parts, kind="stable")[:n]
+        return Explanation(float(parts.sum() + base), self._items.decode(rows.indices[order]), parts[order], base)
+
+    def _one_row(self, user: Any) -> Rows:
+        """The training cells of a user."""
+        data, twin = self._history()
+        row = int(self._users.encode_known("user", [user])[0])
+        cells = slice(data.indptr[row], data.indptr[row + 1])
+        indptr = np.array([0, cells.stop - cells.start])
+        scale = None if twin is None else twin.values[cells]
+        return Rows(indptr, data.indices[cells], self._transform(data.values[cells]), scale)
+
+    def _one_history(self, history: Any) -> Rows:
+        """The cells of one user who is not in the model."""
+        data, twin = as_observations(history, None, duplicates=self._preset.duplicates, items=self._items)
+        if data.n_users != 1:
+            raise DataError(f"history must be of one user, got {data.n_users}")
+        return self._rows("users", data, twin, self.item_factors_.dtype, None)
 
     # -- files --------------------------------------------------------------------------------------------------------
 

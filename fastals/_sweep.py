@@ -39,16 +39,22 @@ class CellWeights:
     b1: float
     positive_only: bool
 
+    def of(self, values: FactorArray, scale: FactorArray | None = None) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return a and b of stored values of these weights, in float64."""
+        r = values.astype(np.float64)
+        s = 1.0 if scale is None else scale.astype(np.float64)
+        b = s * (self.b0 + self.b1 * r)
+        if self.positive_only:
+            b[r <= 0] = 0
+        return s * (self.a0 + self.a1 * np.abs(r)), b
+
     def constant(self, values: FactorArray, scale: FactorArray | None = None) -> float:
         """The objective's part that no factor changes: sum of b^2 / (w0 + a) over the stored cells."""
         total = 0.0
         for first in range(0, len(values), 65_536):
-            r = values[first : first + 65_536].astype(np.float64)
-            s = 1.0 if scale is None else scale[first : first + 65_536].astype(np.float64)
-            a = self.unobserved + s * (self.a0 + self.a1 * np.abs(r))
-            b = s * (self.b0 + self.b1 * r)
-            if self.positive_only:
-                b[r <= 0] = 0
+            part = slice(first, first + 65_536)
+            a, b = self.of(values[part], None if scale is None else scale[part])
+            a += self.unobserved
             total += float(np.sum(np.divide(b * b, a, out=np.zeros_like(a), where=a > 0)))
         return total
 
@@ -258,6 +264,14 @@ class Side:
             self._plans[grouped] = schedule(self.rows.indptr, groups=groups if grouped else None)
         return self._plans[grouped]
 
+    def inputs(self) -> FactorArray:
+        """The other side's rows as a row is solved with them: with ones instead of their biases."""
+        if not self.biased:
+            return self.others
+        others: FactorArray = self.others.copy()
+        others[:, -1] = 1
+        return others
+
     def solve(
         self,
         solver: str,
@@ -273,11 +287,8 @@ class Side:
         ``only``: the rows to solve, all by default.
         """
         counts = self.other_counts if solver == "cg" else None
-        others, targets = self.others, self.targets(mean)
-        if self.biased:
-            others = others.copy()
-            others[:, -1] = 1
-        basis = Basis(others, self.weights.unobserved, num_threads, counts)
+        targets = self.targets(mean)
+        basis = Basis(self.inputs(), self.weights.unobserved, num_threads, counts)
         plan = self.plan(solver, num_threads) if only is None else schedule(self.rows.indptr, rows=only)
         decrease, _ = half_sweep(
             targets,

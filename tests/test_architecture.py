@@ -31,7 +31,7 @@ _readers
 _interactions
 _config _metrics _persistence _splits _sweep
 _recommend
-_training _presets evaluation
+_training _presets _explain evaluation
 _estimator
 _als _neighbours
 _load _tune scoring _lists
