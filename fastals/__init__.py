@@ -26,6 +26,7 @@ from ._interactions import Interactions
 from ._load import load
 from ._neighbours import ItemKNN, UserKNN
 from ._recommend import Recommendations
+from ._rerank import mmr
 from ._tune import Tuning, tune
 from ._version import __version__
 
@@ -50,6 +51,7 @@ __all__ = [
     "__version__",
     "evaluation",
     "load",
+    "mmr",
     "report",
     "scoring",
     "serving",

@@ -686,7 +686,7 @@ class Recommender:
                 return Panels(counts, self._threads())
             if not kind:
                 return Panels(self._scoring_factors()[axis == "items"], self._threads())
-            factors = _unit_rows(self.user_factors_ if axis == "users" else self.item_factors_)
+            factors = unit_rows(self.user_factors_ if axis == "users" else self.item_factors_)
             return Panels(factors, self._threads(), candidates=np.flatnonzero(factors.any(axis=1)).astype(np.int32))
 
         panels: Panels = self._derive(table, make)
@@ -881,7 +881,7 @@ def _decode(
     return (ids[0], scores[0]) if single else (ids, scores)
 
 
-def _unit_rows(factors: FactorArray) -> FactorArray:
+def unit_rows(factors: FactorArray) -> FactorArray:
     """Rows divided by their norm; scaled first, so that no square overflows. Rows of zeros stay."""
     largest = np.abs(factors).max(axis=1, keepdims=True)
     rows = factors / np.where(largest > 0, largest, 1)

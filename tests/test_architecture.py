@@ -31,6 +31,7 @@ _readers
 _interactions
 _config _metrics _persistence _splits _sweep
 _recommend
+_rerank
 _training _presets _explain evaluation
 _estimator
 _als _neighbours
