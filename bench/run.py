@@ -16,7 +16,15 @@ import time
 import peers
 import report
 
-COMMANDS = ["kernels.py", "fit.py", "fit.py --solver cg", "fit.py --feedback explicit", "ingest.py", "quality.py"]
+COMMANDS = [
+    "kernels.py",
+    "fit.py",
+    "fit.py --solver cg",
+    "fit.py --feedback explicit",
+    "ingest.py",
+    "pipeline.py",
+    "quality.py",
+]
 NEED_REAL_DATA = ("fit.py --feedback explicit", "quality.py")
 
 
