@@ -22,6 +22,7 @@ from ._exceptions import (
     ServingError,
     UnknownLabelError,
 )
+from ._indexer import Ids, with_ids
 from ._interactions import Interactions
 from ._load import load
 from ._neighbours import ItemKNN, UserKNN
@@ -36,6 +37,7 @@ __all__ = [
     "ExplicitALS",
     "FastalsError",
     "FileFormatError",
+    "Ids",
     "ImplicitALS",
     "Interactions",
     "ItemKNN",
@@ -57,6 +59,7 @@ __all__ = [
     "serving",
     "show_config",
     "tune",
+    "with_ids",
 ]
 
 if _TYPE_CHECKING:

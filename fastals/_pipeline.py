@@ -34,7 +34,8 @@ from typing import Any
 
 from . import _als, _load, evaluation, scoring, serving
 from ._exceptions import FastalsError, ParameterError
-from ._interactions import Interactions, as_interactions
+from ._indexer import Ids, with_ids
+from ._interactions import Interactions
 from ._storage import check_target, fetched, is_remote, replacing, suffix_of
 from ._validation import check_choice, check_path
 
@@ -181,7 +182,9 @@ def run(pipeline: Pipeline, *, quiet: bool = False, keep_measured: bool = False)
         tell("scored", start, f"{scores.n_events:,} events of {who}: {data.nnz:,} scores")
     del scores
     if pipeline.keep_ids and _exists(pipeline.out):
-        data = _with_old_ids(data, load(pipeline.out))
+        old = load(pipeline.out)
+        data = with_ids(data, Ids(old.users_, unseen="keep"), Ids(old.items_, unseen="keep"))
+        del old
 
     if pipeline.evaluate is not None:
         start = time.perf_counter()
@@ -230,15 +233,6 @@ def _exists(path: str) -> bool:
 
     place = locate(path)
     return bool(place.filesystem.get_file_info(place.path).type == fs.FileType.File)
-
-
-def _with_old_ids(data: Interactions, old: _als.ALS) -> Interactions:
-    """Return the data with users and items numbered as the old model has them, new ones behind."""
-    users, _ = old._users.grown("users", data.user_labels)
-    items, _ = old._items.grown("items", data.item_labels)
-    numbered = as_interactions(data, users=users, items=items)
-    numbered.scoring = data.scoring
-    return numbered
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def frame_columns(frame: Any, user: str | None, item: str | None, value: str | N
         columns = [None if name is None else frame[name] for name in chosen]
     except TypeError as error:
         raise ArgumentTypeError(f"columns of {type(frame).__name__} cannot be taken by name: {error}") from error
-    users, items = (_ids(label, column) for label, column in zip(labels[:2], columns[:2], strict=True))
+    users, items = (id_column(label, column) for label, column in zip(labels[:2], columns[:2], strict=True))
     return (users, items, _array(columns[2])), labels
 
 
@@ -129,7 +129,7 @@ def _array(column: Any) -> Any:
     return column.to_numpy()
 
 
-def _ids(name: str, column: Any) -> Any:
+def id_column(name: str, column: Any) -> Any:
     """Return what ``factorize`` takes: strings in Arrow's memory stay there, categories are looked at once."""
     numpys = isinstance(getattr(column, "dtype", None), np.dtype)
     if numpys or not hasattr(column, "__arrow_c_stream__") or not has_pyarrow():

@@ -29,7 +29,7 @@ _container _storage
 _batches
 _readers
 _interactions
-_config _metrics _persistence _splits _sweep
+_config _indexer _metrics _persistence _splits _sweep
 _recommend
 _rerank
 _training _presets _explain evaluation
