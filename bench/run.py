@@ -16,16 +16,8 @@ import time
 import peers
 import report
 
-COMMANDS = [
-    "kernels.py",
-    "fit.py",
-    "fit.py --solver cg",
-    "fit.py --feedback explicit",
-    "ingest.py",
-    "pipeline.py",
-    "quality.py",
-]
-NEED_REAL_DATA = ("fit.py --feedback explicit", "quality.py")
+NEED_REAL_DATA = ("fit.py --feedback explicit", "quality.py", "ranking.py", "neighbours.py")
+COMMANDS = ["kernels.py", "fit.py", "fit.py --solver cg", "ingest.py", "pipeline.py", *NEED_REAL_DATA]
 
 
 def main() -> int:
