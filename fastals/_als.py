@@ -80,6 +80,7 @@ class ALS(Estimator):
     regularization_scaling: Literal["constant", "count"] | float
     iterations: int
     solver: Literal["auto", "cholesky", "cg", "lapack"]
+    nonnegative: bool
     preset: str | None
     dtype: Literal["float32", "float64"]
     num_threads: int | None
@@ -101,6 +102,11 @@ class ALS(Estimator):
             check_real("regularization_scaling", self.regularization_scaling, low=0)
         check_int("iterations", self.iterations, low=0, high=MAX_ITERATIONS)
         check_choice("solver", self.solver, ("auto", "cholesky", "cg", "lapack"))
+        if check_bool("nonnegative", self.nonnegative) and self.solver in ("cg", "lapack"):
+            raise ParameterError(
+                f"solver must be 'auto' or 'cholesky' with nonnegative=True, got {self.solver!r}: "
+                "nonnegative rows have one solver, which is exact"
+            )
         if self.preset is not None:
             check_choice("preset", self.preset, _preset_names(self), "or None")
         check_choice("dtype", np.dtype(self.dtype).name, ("float32", "float64"))
@@ -191,13 +197,15 @@ class ALS(Estimator):
 
     @property
     def _exact_solver(self) -> str:
-        return "lapack" if self.solver == "lapack" else "cholesky"
+        return "nnls" if self.nonnegative else "lapack" if self.solver == "lapack" else "cholesky"
 
     def _sweep_solver(self, last: bool) -> str:
         """The solver of a half-sweep; ``last``: no other follows.
 
         Without regularization a row's matrix may be singular, where steps along null directions are steps into nowhere.
         """
+        if self.nonnegative:
+            return "nnls"
         regularized = min(check_pair_or_real("regularization", self.regularization, low=0)) > 0
         if self.solver == "auto":
             return "cholesky" if self.factors < CG_PAYS_FROM or last or not regularized else "cg"
@@ -380,7 +388,7 @@ class ALS(Estimator):
     def _draw_factors(self, shape: tuple[int, int]) -> tuple[FactorArray, FactorArray]:
         rng, dtype = check_random_state(self.random_state), np.dtype(self.dtype)
         users, items = (self._preset.start(rng, (n, self.factors), dtype) for n in shape)
-        return users, items
+        return (np.abs(users), np.abs(items)) if self.nonnegative else (users, items)
 
     def _offsets(self, rows: Rows, columns: Rows) -> tuple[Rows, Rows, float, Biases]:
         """Rows and columns less what is fixed beforehand, the global mean to start from, and the biases if fixed."""
@@ -405,11 +413,12 @@ class ALS(Estimator):
                 before -= second.factors
                 before *= -relaxation(iteration - 1)
                 second.factors[:] += before
-            beyond = relaxation(iteration) if self.solver == "auto" and not last else 0.0
+            relaxed = self.solver == "auto" and not last and self._sweep_solver(last) == "cg"
+            beyond = relaxation(iteration) if relaxed else 0.0
             first.solve(self._sweep_solver(last=False), threads, beyond, training.mean)
             if self._joint_biases and not self._preset.center:
                 training.mean += first.level()
-            before = second.factors.copy() if beyond and self._sweep_solver(last) == "cg" else None
+            before = second.factors.copy() if relaxed else None
             decrease = second.solve(self._sweep_solver(last), threads, mean=training.mean)
             training.before = before
             # with the second side solved, cells and its penalty amount to -decrease: no pass over them is needed
@@ -785,6 +794,9 @@ class ExplicitALS(ALS):
         "auto" is what reaches a given loss soonest: below 32 factors "cholesky"; from there on "cg", each half-sweep
         going somewhat beyond its solutions (over-relaxation: half as many iterations), but for the last, which is
         exact. "lapack" is the slow twin of "cholesky".
+    nonnegative : bool, default False
+        No entry of either side's factors below zero: each row is the exact solution of its nonnegative least-squares
+        problem, by block principal pivoting ([3]_). Biases may have any sign. Initial factors are drawn without signs.
     preset : str, optional
         What of another library's equation the other parameters cannot say; see :meth:`from_preset`, which sets it.
     dtype : {"float32", "float64"}, default "float32"
@@ -822,6 +834,8 @@ class ExplicitALS(ALS):
        prize. AAIM 2008, section 3.1.
     .. [2] Y. Koren, R. Bell, C. Volinsky. Matrix factorization techniques for recommender systems. Computer 42 (8),
        2009.
+    .. [3] J. Kim, H. Park. Fast nonnegative matrix factorization: an active-set-like method and comparisons. SIAM J.
+       Sci. Comput. 33 (6), 2011.
 
     Examples
     --------
@@ -847,6 +861,7 @@ class ExplicitALS(ALS):
         biases: bool = False,
         iterations: int = 15,
         solver: Literal["auto", "cholesky", "cg", "lapack"] = "auto",
+        nonnegative: bool = False,
         preset: str | None = None,
         dtype: Literal["float32", "float64"] = "float32",
         num_threads: int | None = None,
@@ -858,6 +873,7 @@ class ExplicitALS(ALS):
         self.biases = biases
         self.iterations = iterations
         self.solver = solver
+        self.nonnegative = nonnegative
         self.preset = preset
         self.dtype = dtype
         self.num_threads = num_threads
@@ -992,6 +1008,9 @@ class ImplicitALS(ALS):
         "auto" is what reaches a given loss soonest: below 32 factors "cholesky"; from there on "cg", each half-sweep
         going somewhat beyond its solutions (over-relaxation: half as many iterations), but for the last, which is
         exact. "lapack" is the slow twin of "cholesky".
+    nonnegative : bool, default False
+        No entry of either side's factors below zero: each row is the exact solution of its nonnegative least-squares
+        problem, by block principal pivoting ([3]_). Biases may have any sign. Initial factors are drawn without signs.
     preset : str, optional
         What of another library's equation the other parameters cannot say; see :meth:`from_preset`, which sets it.
     dtype : {"float32", "float64"}, default "float32"
@@ -1024,6 +1043,8 @@ class ImplicitALS(ALS):
     .. [1] Y. Hu, Y. Koren, C. Volinsky. Collaborative filtering for implicit feedback datasets. ICDM 2008.
     .. [2] S. Rendle, W. Krichene, L. Zhang, Y. Koren. Revisiting the performance of iALS on item recommendation
        benchmarks. RecSys 2022.
+    .. [3] J. Kim, H. Park. Fast nonnegative matrix factorization: an active-set-like method and comparisons. SIAM J.
+       Sci. Comput. 33 (6), 2011.
 
     Examples
     --------
@@ -1056,6 +1077,7 @@ class ImplicitALS(ALS):
         unobserved_weight: float = 1.0,
         iterations: int = 15,
         solver: Literal["auto", "cholesky", "cg", "lapack"] = "auto",
+        nonnegative: bool = False,
         preset: str | None = None,
         dtype: Literal["float32", "float64"] = "float32",
         num_threads: int | None = None,
@@ -1070,6 +1092,7 @@ class ImplicitALS(ALS):
         self.unobserved_weight = unobserved_weight
         self.iterations = iterations
         self.solver = solver
+        self.nonnegative = nonnegative
         self.preset = preset
         self.dtype = dtype
         self.num_threads = num_threads

@@ -52,6 +52,8 @@ def half_sweep(
     values: _Reals,
     scale: _Reals | None,
     lam: _Reals,
+    common: _Reals | None,
+    bounded: int,
     Q: _Reals | None,
     QT: _Reals | None,
     warm: bool,

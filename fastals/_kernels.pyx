@@ -47,6 +47,8 @@ cdef extern from "fastals.h" nogil:
         const int32_t *end
         const float *values
         const float *scale
+        const float *common
+        Py_ssize_t bounded
 
     ctypedef struct fa_side_f64:
         Py_ssize_t k, ld, n_other
@@ -60,6 +62,8 @@ cdef extern from "fastals.h" nogil:
         const int32_t *end
         const double *values
         const double *scale
+        const double *common
+        Py_ssize_t bounded
 
     ctypedef int (*fa_row_solver_f32)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, float *,
                                       double *, void *) noexcept nogil
@@ -94,6 +98,8 @@ cdef extern from "fastals.h" nogil:
                        void *) noexcept nogil
         fa_row_solver_f32 solve_row
         fa_row_solver_f32 solve_row_cg
+        int (*nnls)(Py_ssize_t, Py_ssize_t, const float *, const float *, float *, void *) noexcept nogil
+        fa_row_solver_f32 solve_row_nnls
         Py_ssize_t (*cg_block)(Py_ssize_t) noexcept nogil
         Py_ssize_t (*cg_group)(Py_ssize_t) noexcept nogil
         void (*solve_rows)(const fa_side_f32 *, fa_row_solver_f32, int, Py_ssize_t, const int32_t *, const int64_t *,
@@ -134,6 +140,8 @@ cdef extern from "fastals.h" nogil:
                        void *) noexcept nogil
         fa_row_solver_f64 solve_row
         fa_row_solver_f64 solve_row_cg
+        int (*nnls)(Py_ssize_t, Py_ssize_t, const double *, const double *, double *, void *) noexcept nogil
+        fa_row_solver_f64 solve_row_nnls
         Py_ssize_t (*cg_block)(Py_ssize_t) noexcept nogil
         Py_ssize_t (*cg_group)(Py_ssize_t) noexcept nogil
         void (*solve_rows)(const fa_side_f64 *, fa_row_solver_f64, int, Py_ssize_t, const int32_t *, const int64_t *,
@@ -420,17 +428,72 @@ cdef int rescue_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, c
     return rescue_row(side.k, <double *>work, lam, x, decrease)
 
 
+cdef inline Py_ssize_t rescue_nnls_bytes(Py_ssize_t k) noexcept nogil:
+    return 8 * ((2 * K64.system_rows(k) + 10) * K64.system_ld(k) + k * k + k)
+
+
+cdef inline int rescue_nnls_row(Py_ssize_t k, Py_ssize_t bounded, const real *common, Py_ssize_t ld_common,
+                                double *system, double *work, real *x, double *decrease) noexcept nogil:
+    """The way out of rows that are singular to the dtype's precision: the system of row_system by ``nnls`` in float64,
+    and where that finds no way either, with the least ridge that makes it definite."""
+    cdef Py_ssize_t ld = K64.system_ld(k), p, c, step
+    cdef double *A = work
+    cdef double *rhs = A + K64.system_rows(k) * ld
+    cdef double *y = rhs + ld
+    cdef double ridge = 0, largest = 0
+    for p in range(k):
+        for c in range(k):
+            if common != NULL:
+                system[p * k + c] += common[p * ld_common + c] if c >= p else common[c * ld_common + p]
+            if not isfinite(system[p * k + c]):
+                return -1
+        if not isfinite(system[k * k + p]):
+            return -1
+        largest = max(largest, system[p * (k + 1)])
+    for step in range(4):
+        memset(A, 0, <size_t>(K64.system_rows(k) * ld) * sizeof(double))
+        for p in range(ld):
+            rhs[p] = system[k * k + p] if p < k else 0
+            y[p] = 0
+        for p in range(k):
+            memcpy(A + p * ld, system + p * k, <size_t>k * sizeof(double))
+            A[p * (ld + 1)] += ridge * largest
+        if K64.nnls(k, bounded, A, rhs, y, y + ld) == 0:
+            for p in range(k):
+                x[p] = <real>y[p]
+                decrease[0] += y[p] * rhs[p]
+            return 0
+        ridge = 1e-14 if ridge == 0 else 100 * ridge
+    return 1
+
+
+cdef int rescue_nnls_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, const float *val, float lam, float *x,
+                         double *decrease, void *work) noexcept nogil:
+    cdef double *system = <double *>work + (2 * K64.system_rows(side.k) + 10) * K64.system_ld(side.k)
+    memset(x, 0, <size_t>side.ld * sizeof(float))
+    K32.row_system(side, n, idx, val, lam, system, system + side.k * side.k)
+    return rescue_nnls_row(side.k, side.bounded, side.common, side.ld, system, <double *>work, x, decrease)
+
+
+cdef int rescue_nnls_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, const double *val, double lam,
+                         double *x, double *decrease, void *work) noexcept nogil:
+    cdef double *system = <double *>work + (2 * K64.system_rows(side.k) + 10) * K64.system_ld(side.k)
+    memset(x, 0, <size_t>side.ld * sizeof(double))
+    K64.row_system(side, n, idx, val, lam, system, system + side.k * side.k)
+    return rescue_nnls_row(side.k, side.bounded, side.common, side.ld, system, <double *>work, x, decrease)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # the half-sweep
 
-SOLVERS = {"cholesky": 0, "lapack": 1, "rescue": 2, "cg": 3}
+SOLVERS = {"cholesky": 0, "lapack": 1, "rescue": 2, "cg": 3, "nnls": 4, "rescue nnls": 5}
 
 
 def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssize_t short_limit,
                Py_ssize_t cg_above, int cg_steps, const int32_t[::1] order, const int64_t[::1] tasks,
                Py_ssize_t n_groups, const int64_t[::1] indptr, const int32_t[::1] indices, const real[::1] values,
-               const real[::1] scale, const real[::1] lam, real[:, ::1] Q, real[:, ::1] QT, bint warm,
-               double relaxation, real[:, ::1] X, int32_t[::1] status, int num_threads):
+               const real[::1] scale, const real[::1] lam, real[:, ::1] common, Py_ssize_t bounded, real[:, ::1] Q,
+               real[:, ::1] QT, bint warm, double relaxation, real[:, ::1] X, int32_t[::1] status, int num_threads):
     """Solve the rows ``order``, task t being ``order[tasks[t]:tasks[t + 1]]``, into X; returns the sum of x'rhs.
 
     The first ``n_groups`` tasks are groups of up to cg_group long rows for "cg", the others hold up to TASK_ROWS rows.
@@ -438,7 +501,7 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssi
     Z and base describe the other side as ``fa_side`` does, weights are its (a0, a1, b0, b1, positive_only); scale holds
     the cells' own weights, or is None. QT is the transposed rotation with padded rows, Q the rotation, or None. With warm
     the rows start from what X holds, and go beyond their solution by relaxation times the step. status[row] is 0 for a
-    solved row; others hold zeros in X.
+    solved row; others hold zeros in X. common (k, padded) or None and bounded are for "nnls", as in ``fa_side``.
     """
     cdef Py_ssize_t k = X.shape[1], n_tasks = tasks.shape[0] - 1, t, tid
     cdef size_t stride = thread_bytes(real is float, k)
@@ -447,8 +510,11 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssi
         bind_lapack()
     if which == 2:
         stride = (stride + rescue_bytes(k) + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
+    if which == 5:
+        stride = (stride + rescue_nnls_bytes(k) + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
     cdef unsigned char[::1] work = aligned_empty(num_threads * stride, np.uint8)
     cdef double[::1] decrease = np.zeros(max(1, X.shape[0]))
+    cdef const real *shared = NULL if common is None else &common[0, 0]
     cdef const real *q = NULL if Q is None else &Q[0, 0]
     cdef const real *qt = NULL if QT is None else &QT[0, 0]
     # a side without rows or a matrix without cells has no first element to point at
@@ -466,14 +532,16 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssi
     cdef fa_row_solver_f64 solve64
     if real is float:
         side32 = fa_side_f32(k, Z.shape[1], Z.shape[0], z, &base[0], weights[0], weights[1], weights[2], weights[3], weights[4],
-                             short_limit, cg_above, cg_steps, cells + indices.shape[0], cell_values, cell_scale)
+                             short_limit, cg_above, cg_steps, cells + indices.shape[0], cell_values, cell_scale, shared,
+                             bounded)
         solve32 = (K32.solve_row if which == 0 else lapack_f32 if which == 1 else rescue_f32 if which == 2 else
-                   K32.solve_row_cg)
+                   K32.solve_row_cg if which == 3 else K32.solve_row_nnls if which == 4 else rescue_nnls_f32)
     else:
         side64 = fa_side_f64(k, Z.shape[1], Z.shape[0], z, &base[0], weights[0], weights[1], weights[2], weights[3], weights[4],
-                             short_limit, cg_above, cg_steps, cells + indices.shape[0], cell_values, cell_scale)
+                             short_limit, cg_above, cg_steps, cells + indices.shape[0], cell_values, cell_scale, shared,
+                             bounded)
         solve64 = (K64.solve_row if which == 0 else lapack_f64 if which == 1 else rescue_f64 if which == 2 else
-                   K64.solve_row_cg)
+                   K64.solve_row_cg if which == 3 else K64.solve_row_nnls if which == 4 else rescue_nnls_f64)
     for t in prange(n_tasks, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
         tid = threadid()
         if real is float:
@@ -508,11 +576,11 @@ def row_system(real[:, ::1] Z, real[::1] base, tuple weights, const int32_t[::1]
     cdef fa_side_f64 side64
     if real is float:
         side32 = fa_side_f32(k, Z.shape[1], Z.shape[0], &Z[0, 0], &base[0], weights[0], weights[1], weights[2], weights[3],
-                             weights[4], 0, 0, 1, cells + n, cell_values, cell_scale)
+                             weights[4], 0, 0, 1, cells + n, cell_values, cell_scale, NULL, 0)
         K32.row_gram(&side32, n, cells, cell_values, lam, &a[0, 0], &r[0], &work[0])
     else:
         side64 = fa_side_f64(k, Z.shape[1], Z.shape[0], &Z[0, 0], &base[0], weights[0], weights[1], weights[2], weights[3],
-                             weights[4], 0, 0, 1, cells + n, cell_values, cell_scale)
+                             weights[4], 0, 0, 1, cells + n, cell_values, cell_scale, NULL, 0)
         K64.row_gram(&side64, n, cells, cell_values, lam, &a[0, 0], &r[0], &work[0])
     return np.triu(A[:k, :k]) + np.triu(A[:k, :k], 1).T, rhs[:k].copy()
 

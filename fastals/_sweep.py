@@ -186,22 +186,33 @@ class Basis:
         Cells of each of these rows. Where there is no common term, the factors are then turned to the eigenbasis of
         sum_i counts_i y_i y_i', of which a row's matrix is a sample: its diagonal is a far better preconditioner there.
         Left as they are otherwise.
+    turned : bool
+        False: nothing is turned, and the common term is kept as it is: no rotation keeps signs.
     """
 
     def __init__(
-        self, factors: FactorArray, unobserved: float, num_threads: int, counts: NDArray[np.int64] | None = None
+        self,
+        factors: FactorArray,
+        unobserved: float,
+        num_threads: int,
+        counts: NDArray[np.int64] | None = None,
+        *,
+        turned: bool = True,
     ) -> None:
         k, dtype = factors.shape[1], factors.dtype
         self.base = np.zeros(k, dtype)
+        self.common: Any = None
         self.forth: Any = None
         self.back: Any = None
-        if unobserved:
+        if unobserved and not turned:
+            self.common = self._padded(unobserved * _kernels.gram(factors, num_threads), dtype)
+        elif unobserved:
             eigenvalues, Q = self._eigenbasis(unobserved * _kernels.gram(factors, num_threads))
             self.base[:] = np.maximum(eigenvalues, 0)
         elif counts is not None:
             scale = np.sqrt(counts).astype(dtype)[:, np.newaxis]
             _, Q = self._eigenbasis(_kernels.gram(factors * scale, num_threads))
-        if unobserved or counts is not None:
+        if (unobserved and turned) or counts is not None:
             self.forth, self.back = self._padded(Q, dtype), self._padded(Q.T, dtype)
         self.rows = _kernels.rotate(factors, self.forth, num_threads)
 
@@ -288,7 +299,7 @@ class Side:
         """
         counts = self.other_counts if solver == "cg" else None
         targets = self.targets(mean)
-        basis = Basis(self.inputs(), self.weights.unobserved, num_threads, counts)
+        basis = Basis(self.inputs(), self.weights.unobserved, num_threads, counts, turned=solver != "nnls")
         plan = self.plan(solver, num_threads) if only is None else schedule(self.rows.indptr, rows=only)
         decrease, _ = half_sweep(
             targets,
@@ -300,6 +311,7 @@ class Side:
             solver=solver,
             num_threads=num_threads,
             relaxation=relaxation,
+            n_free=self.biased,
         )
         return decrease
 
@@ -362,6 +374,7 @@ def half_sweep(
     cg_steps: int | None = None,
     cg_above: int = 0,
     relaxation: float = 0.0,
+    n_free: int = 0,
 ) -> tuple[float, NDArray[np.intp]]:
     """Solve every row of ``plan`` into ``out``.
 
@@ -371,13 +384,15 @@ def half_sweep(
         lambda_u of each row.
     out : array of shape (n_rows, k), C-contiguous
     plan : the order and tasks of :func:`schedule`
-    solver : {"cholesky", "lapack", "cg"}
-        "cg" starts from what ``out`` holds.
+    solver : {"cholesky", "lapack", "cg", "nnls"}
+        "cg" and "nnls" start from what ``out`` holds. "nnls": rows without negative entries; wants a basis not turned.
     short_limit, cg_above : int
         Rows of at most so many cells are solved by the n x n form, and exactly where the solver is "cg"; for tests and
         benchmarks.
     relaxation : float
         As in :meth:`Side.solve`.
+    n_free : int
+        So many last columns may be negative also with "nnls".
 
     Returns
     -------
@@ -408,10 +423,12 @@ def half_sweep(
                 rows.values,
                 rows.scale,
                 lam,
+                basis.common,
+                k - n_free,
                 basis.forth,
                 basis.back,
-                solver == "cg",
-                relaxation,
+                solver in ("cg", "nnls"),
+                relaxation if solver == "cg" else 0.0,
                 out,
                 status,
                 num_threads,
@@ -420,7 +437,7 @@ def half_sweep(
     decrease = solve(solver, plan)
     rescued = np.flatnonzero(status)
     if len(rescued):
-        decrease += solve("rescue", schedule(rows.indptr, rows=rescued))
+        decrease += solve("rescue nnls" if solver == "nnls" else "rescue", schedule(rows.indptr, rows=rescued))
         if status.any():
             refuse_overflowing_row(int(np.flatnonzero(status)[0]), out.dtype)
     return decrease, rescued

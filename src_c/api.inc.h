@@ -16,6 +16,8 @@ typedef struct {
     const int32_t *end;    /* behind the last stored cell of the last row: rows are prefetched up to here */
     const real *values;    /* of the first stored cell: where a row's val stands from here, its weights stand in scale */
     const real *scale;     /* s >= 0 of each stored cell; NULL: all are 1 */
+    const real *common;    /* solve_row_nnls: (k, padded) the common term, upper triangle; NULL: there is none */
+    ptrdiff_t bounded;     /* solve_row_nnls: the first so many of the k coordinates must not be negative */
 } FA_T(fa_side);
 
 /* Solves one row: x (padded) in the rotated basis. *decrease gets x'rhs: by so much the row's part of the objective,
@@ -87,6 +89,16 @@ typedef struct {
      * is exact for the x reached: 2 x'rhs - x'Ax. Status as solve_row, to which it turns for short rows and where A is
      * not positive along a direction. (4 cg_steps + 6) n k flop. */
     FA_T(fa_row_solver) solve_row_cg;
+
+    /* The least x'Ax / 2 - rhs'x over x_c >= 0 for c < bounded, the other coordinates free: exact but for rounding. A as
+     * row_gram leaves it, but both triangles set; A and rhs are kept. x (padded) starts from the support of what it holds
+     * (none: from all), and has zeros at its bounds. work: that of a row. Returns 0, or 1 where A is not safely positive
+     * definite; x is then arbitrary. A few (k^3/3 + 2 k^2) flop. */
+    int (*nnls)(ptrdiff_t k, ptrdiff_t bounded, const real *A, const real *rhs, real *x, void *work);
+
+    /* Rows whose first `bounded` coordinates are not negative. There is no rotation that keeps signs: base must be zero,
+     * and the common term stands in `common`. Starts from the row's previous value. Status as nnls. */
+    FA_T(fa_row_solver) solve_row_nnls;
 
     /* Rows of Z that stay in the cache together: longer rows are better solved in groups. */
     ptrdiff_t (*cg_block)(ptrdiff_t k);

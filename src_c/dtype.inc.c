@@ -5,6 +5,7 @@
 #include "chol.inc.c"
 #include "dense.inc.c"
 #include "row.inc.c"
+#include "nnls.inc.c"
 #include "cg.inc.c"
 #include "topk.inc.c"
 
@@ -25,6 +26,8 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
     .refine = FA(refine),
     .solve_row = FA(solve_row),
     .solve_row_cg = FA(solve_row_cg),
+    .nnls = FA(nnls),
+    .solve_row_nnls = FA(solve_row_nnls),
     .cg_block = FA(cg_block),
     .cg_group = FA(cg_group),
     .solve_rows = FA(solve_rows),
@@ -64,6 +67,7 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
 #undef CLOSE_BYTES
 #undef GRAM_ROWS
 #undef SHORT_LOSS
+#undef NNLS_SLACK
 #undef SLACK
 #undef RANKED
 #undef ROOM

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import nnls
 
 Floats = NDArray[np.float64]
 
@@ -105,6 +106,26 @@ def residual(A: object, rhs: object, x: object) -> float:
     A, rhs, x = float64(A), float64(rhs), float64(x)
     scale = np.abs(A).sum(axis=1).max() * np.abs(x).max() + np.abs(rhs).max()
     return float(np.abs(A @ x - rhs).max() / scale) if scale else 0.0
+
+
+def solve_nonnegative(A: Floats, rhs: Floats) -> Floats:
+    """The least x'Ax / 2 - rhs'x over x >= 0, as |L'x - L^-1 rhs|, A = LL', by Lawson & Hanson's active set method."""
+    L = np.linalg.cholesky(A)
+    return nnls(L.T, np.linalg.solve(L, rhs), maxiter=100 * len(A))[0]
+
+
+def kkt_residual(A: object, rhs: object, x: object, bounded: int) -> float:
+    """How far x is from the least x'Ax / 2 - rhs'x over x_c >= 0, c < bounded; scaled as `residual`.
+
+    With g = A x - rhs: x >= 0, g >= 0, and g = 0 where x > 0 or is free.
+    """
+    A, rhs, x = float64(A), float64(rhs), float64(x)
+    g = A @ x - rhs
+    wrong = np.where(x > 0, np.abs(g), np.maximum(-g, 0))
+    wrong[bounded:] = np.abs(g[bounded:])
+    scale = np.abs(A).sum(axis=1).max() * np.abs(x).max() + np.abs(rhs).max()
+    assert (x[:bounded] >= 0).all()
+    return float(wrong.max() / scale) if scale else 0.0
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -151,6 +151,8 @@ def sweep(
     cg_above: int = 0,
     cg_steps: int = 1,
     groups: bool = False,
+    common: Any = None,
+    bounded: int = 0,
     relaxation: float = 0.0,
 ) -> tuple[Any, Any, float]:
     """X, status and decrease; the rows in an arbitrary order, in tasks of uneven sizes."""
@@ -164,8 +166,8 @@ def sweep(
     status = np.full(p.n_rows, -99, np.int32)
     decrease = _kernels.half_sweep(
         solver, p.Z, p.base, p.weights, short_limit, cg_above, cg_steps, order, np.array(tasks, np.int64),
-        len(tasks) - 1 if groups else 0, p.indptr, p.indices, p.values, p.scale, p.lam, p.Q, p.QT, start is not None,
-        relaxation, X, status, num_threads,
+        len(tasks) - 1 if groups else 0, p.indptr, p.indices, p.values, p.scale, p.lam, common, bounded, p.Q, p.QT,
+        start is not None, relaxation, X, status, num_threads,
     )  # fmt: skip
     return X, status, decrease
 
@@ -411,3 +413,71 @@ def test_cg_solves_short_rows_exactly(dtype: Any, k: int) -> None:
     X, _, _ = sweep(p, "cg", k, start=start, cg_above=k)
     exact, _, _ = sweep(p, "cholesky", k)
     assert np.array_equal(X[p.lengths <= k], exact[p.lengths <= k])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# nonnegative rows
+
+
+def nonnegative_problem(name: str, dtype: Any, k: int) -> tuple[Problem, Any]:
+    """A problem before any rotation, with the common term (k, padded) or None."""
+    weights, w0, lam = PROBLEMS[name]
+    rng = np.random.default_rng(k)
+    n_other = 300
+    # entries of both signs and of one: rows with many and with few coordinates at their bound
+    Y = ((np.abs(rng.standard_normal((n_other, k))) - 0.3 * (k % 2)) / np.sqrt(k)).astype(dtype)
+    lengths = [0, 1, 2, k // 2, k, k + 1, 2 * k + 3, n_other, 0, 3]
+    rows = [np.sort(rng.choice(n_other, min(n, n_other), replace=False)) for n in lengths]
+    values = rng.integers(-3, 6, sum(len(row) for row in rows))
+    p = make_problem(Y, rows, values, lam * rng.uniform(0.5, 2, len(rows)), weights)
+    if not w0:
+        return p, None
+    G = w0 * reference.gram(Y)
+    systems = [(A + G, rhs) for A, rhs in p.systems]
+    return p._replace(systems=systems), padded_copy(G.astype(dtype))
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("name", ["explicit", "implicit", "tiny lambda"])
+def test_nnls(dtype: Any, k: int, name: str) -> None:
+    """Against SciPy's active set method on the Cholesky factor; cold, from anywhere, and from the solution."""
+    p, common = nonnegative_problem(name, dtype, k)
+    limit = 1e-5 if dtype == np.float32 else 1e-10
+    solution = np.zeros((p.n_rows, k), dtype)
+    anywhere = np.random.default_rng(1).standard_normal((p.n_rows, k)).astype(dtype)
+    for start in (solution, anywhere, None):
+        for bounded in (k, k - 1):
+            begin = solution if start is None else start
+            X, status, decrease = sweep(p, "nnls", 0, start=begin, common=common, bounded=bounded)
+            if status.any():  # singular to working precision, and float64 mends it
+                again, mended, _ = sweep(p, "rescue nnls", 0, common=common, bounded=bounded)
+                assert dtype == np.float32
+                assert name == "tiny lambda"
+                assert not mended.any()
+                X[status != 0] = again[status != 0]
+            else:
+                assert decrease == pytest.approx(drop(p, X), rel=1e-4 if dtype == np.float32 else 1e-11)
+            for system, x, n in zip(p.systems, X, p.lengths, strict=True):
+                assert reference.kkt_residual(*system, x, bounded) <= limit, f"row of {n} cells"
+                if bounded == k and k <= 33 and name != "tiny lambda":
+                    exact = reference.solve_nonnegative(*system)
+                    assert np.abs(x - exact).max() <= (2e-3 if dtype == np.float32 else 1e-9) * max(1, exact.max())
+            assert not X[p.lengths == 0].any()
+            for num_threads in (2, 4):
+                threaded = sweep(p, "nnls", 0, start=begin, common=common, bounded=bounded, num_threads=num_threads)
+                assert np.array_equal(threaded[0], X) or status.any()
+        solution = X
+
+
+@pytest.mark.usefixtures("isa")
+def test_singular_nonnegative_rows_have_an_answer(dtype: Any, k: int) -> None:
+    """lambda = 0 and fewer cells than factors, and equal factors."""
+    rng = np.random.default_rng(k)
+    Y = np.abs(rng.standard_normal((40, k))).astype(dtype)
+    Y[20:] = Y[:20]
+    rows = [np.sort(rng.choice(40, n, replace=False)) for n in (1, 2, 5, 20)]
+    p = make_problem(Y, rows, rng.integers(1, 6, 28), 0.0, EXPLICIT)
+    X, status, _ = sweep(p, "rescue nnls", 0, bounded=k)
+    assert not status.any()
+    for system, x in zip(p.systems, X, strict=True):
+        assert reference.kkt_residual(*system, x, k) <= (1e-5 if dtype == np.float32 else 1e-10)

@@ -413,6 +413,47 @@ def test_bad_confidence(name: str, value: Any) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# nonnegative factors
+
+
+@pytest.mark.parametrize("model", [ExplicitALS(biases=True), ExplicitALS(), ImplicitALS()])
+@pytest.mark.parametrize("regularization", [0.5, 0.0])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nonnegative_rows_are_exact(model: Any, regularization: float, dtype: Any) -> None:
+    users, items, values = events()
+    explicit = type(model) is ExplicitALS
+    model = type(model)(**model.get_params()).set_params(
+        factors=K, nonnegative=True, regularization=regularization, dtype=dtype, iterations=5, random_state=0
+    )
+    model.fit((users, items, values))
+    assert (model.user_factors_ >= 0).all()
+    assert (model.item_factors_ >= 0).all()
+    assert (model.item_factors_ == 0).any()
+    X, Y = reference.float64(model.item_factors_), reference.float64(model.user_factors_)
+    a, b = (np.ones(len(users)), values) if explicit else (values, 1 + values)
+    if explicit and model.biases:
+        b = values - model.global_mean_ - model.user_biases_[users]
+        X, Y = np.column_stack((X, model.item_biases_)), np.column_stack((Y, np.ones(USERS)))
+    G = np.zeros((Y.shape[1],) * 2) if explicit else reference.gram(Y)
+    for i in range(ITEMS):
+        cells = items == i
+        system = reference.row_system(G, Y[users[cells]], a[cells], b[cells], regularization)
+        assert reference.kkt_residual(*system, X[i], K) <= (1e-5 if dtype == "float32" else 1e-10)
+    trained = model.item_factors_ if X.shape[1] == K else np.column_stack((model.item_factors_, model.item_biases_))
+    if regularization:
+        folded = model.fold_in_items((users, items, values))
+        np.testing.assert_allclose(folded, trained, rtol=1e-3, atol=1e-4 if dtype == "float32" else 1e-9)
+    threaded = model.set_params(num_threads=2).fit((users, items, values)).item_factors_
+    np.testing.assert_array_equal(threaded, trained[:, :K])
+
+
+@pytest.mark.parametrize("solver", ["cg", "lapack"])
+def test_nonnegative_has_one_solver(solver: Any) -> None:
+    with pytest.raises(fastals.ParameterError, match="nonnegative"):
+        ImplicitALS(nonnegative=True, solver=solver)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # the true objective and SciPy's optimizer
 
 
@@ -486,6 +527,9 @@ VARIANTS: dict[str, tuple[Any, dict[str, Any], bool]] = {
         {"biases": True, "regularization": (0.3, 0.5), "regularization_scaling": "count"},
         True,
     ),
+    "nonnegative": (ExplicitALS, {"nonnegative": True}, True),
+    "nonnegative, biases": (ExplicitALS, {"nonnegative": True, "biases": True}, False),
+    "implicit, nonnegative": (ImplicitALS, {"nonnegative": True, "alpha": 2.0, "unobserved_weight": 0.5}, True),
     "implicit": (ImplicitALS, {"alpha": 2.0}, False),
     "implicit, weights": (ImplicitALS, {"alpha": 2.0}, True),
     "implicit, w0, nu": (
@@ -515,9 +559,12 @@ def test_scipy_finds_no_lower_value_than_a_converged_fit(name: str) -> None:
     p = objective.join()
     value, gradient = objective(p)
     assert value == pytest.approx(model.loss_history_[-1], rel=1e-10)
-    assert np.abs(gradient).max() < 1e-5 * value
     bounds = None
-    if parameters.get("nonnegative"):
+    if not model.nonnegative:
+        assert np.abs(gradient).max() < 1e-5 * value
+    else:
+        assert gradient.min() > -1e-5 * value
+        assert np.abs(gradient * p).max() < 1e-5 * value
         lower = np.zeros_like(p)
         X, Y, _ = objective.split(lower)
         X[:, K:] = Y[:, K:] = lower[-1] = -np.inf

@@ -160,6 +160,35 @@ static void T(check_rows)(const T(fa_kernels) * K, ptrdiff_t k, real a0, real a1
         REQUIRE(fabs(total - expected) <= (cg ? 1e-2 : 1e-4) * fabs(expected), "%s solver %d k %td: %g, %g", K->isa,
                 solver, k, total, expected);
     }
+    /* nonnegative rows, the last coordinate free: g = M x - r is zero where x is positive or free, else not negative */
+    real *common = poisoned((size_t)(k * ld) * sizeof(real));
+    for (ptrdiff_t i = 0; i < k * ld; i++) common[i] = 0;
+    side.common = common;
+    side.bounded = k - 1;
+    for (int warm = 0; warm < 2; warm++) {
+        double decreases[ROWS];
+        void *work = poisoned(K->workspace(k));
+        for (ptrdiff_t j = 0; j < ROWS * k; j++) X[j] = warm ? (real)uniform() : (real)NAN;
+        K->solve_rows(&side, K->solve_row_nnls, 0, ROWS, order, indptr, indices, values, lambda, NULL, NULL, warm, 0, X,
+                      decreases, status, work);
+        for (int u = 0; u < ROWS; u++) {
+            const double *M = systems + u * k * k, *r = sides + u * k;
+            REQUIRE(status[u] == 0, "%s nnls k %td n %td", K->isa, k, lengths[u]);
+            for (ptrdiff_t c = 0; c < k && lengths[u]; c++) {
+                double g = -r[c], scale = fabs(r[c]);
+                for (ptrdiff_t p = 0; p < k; p++) {
+                    g += M[c * k + p] * (double)X[u * k + p];
+                    scale += fabs(M[c * k + p] * (double)X[u * k + p]);
+                }
+                const int is_free = c == k - 1 || X[u * k + c] > 0;
+                REQUIRE(c == k - 1 || X[u * k + c] >= 0, "%s nnls k %td n %td", K->isa, k, lengths[u]);
+                REQUIRE((is_free ? fabs(g) : -g) <= 200 * BOUND * (1 + scale), "%s nnls k %td n %td: %g", K->isa, k,
+                        lengths[u], g);
+            }
+        }
+        free(work);
+    }
+    free(common);
     free(indices), free(order), free(status), free(values), free(lambda), free(Z), free(Q), free(base), free(X),
         free(A);
     free(x), free(rhs), free(systems), free(sides);
