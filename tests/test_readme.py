@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fastals.__main__ import _parser
+from fastals._pipeline import Pipeline
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
@@ -17,7 +18,7 @@ COMMANDS = re.findall(r"^\$ fastals (.*)$", README, re.MULTILINE)
 
 def test_there_is_something_to_test():
     assert len(EXAMPLES) == README.count("```python") == 2
-    assert len(COMMANDS) == 5
+    assert len(COMMANDS) == 10
 
 
 @pytest.mark.parametrize(("code", "output"), EXAMPLES, ids=["twelve lines", "classic"])
@@ -31,6 +32,13 @@ def test_example(code, output, tmp_path, monkeypatch):
 
 def test_the_example_has_twelve_lines():
     assert len([line for line in EXAMPLES[0][0].splitlines() if line]) <= 12
+
+
+def test_the_pipeline_is_understood(tmp_path):
+    (tmp_path / "pipeline.toml").write_text(re.findall(r"```toml\n(.*?)```", README, re.DOTALL)[0])
+    pipeline = Pipeline.load(str(tmp_path / "pipeline.toml"))
+    assert list(pipeline.spec.signals) == ["share", "liked", "disliked"]
+    assert pipeline.keep_ids
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -520,3 +520,46 @@ def test_vectors_find_what_the_model_recommends(model, metric):
 def test_the_layout_is_told():
     for name in ("current", "versions", "popular", "items", "meta"):
         assert f"P:{name}" in serving.__doc__
+
+
+# --- at size ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_million_users(tmp_path):
+    """Two pushes of 1 M lists of 20: compact, whole, and never mixed for a reader that looks all the time."""
+    n_users, n_items = 1_000_000, 2_000
+    server = Redis(tmp_path / "redis")
+    try:
+        client = connection(server.url)
+        rng = np.random.default_rng(0)
+        users, items = np.repeat(np.arange(n_users), 2), rng.integers(0, n_items, 2 * n_users)
+        models = [
+            fastals.ImplicitALS(factors=4, iterations=1, random_state=seed).fit((users, items)) for seed in (0, 1)
+        ]
+        sample = rng.integers(0, n_users, 500).tolist()
+        whole = [dict(zip(sample, m.recommend(sample, 20).items.tolist(), strict=True)) for m in models]
+        before = client.info("memory")["used_memory"]
+        publish(models[0], server.url, n=20)
+        assert (client.info("memory")["used_memory"] - before) / n_users < 230
+        stop, seen, wrong = threading.Event(), set(), []
+
+        def hammer():
+            reader = RedisRecommendations(server.url, pointer_seconds=0)
+            while not stop.is_set():
+                found = dict(zip(sample, (served.items for served in reader.get_many(sample)), strict=True))
+                seen.update(version for version in (0, 1) if found == whole[version])
+                if found not in whole:
+                    wrong.append(found)
+                time.sleep(0.01)
+
+        thread = threading.Thread(target=hammer)
+        thread.start()
+        publish(models[1], server.url, n=20)
+        time.sleep(0.1)
+        stop.set()
+        thread.join()
+        assert not wrong
+        assert seen == {0, 1}
+        assert client.dbsize() == 2 * n_users + 2 + 2 * 2  # lists; pointer and versions; meta and popular of each
+    finally:
+        server.stop()
