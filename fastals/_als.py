@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _kernels
+from ._diagnose import describe
 from ._estimator import Estimator, with_values
 from ._exceptions import DataError, NotFittedError, ParameterError
 from ._explain import Explanation, contributions, row_system
 from ._interactions import DUPLICATES, Interactions, append, as_observations, has_repeats, ones_like
+from ._memory import MemoryEstimate, estimate
 from ._persistence import ModelState, Tensors, plain, read_state, save_model
 from ._presets import EXPLICIT, IMPLICIT, Preset
 from ._recommend import ItemLists
@@ -681,6 +683,96 @@ class ALS(Estimator):
         order = np.argsort(-parts, kind="stable")[:n]
         return Explanation(float(parts.sum() + base), self._items.decode(rows.indices[order]), parts[order], base)
 
+    def diagnose(self) -> str:
+        """Say how the model is, in a few lines of text.
+
+        The loss and its parts; how far the rows are from exact solutions, how many systems were singular and fell back
+        to the minimum norm, condition numbers of some; rows without cells and rows of zeros; how much of the lists the
+        most popular items take up; and lines that begin with "!" where something looks wrong. It costs about an
+        iteration.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        NotFittedError
+
+        Examples
+        --------
+        >>> import fastals
+        >>> from scipy.sparse import csr_array
+        >>> plays = csr_array([[9, 4, 0, 0], [8, 0, 0, 0], [0, 0, 7, 5], [0, 0, 6, 0]])
+        >>> model = fastals.ImplicitALS(factors=2, regularization=1e6, random_state=0).fit(plays)
+        >>> print(model.diagnose().splitlines()[-1])
+        ! the factors explain next to nothing: regularization outweighs the data, try much less of it
+        """
+        check_fitted(self)
+        return describe(self)
+
+    def estimate_memory(
+        self, n_users: int, n_items: int, nnz: int, *, sample_weight: bool = False, validation: int = 0
+    ) -> MemoryEstimate:
+        """Say what :meth:`fit` will need at its peak, beside the data that the caller holds.
+
+        Parameters
+        ----------
+        n_users, n_items, nnz : int
+            Size of the data: users, items and stored cells.
+        sample_weight : bool, default False
+            Each cell has a weight.
+        validation : int, default 0
+            Held-out cells.
+
+        Returns
+        -------
+        MemoryEstimate
+            Bytes: ``cells``, ``factors``, ``work`` and their sum, ``total``. For a scipy.sparse CSR matrix of float32;
+            other forms need up to 16 bytes a cell more while they are read, text its labels.
+
+        Raises
+        ------
+        ParameterError, ArgumentTypeError
+
+        Examples
+        --------
+        >>> import fastals
+        >>> need = fastals.ImplicitALS(factors=64, num_threads=2).estimate_memory(138_493, 26_744, 20_000_263)
+        >>> f"{need.total / 1e9:.1f} GB"
+        '0.4 GB'
+        """
+        self._check_params()
+        shape = check_int("n_users", n_users, low=1), check_int("n_items", n_items, low=1)
+        held_out = check_int("validation", validation, low=0)
+        return estimate(
+            shape,
+            check_int("nnz", nnz, low=1),
+            k=self.factors + self._joint_biases,
+            biased=self._joint_biases,
+            dtype=np.dtype(self.dtype),
+            num_threads=self._threads(),
+            copies=self._value_copies,
+            weighted=check_bool("sample_weight", sample_weight),
+            relaxed=self.solver == "auto" and self._sweep_solver(False) == "cg",
+            held_out=held_out,
+            ranked=self._default_metric != "rmse",
+        )
+
+    @property
+    def _value_copies(self) -> int:
+        """Arrays of values that a fit makes beside the data's own."""
+        return 0
+
+    def _trained_sides(self) -> tuple[Side, Side]:
+        """Both sides as they were trained."""
+        X, Y = self._columns()
+        data, twin = self._history()
+        rows, columns = (self._rows(axis, data, twin, X.dtype, self._threads()) for axis in AXES)
+        nobody = np.empty(0, np.intp)
+        rows, columns, _ = self._grown_offsets(rows, columns, nobody, nobody)
+        return self._side("users", rows, X, Y), self._side("items", columns, Y, X)
+
     def _one_row(self, user: Any) -> Rows:
         """The training cells of a user."""
         data, twin = self._history()
@@ -952,6 +1044,10 @@ class ExplicitALS(ALS):
         of_users[users] = rows.less(mean, others=of_items).damped_means(damping)[users]
         return rows.less(mean, of_users, of_items), columns.less(mean, of_items, of_users), (of_users, of_items)
 
+    @property
+    def _value_copies(self) -> int:
+        return 2 * (self.biases or self._preset.center)
+
     def _make_scoring_factors(self) -> tuple[FactorArray, FactorArray]:
         """[x, mean + b_u, 1] and [y, 1, b_i]."""
         X, Y = super()._make_scoring_factors()
@@ -1108,6 +1204,10 @@ class ImplicitALS(ALS):
 
     def _cell_weights(self) -> CellWeights:
         return self._preset.cells(float(self.unobserved_weight), float(self.alpha))
+
+    @property
+    def _value_copies(self) -> int:
+        return 2 * (self.confidence == "log" or self._preset.zeros_count)
 
     def _transform(self, values: FactorArray) -> FactorArray:
         if self.confidence == "log":

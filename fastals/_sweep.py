@@ -264,6 +264,7 @@ class Side:
         self.rows, self.factors, self.others, self.weights = rows, factors, np.ascontiguousarray(others), weights
         self.other_counts, self.biased = other_counts, biased
         self.lam: FactorArray = regularization(rows.counts(weights.positive_only), len(others)).astype(factors.dtype)
+        self.rescued = np.empty(0, np.intp)
         self._plans: dict[bool, Plan] = {}
 
     def plan(self, solver: str, num_threads: int) -> Plan:
@@ -301,7 +302,7 @@ class Side:
         targets = self.targets(mean)
         basis = Basis(self.inputs(), self.weights.unobserved, num_threads, counts, turned=solver != "nnls")
         plan = self.plan(solver, num_threads) if only is None else schedule(self.rows.indptr, rows=only)
-        decrease, _ = half_sweep(
+        decrease, self.rescued = half_sweep(
             targets,
             basis,
             self.weights,

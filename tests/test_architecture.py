@@ -32,7 +32,8 @@ _interactions
 _config _indexer _metrics _persistence _splits _sweep
 _recommend
 _rerank
-_training _presets _explain evaluation
+_training _presets _explain _memory evaluation
+_diagnose
 _estimator
 _als _neighbours
 _load _tune scoring _lists

@@ -1,0 +1,127 @@
+"""A fitted model's health, as text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _kernels
+from ._explain import row_system
+from ._sweep import Rows, Side
+from ._threads import single_threaded_blas
+
+SYSTEMS = 32
+"""Rows of either side whose condition number is computed."""
+LISTS = 1000
+"""Users whose lists are looked at."""
+
+
+def loss_of_cells(side: Side, mean: float) -> tuple[float, float]:
+    """Return the objective without its penalties, and what it is where all factors are zero."""
+    targets, others = side.targets(mean), side.inputs()
+    scores = _kernels.pair_scores(side.factors, others, targets.lines(), targets.indices, 1).astype(np.float64)
+    a, b = side.weights.of(targets.values, targets.scale)
+    at_zero = side.weights.constant(targets.values, targets.scale)
+    loss = at_zero + float(np.sum(scores * (a * scores - 2 * b)))
+    if side.weights.unobserved:
+        loss += side.weights.unobserved * float(np.sum(_kernels.gram(side.factors, 1) * _kernels.gram(others, 1)))
+    return loss, at_zero
+
+
+def conditions(side: Side, mean: float) -> NDArray[np.float64]:
+    """Condition numbers of some rows' systems, evenly spread over those that have cells."""
+    targets, others = side.targets(mean), side.inputs()
+    k = others.shape[1]
+    gram = _kernels.gram(others, 1) if side.weights.unobserved else np.zeros((k, k))
+    held = np.flatnonzero(np.diff(targets.indptr))
+    found = []
+    for row in held[np.linspace(0, len(held) - 1, min(SYSTEMS, len(held))).astype(np.intp)]:
+        cells = slice(targets.indptr[row], targets.indptr[row + 1])
+        scale = None if targets.scale is None else targets.scale[cells]
+        one = Rows(np.array([0, cells.stop - cells.start]), targets.indices[cells], targets.values[cells], scale)
+        eigenvalues = np.linalg.eigvalsh(row_system(one, others, side.weights, float(side.lam[row]), gram)[0])
+        found.append(eigenvalues[-1] / eigenvalues[0] if eigenvalues[0] > 0 else np.inf)
+    return np.array(found)
+
+
+def one_more(side: Side, solver: str, num_threads: int, mean: float) -> tuple[float, int]:
+    """How far exact solutions are from the factors, relative to them, and how many systems were singular."""
+    before = side.factors
+    side.factors = before.copy()
+    with single_threaded_blas():
+        side.solve(solver, num_threads, mean=mean)
+    norm = float(np.linalg.norm(before))
+    step, rescued = float(np.linalg.norm(side.factors - before)), len(side.rescued)
+    side.factors = before
+    return (step / norm if norm else step), rescued
+
+
+def describe(model: Any) -> str:
+    """Write the report of :meth:`fastals.ImplicitALS.diagnose`."""
+    data, X, Y = model._seen, model.user_factors_, model.item_factors_
+    lines = [f"{model!r}: {len(X):,} users x {len(Y):,} items, {len(data[1]):,} cells"]
+    worries: list[str] = []
+    counts = np.diff(data[0]), np.bincount(data[1], minlength=len(Y))
+    if model._seen_values is None:
+        lines.append("saved without its history: nothing to say about loss, singular rows and condition numbers")
+    else:
+        lines += _fit(model, worries)
+    for name, factors, cells in zip(("users", "items"), (X, Y), counts, strict=True):
+        norms = np.linalg.norm(factors.astype(np.float64), axis=1)
+        lines.append(
+            f"{name}: {np.sum(cells == 0):,} without cells, {np.sum((norms == 0) & (cells > 0)):,} with cells but of "
+            f"zeros; norms {norms.min():.3g} to {norms.max():.3g}, median {np.median(norms):.3g}"
+        )
+        if np.mean(cells == 0) > 0.5:
+            worries.append(f"more than half of the {name} have no cells: is the matrix turned, or its shape too large?")
+    lines.append(_popularity(model, counts[1]))
+    return "\n".join(lines + [f"! {worry}" for worry in worries])
+
+
+def _fit(model: Any, worries: list[str]) -> list[str]:
+    """Loss, singular rows and condition numbers."""
+    mean, threads, solver = model._mean, model._threads(), model._exact_solver
+    lines = []
+    sides = model._trained_sides()
+    loss, at_zero = loss_of_cells(sides[0], mean)
+    penalties = [side.penalty() for side in sides]
+    lines.append(
+        f"loss {loss + sum(penalties):.6g}: cells {loss:.6g}, users' penalty {penalties[0]:.6g}, "
+        f"items' penalty {penalties[1]:.6g}; {at_zero:.6g} without factors"
+    )
+    if loss > 0.99 * at_zero:
+        worries.append("the factors explain next to nothing: regularization outweighs the data, try much less of it")
+    history = model.loss_history_
+    if len(history) > 1:
+        change = (history[-2] - history[-1]) / abs(history[-2]) if history[-2] else 0.0
+        lines.append(f"after {model.n_iter_} iterations; the last one lowered the loss by {change:.2%}")
+        if change > 0.01:
+            worries.append("the loss is still falling: more iterations would lower it")
+    for name, side in zip(("users", "items"), sides, strict=True):
+        step, rescued = one_more(side, solver, threads, mean)
+        numbers = conditions(side, mean)
+        lines.append(
+            f"{name}' systems: exact solutions are {step:.2%} away, {rescued:,} are singular and fell back to the "
+            f"minimum norm; condition numbers of {len(numbers)}: median {np.median(numbers):.2g}, "
+            f"largest {numbers.max():.2g}"
+        )
+        if rescued:
+            worries.append(f"{rescued:,} {name} have singular systems: a little regularization would settle them")
+    return lines
+
+
+def _popularity(model: Any, counts: NDArray[np.int64]) -> str:
+    """How much of the lists the most popular items take up."""
+    n_users, n_items = len(model._users), len(model._items)
+    rows = np.unique(np.linspace(0, n_users - 1, min(LISTS, n_users)).astype(np.int32))
+    n = min(10, n_items)
+    listed = model._top_items(rows, n, True)[0]
+    listed = listed[listed >= 0]
+    top = np.argsort(-counts, kind="stable")[: max(1, n_items // 100)]
+    share, cells = np.isin(listed, top).mean() if len(listed) else 0.0, counts[top].sum() / max(1, counts.sum())
+    return (
+        f"lists of {n} for {len(rows):,} users: the {len(top):,} most popular items (1 %) fill {share:.0%} of the "
+        f"places, and {cells:.0%} of the cells; {len(np.unique(listed)):,} items occur"
+    )

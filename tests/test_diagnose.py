@@ -1,0 +1,164 @@
+"""The health report tells the truth, and the estimate of memory what is measured."""
+
+import re
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import reference
+from scipy import sparse
+
+import fastals
+from fastals import ExplicitALS, ImplicitALS
+from fastals._diagnose import conditions, loss_of_cells
+
+
+def random_matrix(n_users: int = 60, n_items: int = 40, density: float = 0.2) -> sparse.csr_array:
+    rng = np.random.default_rng(0)
+    dense = (rng.random((n_users, n_items)) < density) * rng.integers(1, 6, (n_users, n_items))
+    return sparse.csr_array(dense.astype(np.float64))
+
+
+VARIANTS: dict[str, Any] = {
+    "explicit": lambda **kw: ExplicitALS(**kw),
+    "biases": lambda **kw: ExplicitALS(biases=True, **kw),
+    "lenskit": lambda **kw: ExplicitALS.from_preset("lenskit", **kw),
+    "cmfrec": lambda **kw: ExplicitALS.from_preset("cmfrec", **kw),
+    "implicit": lambda **kw: ImplicitALS(alpha=2.0, **kw),
+    "weighted": lambda **kw: ImplicitALS(unobserved_weight=0.2, regularization_scaling=0.5, confidence="log", **kw),
+    "spark": lambda **kw: ImplicitALS.from_preset("spark", **kw),
+}
+
+
+@pytest.mark.parametrize("weights", [False, True])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_loss_is_the_one_that_fit_reports(variant: str, weights: bool) -> None:
+    matrix = random_matrix()
+    sample_weight = np.random.default_rng(1).random(matrix.nnz) if weights else None
+    model = VARIANTS[variant](factors=4, iterations=5, dtype="float64", random_state=0)
+    model.fit(matrix, sample_weight=sample_weight)
+    sides = model._trained_sides()
+    for side in sides:
+        loss, at_zero = loss_of_cells(side, model._mean)
+        assert loss + sides[0].penalty() + sides[1].penalty() == pytest.approx(model.loss_history_[-1], rel=1e-9)
+        assert loss < at_zero
+    said = re.search(r"^loss (\S+): cells (\S+), users' penalty (\S+), items' penalty (\S+);", model.diagnose(), re.M)
+    assert said
+    total, *parts = map(float, said.groups())
+    assert total == pytest.approx(model.loss_history_[-1], rel=1e-5)
+    assert sum(parts) == pytest.approx(total, rel=1e-5)
+
+
+def test_condition_numbers_are_those_of_the_rows_systems() -> None:
+    matrix = random_matrix(20, 15)
+    model = ImplicitALS(factors=4, alpha=2.0, dtype="float64", random_state=0).fit(matrix)
+    users, _ = model._trained_sides()
+    Y = model.item_factors_
+    expected = []
+    for row in matrix:
+        A, _ = reference.row_system(reference.gram(Y), Y[row.indices], 2 * row.data, 1 + 2 * row.data, 0.01)
+        expected.append(np.linalg.cond(A))
+    np.testing.assert_allclose(conditions(users, 0.0), expected, rtol=1e-8)
+
+
+def test_a_healthy_model_has_no_worries() -> None:
+    model = ImplicitALS(factors=4, iterations=40, random_state=0).fit(random_matrix())
+    report = model.diagnose()
+    assert "!" not in report
+    assert "60 users x 40 items" in report
+    assert "users: 0 without cells, 0 with cells but of zeros" in report
+    assert "items' systems: exact solutions are 0.00% away, 0 are singular" in report
+    assert "lists of 10 for 60 users" in report
+    before = model.user_factors_.copy()
+    model.diagnose()
+    np.testing.assert_array_equal(model.user_factors_, before)
+
+
+def test_what_is_wrong_is_said() -> None:
+    matrix = random_matrix()
+    # implicit with lambda = 500 has factors of 1e-15 and recommends all the same
+    report = ImplicitALS(factors=4, regularization=5e4, random_state=0).fit(matrix).diagnose()
+    assert "! the factors explain next to nothing: regularization outweighs the data" in report
+    report = ExplicitALS(factors=30, regularization=0, random_state=0).fit(matrix).diagnose()
+    assert re.search(r"! \d+ users have singular systems: a little regularization", report)
+    report = ExplicitALS(factors=8, iterations=2, random_state=0).fit(matrix).diagnose()
+    assert "! the loss is still falling" in report
+    wide = sparse.csr_array((matrix.data, matrix.indices, matrix.indptr), shape=(60, 400))
+    report = ImplicitALS(factors=4, iterations=20, random_state=0).fit(wide).diagnose()
+    assert "items: 360 without cells" in report
+    assert "! more than half of the items have no cells" in report
+    negative = -matrix
+    report = ImplicitALS(factors=4, iterations=20, random_state=0).fit(negative).diagnose()
+    assert "users: 0 without cells, 60 with cells but of zeros" in report
+
+
+def test_any_model_can_be_asked(tmp_path: Path) -> None:
+    matrix = random_matrix()
+    model = ImplicitALS(factors=3, iterations=1, random_state=0).fit(matrix)
+    model.save(tmp_path / "lean", history=False)
+    lean = fastals.load(tmp_path / "lean").diagnose()
+    assert "saved without its history" in lean
+    assert "lists of 10" in lean
+    model.save(tmp_path / "model")
+    assert fastals.load(tmp_path / "model").diagnose() == model.diagnose()
+    assert "1 users x 1 items" in ImplicitALS(factors=3, iterations=0).fit(([0], [0])).diagnose()
+    assert "lists" in model.partial_fit(random_matrix(70, 50)).diagnose()
+    with pytest.raises(fastals.NotFittedError):
+        ImplicitALS().diagnose()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# memory
+
+
+SHAPES = {"cells": (4000, 1000, 150), "users": (40_000, 500, 10), "items": (400, 30_000, 200)}
+FITS: dict[str, Any] = {
+    "implicit": (ImplicitALS, {}, {}),
+    "exact": (ImplicitALS, {"solver": "cholesky"}, {}),
+    "float64": (ImplicitALS, {"dtype": "float64", "factors": 64}, {}),
+    "log": (ImplicitALS, {"confidence": "log"}, {}),
+    "explicit": (ExplicitALS, {}, {}),
+    "biases": (ExplicitALS, {"biases": True}, {}),
+    "weights": (ImplicitALS, {}, {"sample_weight": True}),
+    "validated": (ImplicitALS, {}, {"validation": True}),
+    "validated ratings": (ExplicitALS, {}, {"validation": True}),
+}
+
+
+@pytest.mark.parametrize("kind", FITS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_estimate_is_what_is_measured(shape: str, kind: str) -> None:
+    n_users, n_items, per_user = SHAPES[shape]
+    rng = np.random.default_rng(0)
+    indices = np.concatenate([np.sort(rng.permutation(n_items)[:per_user]) for _ in range(n_users)]).astype(np.int32)
+    indptr = np.arange(0, len(indices) + 1, per_user)
+    values = rng.integers(1, 6, len(indices)).astype(np.float32)
+    matrix = sparse.csr_array((values, indices, indptr), shape=(n_users, n_items))
+    cls, parameters, extra = FITS[kind]
+    model = cls(**{"factors": 32, "iterations": 3, "num_threads": 2, "random_state": 0, **parameters})
+    arguments = {
+        "sample_weight": np.ones(matrix.nnz, np.float32) if "sample_weight" in extra else None,
+        "validation": sparse.csr_array(matrix[::-1]) if "validation" in extra else None,
+    }
+    model.fit(random_matrix())  # what is loaded once
+    tracemalloc.start()
+    model.fit(matrix, **arguments)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    need = model.estimate_memory(
+        n_users,
+        n_items,
+        matrix.nnz,
+        sample_weight="sample_weight" in extra,
+        validation=matrix.nnz if "validation" in extra else 0,
+    )
+    assert need.total == need.cells + need.factors + need.work
+    assert 0.9 * peak <= need.total <= 1.45 * peak, (need, peak)
+
+
+def test_the_estimate_checks_its_arguments() -> None:
+    for arguments in ((0, 5, 5), (5, 0, 5), (5, 5, 0), (5, 5, 2.5)):
+        with pytest.raises(fastals.FastalsError):
+            ImplicitALS().estimate_memory(*arguments)
