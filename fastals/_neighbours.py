@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -43,6 +44,22 @@ class Scoring(NamedTuple):
     weighting: str | None
     column_base: NDArray[np.float64] | None
     row_base: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Rows of the left factor of a product, and what is added to each row's scores."""
+
+    lists: ItemLists
+    values: NDArray[np.float32]
+    base: NDArray[np.float64] | None
+
+    def __len__(self) -> int:
+        return len(self.lists.first)
+
+    def part(self, q: int) -> Queries:
+        """One of them."""
+        return Queries(_part(self.lists, q), self.values, None if self.base is None else self.base[q : q + 1])
 
 
 class Neighbours(Estimator):
@@ -208,19 +225,63 @@ class Neighbours(Estimator):
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "_scorings"}
 
+    def _rows(self, towards: Axis, rows: NDArray[np.int32] | slice) -> Queries:
+        scoring = self._scoring_towards(towards)
+        base = None if scoring.row_base is None else scoring.row_base[rows]
+        return Queries(ItemLists.of_rows(*scoring.left[:2], rows), scoring.left[2], base)
+
+    def _top_items(
+        self, users: NDArray[np.int32] | slice, n: int, exclude_seen: bool, wanted: Wanted | None = None
+    ) -> Found:
+        seen = ItemLists.of_rows(*self._seen, users) if exclude_seen else None
+        return self._search("items", self._rows("items", users), n, seen, wanted or Wanted())
+
+    def _top_users(self, items: NDArray[np.int32], n: int, exclude_seen: bool, wanted: Wanted) -> Found:
+        seen = ItemLists.of_rows(*self._seen_by_item(), items) if exclude_seen else None
+        return self._search("users", self._rows("users", items), n, seen, wanted)
+
+    def _search(
+        self, table: str, queries: Any, n: int, seen: ItemLists | None, wanted: Wanted
+    ) -> tuple[NDArray[np.int32], Any]:
+        if not isinstance(queries, Queries):
+            return super()._search(table, queries, n, seen, wanted)
+        if wanted.boost is not None:
+            raise ParameterError(f"{type(self).__name__} takes no boost")
+        towards: Axis = "items" if table == "items" else "users"
+        n_columns = self._scoring_towards(towards).n_columns
+        hidden = [lists for lists in (seen, wanted.exclude_each) if lists is not None]
+        open_columns = None
+        if wanted.candidates is not None or wanted.exclude is not None:
+            open_columns = np.full(n_columns, wanted.candidates is None)
+            if wanted.candidates is not None:
+                open_columns[wanted.candidates] = True
+            if wanted.exclude is not None:
+                open_columns[wanted.exclude] = False
+        if wanted.own is None:
+            return self._best(towards, queries, n, _joined(hidden), open_columns)
+        items, scores = np.empty((len(queries), n), np.int32), np.empty((len(queries), n), np.float32)
+        for q in range(len(queries)):
+            own = np.zeros(n_columns, np.bool_)
+            own[wanted.own.items[wanted.own.first[q] : wanted.own.last[q]]] = True
+            if open_columns is not None:
+                own &= open_columns
+            one = _joined([_part(lists, q) for lists in hidden])
+            items[q : q + 1], scores[q : q + 1] = self._best(towards, queries.part(q), n, one, own)
+        return items, scores
+
     def _best(
         self,
         towards: Axis,
-        rows: NDArray[np.int32] | slice,
+        queries: Queries,
         n: int,
-        hidden: ItemLists | None = None,
-        open_columns: NDArray[np.bool_] | None = None,
+        hidden: ItemLists | None,
+        open_columns: NDArray[np.bool_] | None,
     ) -> Found:
         scoring = self._scoring_towards(towards)
         found = min(n, scoring.n_columns)
         items, scores = _kernels.product_best(
-            tuple(ItemLists.of_rows(*scoring.left[:2], rows)),
-            scoring.left[2],
+            tuple(queries.lists),
+            queries.values,
             scoring.right,
             scoring.n_columns,
             scoring.weighting,
@@ -233,37 +294,9 @@ class Neighbours(Estimator):
             found,
             self._threads(),
         )
-        if scoring.row_base is not None:
-            scores += scoring.row_base[rows][:, None].astype(np.float32)
-        short = ((0, 0), (0, n - found))
-        return np.pad(items, short, constant_values=-1), np.pad(scores, short, constant_values=-np.inf)
-
-    def _top_items(
-        self, users: NDArray[np.int32] | slice, n: int, exclude_seen: bool, wanted: Wanted | None = None
-    ) -> Found:
-        return self._best_wanted("items", users, n, self._seen if exclude_seen else None, wanted or Wanted())
-
-    def _top_users(self, items: NDArray[np.int32], n: int, exclude_seen: bool, wanted: Wanted) -> Found:
-        return self._best_wanted("users", items, n, self._seen_by_item() if exclude_seen else None, wanted)
-
-    def _best_wanted(
-        self,
-        towards: Axis,
-        rows: NDArray[np.int32] | slice,
-        n: int,
-        seen: tuple[NDArray[np.int64], NDArray[np.int32]] | None,
-        wanted: Wanted,
-    ) -> Found:
-        if wanted.own or wanted.exclude_each or wanted.boost is not None:
-            raise ParameterError(f"{type(self).__name__} takes the same candidates for all, and no boost")
-        open_columns = None
-        if wanted.candidates is not None or wanted.exclude is not None:
-            open_columns = np.full(len(self._items if towards == "items" else self._users), wanted.candidates is None)
-            if wanted.candidates is not None:
-                open_columns[wanted.candidates] = True
-            if wanted.exclude is not None:
-                open_columns[wanted.exclude] = False
-        return self._best(towards, rows, n, None if seen is None else ItemLists.of_rows(*seen, rows), open_columns)
+        if queries.base is not None:
+            scores += queries.base[:, None].astype(np.float32)
+        return _padded(items, scores, n)
 
     def _query_rows(self, user_factors: Any) -> NDArray[Any]:
         raise ParameterError(f"{type(self).__name__} has no factors")
@@ -297,8 +330,7 @@ class Neighbours(Estimator):
             min(n, S.shape[0]),
             self._threads(),
         )
-        short = ((0, 0), (0, n - items.shape[1]))
-        return np.pad(items, short, constant_values=-1), np.pad(scores, short, constant_values=-np.inf)
+        return _padded(items, scores, n)
 
     def _score_pairs(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> Scores:
         known = (users >= 0) & (items >= 0)
@@ -438,6 +470,12 @@ class ItemKNN(Neighbours):
 
     _axis = "items"
 
+    def _fold_in_queries(self, histories: Any) -> tuple[Any, ItemLists]:
+        data = _distinct_cells(as_interactions(histories, dtype="float32", items=self._items))
+        values = data.values if self._means is None else (data.values - self._means[data.indices]).astype(np.float32)
+        lists = ItemLists.of_rows(data.indptr, data.indices)
+        return Queries(lists, values, None), lists
+
     def _operands(self, similarity: Compressed) -> tuple[Compressed, Compressed]:
         n_items = self._data.n_items
         return self._history(), similarity if self._means is None else _transposed(similarity, n_items)
@@ -476,6 +514,29 @@ class UserKNN(Neighbours):
 
     def _operands(self, similarity: Compressed) -> tuple[Compressed, Compressed]:
         return similarity, self._history()
+
+
+# -- lists -------------------------------------------------------------------------------------------------------------
+
+
+def _part(lists: ItemLists, q: int) -> ItemLists:
+    return ItemLists(lists.first[q : q + 1], lists.last[q : q + 1], lists.items)
+
+
+def _joined(lists: list[ItemLists]) -> ItemLists | None:
+    """The items of all, query by query."""
+    if len(lists) < 2:
+        return lists[0] if lists else None
+    m = len(lists[0].first)
+    parts = [each.items[each.first[q] : each.last[q]] for q in range(m) for each in lists]
+    last = np.sum([each.last - each.first for each in lists], axis=0).cumsum()
+    return ItemLists(np.concatenate(([0], last[:-1])), last, np.concatenate(parts))
+
+
+def _padded(items: NDArray[np.int32], scores: Scores, n: int) -> Found:
+    """Lists of n."""
+    short = ((0, 0), (0, n - items.shape[1]))
+    return np.pad(items, short, constant_values=-1), np.pad(scores, short, constant_values=-np.inf)
 
 
 # -- lines, which are users or items -----------------------------------------------------------------------------------

@@ -207,8 +207,8 @@ def evaluate(model: Recommender, train: Any, test: Any, k: int = 10) -> dict[str
     dict
         ``precision@k``, ``recall@k``, ``ndcg@k``, ``map@k``, ``mrr@k`` and ``hit_rate@k`` (k: the number), and
         ``n_users``, of how many users they are the means; ``coverage@k`` and ``novelty@k`` of those users' lists. For
-        a model of ratings also ``rmse``, ``mae`` and ``r2`` over the ``n_ratings`` cells of `test` whose user and item
-        the model knows.
+        a model of ratings also ``rmse``, ``mae`` and ``r2`` (NaN where all are equal) over the ``n_ratings`` cells of
+        `test` whose user and item the model knows.
 
     Raises
     ------
@@ -235,7 +235,9 @@ def evaluate(model: Recommender, train: Any, test: Any, k: int = 10) -> dict[str
         ratings = as_interactions(test, users=model._users, items=model._items)
         rows = np.repeat(np.arange(ratings.n_users), np.diff(ratings.indptr))
         predicted = model.predict(ratings.user_labels.decode(rows), ratings.item_labels.decode(ratings.indices))
-        errors = {metric.__name__: metric(ratings.values, predicted) for metric in (rmse, mae, r2)}
+        errors = {metric.__name__: metric(ratings.values, predicted) for metric in (rmse, mae)}
+        varied = ratings.nnz > 0 and np.ptp(ratings.values) > 0
+        errors["r2"] = r2(ratings.values, predicted) if varied else np.nan
         metrics |= errors | {"n_ratings": ratings.nnz}
     return metrics
 

@@ -456,6 +456,13 @@ def test_evaluate_measures_ratings_too():
     assert evaluation.evaluate(model, part[0], beyond) == metrics
 
 
+def test_equal_ratings_have_no_r2():
+    model = fastals.ExplicitALS(factors=1, random_state=0).fit(([0, 0, 1], [0, 1, 0], [1.0, 2.0, 3.0]))
+    metrics = evaluation.evaluate(model, None, ([1], [1], [2.0]))
+    assert np.isnan(metrics["r2"])
+    assert metrics["n_ratings"] == 1
+
+
 def test_evaluate_needs_a_fitted_model():
     with pytest.raises(fastals.NotFittedError):
         evaluation.evaluate(fastals.ImplicitALS(), None, matrix_of([[0]], 1))

@@ -165,6 +165,45 @@ def test_lists(cls):
     assert (model.recommend(3, exclude_seen=False).items == -1).all()  # nothing is known of the user
 
 
+@pytest.mark.parametrize("feedback", ["implicit", "explicit"])
+def test_histories_are_answered_as_rows_are(feedback):
+    R = ratings()
+    model = fastals.ItemKNN(neighbors=5, feedback=feedback).fit(R)
+    for exclude_seen in (True, False):
+        known = model.recommend(np.arange(25), n=6, exclude_seen=exclude_seen)
+        new = model.recommend(histories=R, n=6, exclude_seen=exclude_seen)
+        assert_array_equal(new.items, known.items)
+        assert_array_equal(new.scores, known.scores)
+    with pytest.raises(fastals.ParameterError, match="UserKNN takes no histories"):
+        fastals.UserKNN().fit(R).recommend(histories=R)
+    with pytest.raises(fastals.ParameterError, match="ItemKNN has no factors"):
+        model.recommend(user_factors=np.ones(3))
+    with pytest.raises(fastals.ParameterError, match="ItemKNN takes no boost"):
+        model.recommend(0, boost={0: 2.0})
+
+
+@pytest.mark.parametrize("cls", MODELS)
+@pytest.mark.parametrize("feedback", ["implicit", "explicit"])
+def test_candidates_and_exclusions_for_each_user(cls, feedback):
+    R = ratings()
+    model = cls(neighbors=8, feedback=feedback).fit(R)
+    whole = model.recommend([4, 7, 9], n=18)
+    candidates, exclude = [[1, 2, 3, 10], [], [0, 16, 17]], [[2], [1], [5, 17]]
+    for arguments, left in (
+        ({"items": candidates}, [set(c) for c in candidates]),
+        ({"exclude": exclude}, [set(range(18)) - set(e) for e in exclude]),
+        ({"items": candidates, "exclude": [1, 16]}, [set(c) - {1, 16} for c in candidates]),
+        (
+            {"items": candidates, "exclude": exclude},
+            [set(c) - set(e) for c, e in zip(candidates, exclude, strict=True)],
+        ),
+    ):
+        found = model.recommend([4, 7, 9], n=18, **arguments)
+        for q in range(3):
+            wanted = [item for item in whole.items[q].tolist() if item in left[q]]
+            assert found.items[q].tolist() == wanted + [-1] * (18 - len(wanted))
+
+
 def test_similar():
     R = ratings()
     S = fastals.ItemKNN(neighbors=4).fit(R)
