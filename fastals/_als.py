@@ -676,7 +676,7 @@ class ALS(Estimator):
         if side.weights.unobserved:
             gram = self._derive("gram of items", lambda: _kernels.gram(Y, self._threads()))
         system = row_system(targets, Y, side.weights, float(side.lam[0]), gram)
-        parts = contributions(*system, Y[target].astype(np.float64))
+        parts = contributions(*system, Y[target].astype(np.float64), self._free_entries(side))
         base = self._mean + (0.0 if own is None else float(own[0]))
         if self._biases is not None:
             base += float(self._biases[1][target])
@@ -772,6 +772,16 @@ class ALS(Estimator):
         nobody = np.empty(0, np.intp)
         rows, columns, _ = self._grown_offsets(rows, columns, nobody, nobody)
         return self._side("users", rows, X, Y), self._side("items", columns, Y, X)
+
+    def _free_entries(self, side: Side) -> NDArray[np.bool_] | slice:
+        """Which entries of the solution of a side of one row no bound holds at zero."""
+        if not self.nonnegative:
+            return slice(None)
+        with single_threaded_blas():
+            side.solve(self._exact_solver, self._threads(), mean=self._mean)
+        free: NDArray[np.bool_] = side.factors[0] > 0
+        free[self.user_factors_.shape[1] :] = True  # a bias has any sign
+        return free
 
     def _one_row(self, user: Any) -> Rows:
         """The training cells of a user."""

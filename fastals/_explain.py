@@ -45,13 +45,18 @@ def row_system(
 
 
 def contributions(
-    A: NDArray[np.float64], Y: NDArray[np.float64], b: NDArray[np.float64], y: NDArray[np.float64]
+    A: NDArray[np.float64],
+    Y: NDArray[np.float64],
+    b: NDArray[np.float64],
+    y: NDArray[np.float64],
+    free: NDArray[np.bool_] | slice = slice(None),
 ) -> NDArray[np.float64]:
     """Return the part that each cell has in the score y'x of the row's solution x = inverse(A) Y'b.
 
     The score is linear in b: sum_j b_j y' inverse(A) y_j (Hu, Koren, Volinsky, 2008, section 5). Of a singular A the
-    solution is that of minimum norm.
+    solution is that of minimum norm. ``free``: the entries of x that a bound does not hold at zero; among those the
+    nonnegative solution is the same.
     """
-    inverse = np.linalg.pinv(A, rcond=len(A) * np.finfo(np.float64).eps, hermitian=True)
-    parts: NDArray[np.float64] = b * (Y @ (inverse @ y))
+    inverse = np.linalg.pinv(A[free][:, free], rcond=len(A) * np.finfo(np.float64).eps, hermitian=True)
+    parts: NDArray[np.float64] = b * (Y[:, free] @ (inverse @ y[free]))
     return parts

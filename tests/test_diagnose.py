@@ -28,6 +28,8 @@ VARIANTS: dict[str, Any] = {
     "cmfrec": lambda **kw: ExplicitALS.from_preset("cmfrec", **kw),
     "implicit": lambda **kw: ImplicitALS(alpha=2.0, **kw),
     "weighted": lambda **kw: ImplicitALS(unobserved_weight=0.2, regularization_scaling=0.5, confidence="log", **kw),
+    "nonnegative": lambda **kw: ImplicitALS(nonnegative=True, **kw),
+    "nonnegative biases": lambda **kw: ExplicitALS(nonnegative=True, biases=True, **kw),
     "spark": lambda **kw: ImplicitALS.from_preset("spark", **kw),
 }
 

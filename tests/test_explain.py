@@ -31,6 +31,8 @@ VARIANTS: dict[str, Any] = {
     "log": lambda **kw: ImplicitALS(confidence="log", **kw),
     "irspack": lambda **kw: ImplicitALS.from_preset("irspack", **kw),
     "spark": lambda **kw: ImplicitALS.from_preset("spark", **kw),
+    "nonnegative": lambda **kw: ImplicitALS(nonnegative=True, **kw),
+    "nonnegative biases": lambda **kw: ExplicitALS(nonnegative=True, biases=True, **kw),
     "buffalo": lambda **kw: ImplicitALS.from_preset("buffalo", **kw),
 }
 
