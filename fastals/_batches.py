@@ -7,6 +7,8 @@ pyarrow reads ahead in parallel. What it refuses is read again, file by file, to
 from __future__ import annotations
 
 import csv
+import io
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -209,6 +211,9 @@ class Source:
             fields = [pa.field(field.name, types.get(field.name, field.type)) for field in opened.schema]
             return dataset.dataset(list(files or self.files), schema=pa.schema(fields), **options)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            if self.format == "json":
+                for file in files or self.files:
+                    self._diagnose_json(file, {})
             raise FileFormatError(f"{self.name}: cannot be read as {WORDS[self.format]}: {_one_line(error)}") from error
 
     def _check_column(self, name: str, file: str, names: Sequence[str]) -> None:
@@ -252,6 +257,9 @@ class Source:
         from pyarrow import compute
 
         for fragment in fragments:
+            if self.format == "json":
+                self._diagnose_json(fragment.path, types)
+                continue
             texts = {name: pa.string() for name in types}
             row = 1
             try:
@@ -275,6 +283,29 @@ class Source:
                     f"{fragment.path}: cannot be read as {WORDS[self.format]}{where}: {_one_line(reason)}"
                 ) from reason
         raise FileFormatError(f"{self.name}: cannot be read as {WORDS[self.format]}: {_one_line(error)}") from error
+
+    def _diagnose_json(self, path: str, types: Mapping[str, pa.DataType]) -> None:
+        """Raise for the first line that is no object, or holds what is of another type than it must be, or was before."""
+        import pyarrow as pa
+
+        row, kinds = 0, dict(types)
+        try:
+            with self.places[0].filesystem.open_input_stream(path) as stream, io.BufferedReader(stream) as lines:
+                for row, line in enumerate(filter(bytes.strip, lines), 1):
+                    for name, value in json.loads(line).items():
+                        if value is None or (types and name not in types):
+                            continue
+                        try:
+                            kind = pa.array([value], kinds.get(name)).type
+                        except (pa.ArrowException, TypeError):
+                            raise DataError(
+                                f"{path}: row {row}, column {name!r}: {value!r} is no {_words(kinds[name])}"
+                            ) from None
+                        kinds.setdefault(name, pa.float64() if pa.types.is_integer(kind) else kind)
+        except FastalsError:
+            raise
+        except (ValueError, AttributeError, OSError) as error:
+            raise FileFormatError(f"{path}: row {row}: cannot be read as JSON lines: {_one_line(error)}") from error
 
 
 def _files(place: Location) -> list[str]:

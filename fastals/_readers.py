@@ -156,6 +156,8 @@ def arrow_ids(name: str, column: "pa.ChunkedArray") -> Any:
             return Coded(column.indices.to_numpy(), arrow_ids(name, pa.chunked_array([column.dictionary])))
         column = pa.chunked_array([column.dictionary_decode()])
     check_not_missing(name, column)
+    if str(kind) == "extension<arrow.uuid>":
+        return np.fromiter(column.to_pylist(), object, len(column))
     if str(kind) == "string_view":
         column = column.cast(pa.large_string())
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):

@@ -48,6 +48,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -788,6 +789,17 @@ class _Events:
             self.directory.cleanup()
 
 
+def _arrow_labels(labels: NDArray[Any], *, text: bool) -> pa.Array:
+    """Return labels as an Arrow array; ``text``: UUIDs in their usual form."""
+    import pyarrow as pa
+
+    if len(labels) and isinstance(labels[0], UUID):
+        if text:
+            return pa.array([str(label) for label in labels.tolist()])
+        return pa.array([label.bytes for label in labels.tolist()], pa.uuid())
+    return pa.array(labels)
+
+
 class Scores:
     """One score for each user and item that have one; made by :func:`score`.
 
@@ -922,7 +934,7 @@ class Scores:
         kind = suffix_of(name)
         if kind not in ((".parquet", ""), (".csv", "")):
             raise ParameterError(f"path must end in .parquet or .csv, got {name!r}")
-        users, items = pa.array(self._users), pa.array(self._items)
+        users, items = (_arrow_labels(labels, text=kind[0] == ".csv") for labels in (self._users, self._items))
         schema = pa.schema(
             [(self._plan.user, users.type), (self._plan.item, items.type), ("score", pa.float32())],
             metadata={SCORING: json.dumps(self.spec.to_dict()).encode()},

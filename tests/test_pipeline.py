@@ -319,6 +319,45 @@ def test_a_full_disk_leaves_the_old_model(directory, capfd, monkeypatch):
     assert not [name for name in os.listdir(directory) if name.endswith(".tmp")]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
+def test_a_disk_that_is_full_at_any_step(directory):
+    """No file may grow beyond a limit: what each command was to write is as it was, and nothing is left behind."""
+    before = directory / "model"
+    assert main(["run", write(directory, TRAIN), "--quiet"]) == 0
+    (directory / "old").write_text("old")
+    events, spec, model = str(directory / "events"), str(directory / "score.toml"), str(before)
+    commands = [
+        ["score", events, "--spec", spec, "--out", "s.parquet"],
+        ["score", events, "--spec", spec, "--out", "s.csv"],
+        ["train", events, "--user", "who", "--item", "what", "--implicit", "--factors", "4", "--out", "m"],
+        *(["publish", model, "--to", f"lists.{suffix}"] for suffix in ("parquet", "csv", "jsonl", "resp")),
+        ["report", model, "--out", "r.html"],
+    ]
+    code = (
+        "import json, resource, signal, sys\n"
+        "from fastals.__main__ import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "print([main([*command, '--quiet']) for command in json.loads(sys.argv[1])])\n"
+    )
+    work = directory / "work"
+    work.mkdir()
+    for command in commands:
+        (work / command[-1]).write_text("old")
+    names = sorted(os.listdir(work))
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    run = [sys.executable, "-c", code, json.dumps(commands)]
+    done = subprocess.run(run, capture_output=True, text=True, cwd=work, env=environment, check=True)
+    assert done.stdout == f"{[1] * len(commands)}\n"
+    errors = done.stderr.splitlines()
+    assert len(errors) == len(commands)
+    for command, error in zip(commands, errors, strict=True):
+        assert command[-1] in error
+        assert "File too large" in error
+        assert (work / command[-1]).read_text() == "old"
+    assert sorted(os.listdir(work)) == names
+
+
 def test_a_server_that_refuses_the_password(directory, tmp_path, capfd):
     server = Redis(tmp_path / "redis", "--requirepass", "secret")
     try:

@@ -308,7 +308,7 @@ def test_parquet(tmp_path, monkeypatch):
         Interactions.from_parquet(path)
     with pytest.raises(FileFormatError, match="cannot be read"):
         Interactions.from_parquet(tmp_path / "nowhere.parquet")
-    monkeypatch.setattr(_readers, "has_pyarrow", lambda: False)
+    monkeypatch.setattr("fastals._storage.find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'fastals\[io\]'"):
         Interactions.from_parquet(path)
 

@@ -283,6 +283,18 @@ def test_a_table_of_categories_or_uuids():
     assert cells(score(frame, {"signals": {"n": {}}}))["b", str(UUIDS[2])] == 3
 
 
+def test_uuids_come_through_files(tmp_path):
+    table = pa.table({"user": pa.array([label.bytes for label in UUIDS], pa.uuid()), "item": ["x", "y", "z"]})
+    pa.parquet.write_table(table, tmp_path / "e.parquet")
+    for events in (table, tmp_path / "e.parquet", {"user": UUIDS, "item": ["x", "y", "z"]}):
+        scores = score(events, {"signals": {"*": {}}})
+        assert scores.interactions().users.tolist() == sorted(UUIDS)
+        scores.write(tmp_path / "s.parquet")
+        assert fastals.Interactions.from_parquet(tmp_path / "s.parquet").users.tolist() == sorted(UUIDS)
+        scores.write(tmp_path / "s.csv")
+        assert fastals.Interactions.from_csv(tmp_path / "s.csv").users.tolist() == sorted(map(str, UUIDS))
+
+
 def test_scores_carry_their_specification(tmp_path):
     scores = score(log(), SPEC)
     assert scores.write(tmp_path / "s.parquet") == len(twin(log(), SPEC))
@@ -394,7 +406,9 @@ def test_a_wrong_type_names_file_row_and_column(tmp_path, directory):
     (directory / "c.csv").write_text("\n".join([*rows[:1500], ",".join(cells), *rows[1501:]]))
     refused(directory, SPEC, "c.csv: row 1500, column 'played': 'often' is no number")
     (tmp_path / "e.jsonl").write_text('{"user": "a", "item": "x", "n": 1}\n{"user": "a", "item": "x", "n": "two"}\n')
-    refused(tmp_path / "e.jsonl", {"signals": {"n": {}}}, "e.jsonl", "n")
+    refused(tmp_path / "e.jsonl", {"signals": {"n": {}}}, "e.jsonl: row 2, column 'n': 'two' is no number")
+    (tmp_path / "f.jsonl").write_text('{"user": "a", "item": "x", "n": 1}\n' * 3 + '{"user": "a", "item"\n')
+    refused(tmp_path / "f.jsonl", {"signals": {"n": {}}}, "f.jsonl: row 4: cannot be read as JSON lines")
     pa.parquet.write_table(pa.table({"user": ["a"] * 2, "item": ["x"] * 2, "n": ["1", "two"]}), tmp_path / "e.parquet")
     refused(tmp_path / "e.parquet", {"signals": {"n": {}}}, "e.parquet: row 2, column 'n': 'two' is no number")
 
