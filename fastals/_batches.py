@@ -285,7 +285,7 @@ class Source:
         raise FileFormatError(f"{self.name}: cannot be read as {WORDS[self.format]}: {_one_line(error)}") from error
 
     def _diagnose_json(self, path: str, types: Mapping[str, pa.DataType]) -> None:
-        """Raise for the first line that is no object, or holds what is of another type than it must be, or was before."""
+        """Raise for the first line that is no object, or whose values are not of their types or of those before."""
         import pyarrow as pa
 
         row, kinds = 0, dict(types)
