@@ -498,13 +498,6 @@ class RedisRecommendations:
         Raises
         ------
         ServingError
-
-        Examples
-        --------
-        >>> from fastals.serving import RedisRecommendations
-        >>> reader = RedisRecommendations("redis://localhost:6379/0")
-        >>> reader.get("ann", n=3).items  # doctest: +SKIP
-        ['folk', 'jazz', 'rock']
         """
         return self.get_many([user], n)[0]
 
@@ -519,13 +512,6 @@ class RedisRecommendations:
         Raises
         ------
         ServingError
-
-        Examples
-        --------
-        >>> from fastals.serving import RedisRecommendations
-        >>> reader = RedisRecommendations("redis://localhost:6379/0")
-        >>> [served.popular for served in reader.get_many(["ann", "nobody"])]  # doctest: +SKIP
-        [False, True]
         """
         n = None if n is None else check_int("n", n, low=1)
         names = [text_of(user) for user in users]
