@@ -516,8 +516,9 @@ class ALS(Estimator):
 
         The events are merged with the history that the model holds: no need to hand that in again. Then, ``passes``
         times, each user with a new event is solved exactly from all their cells, given the items' factors, and after
-        them each item with a new event. New users and items start from zeros, so that in the first pass a user is told
-        by the known items alone; users and items that occur with nothing known stay at zero until the next ``fit``.
+        them each item with a new event (or the items first, with a preset whose users are solved last). New users and
+        items start from zeros, so that in the first pass a user is told by the known items alone; users and items that
+        occur with nothing known stay at zero until the next ``fit``.
 
         Parameters
         ----------
@@ -577,10 +578,10 @@ class ALS(Estimator):
         threads = self._threads()
         rows, columns = (self._rows(axis, merged, twin, X.dtype, threads) for axis in AXES)
         rows, columns, biases = self._grown_offsets(rows, columns, touched_users, touched_items)
-        sides = self._side("users", rows, X, Y), self._side("items", columns, Y, X)
+        turns = (self._side("users", rows, X, Y), touched_users), (self._side("items", columns, Y, X), touched_items)
         with single_threaded_blas():
             for _ in range(passes):
-                for side, touched in zip(sides, (touched_users, touched_items), strict=True):
+                for side, touched in turns if self._preset.last == "items" else turns[::-1]:
                     side.solve(self._exact_solver, threads, mean=self._mean, only=touched)
         check_finite_factors(X, Y)
         self._remember(merged, twin, X.dtype)

@@ -97,6 +97,14 @@ def test_histories_explain_as_users_do(variant: str) -> None:
         np.testing.assert_allclose(one.contributions, other.contributions, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("model", [ExplicitALS, ImplicitALS])
+def test_with_users_solved_last_it_is_what_predict_says(model: Any) -> None:
+    matrix = random_matrix()
+    fitted = model.from_preset("spark", factors=5, dtype="float64", random_state=0).fit(matrix)
+    for user, item in ((0, 0), (7, 3), (12, 29)):
+        assert fitted.explain(user, item).score == pytest.approx(fitted.predict(user, item), rel=1e-9)
+
+
 def test_implicits_test_explain() -> None:
     """Contributions sum to the score, fall, and name the items of the history."""
     counter = sparse.csr_array(

@@ -79,6 +79,36 @@ def test_it_is_the_documented_mathematics(model: Any, scaling: Any, passes: int)
 
 
 @BOTH
+def test_the_side_that_a_preset_solves_last_is_exact(model: Any) -> None:
+    old = random_matrix()
+    fitted = model.from_preset("spark", factors=4, dtype="float64", random_state=0).fit(old)
+    new = sparse.lil_array((33, 22))
+    new[2, 5], new[7, 21], new[31, 0], new[32, 21] = 3, 2, 4, 5
+    fitted.partial_fit(sparse.csr_array(new))
+    touched = [2, 7, 31, 32]
+    folded = fitted.fold_in(fitted._history()[0])[touched]
+    np.testing.assert_allclose(folded, fitted.user_factors_[touched], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("variant", ["biases", "lenskit", "weights", "nonnegative"])
+def test_other_variants_end_with_exact_items(variant: str) -> None:
+    old = random_matrix()
+    weights = np.random.default_rng(0).random(old.nnz) if variant == "weights" else None
+    fitted = {
+        "biases": ExplicitALS(factors=4, biases=True, dtype="float64", random_state=0),
+        "lenskit": ExplicitALS.from_preset("lenskit", factors=4, dtype="float64", random_state=0),
+        "weights": ImplicitALS(factors=4, dtype="float64", random_state=0),
+        "nonnegative": ImplicitALS(factors=4, nonnegative=True, dtype="float64", random_state=0),
+    }[variant].fit(old, sample_weight=weights)
+    fitted.partial_fit(([2, 7, 30, 30], [5, 20, 0, 20], [3, 2, 4, 5]))
+    data, twin = fitted._history()
+    folded = fitted.fold_in_items(data, sample_weight=None if twin is None else twin.values)
+    np.testing.assert_allclose(folded[[0, 5, 20], :4], fitted.item_factors_[[0, 5, 20]], rtol=1e-8, atol=1e-10)
+    if isinstance(fitted, ExplicitALS):
+        np.testing.assert_allclose(folded[[0, 5, 20], 4], fitted.item_biases_[[0, 5, 20]], rtol=1e-8, atol=1e-10)
+
+
+@BOTH
 def test_events_in_parts_are_the_events_at_once(model: Any) -> None:
     rng = np.random.default_rng(0)
     users, items, values = rng.integers(0, 20, 300), rng.integers(0, 15, 300), rng.integers(1, 6, 300)

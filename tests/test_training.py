@@ -182,6 +182,34 @@ def test_a_resumed_fit_ends_with_the_same_bits(tmp_path: Path, model: Any, solve
     assert_same(again, whole)
 
 
+VARIANTS: dict[str, Any] = {
+    "biases": lambda **kw: ExplicitALS(biases=True, **kw),
+    "lenskit": lambda **kw: ExplicitALS.from_preset("lenskit", **kw),
+    "spark": lambda **kw: ImplicitALS.from_preset("spark", solver="auto", **kw),
+    "two lambdas": lambda **kw: ImplicitALS(regularization=(0.1, 0.2), confidence="log", **kw),
+    "nonnegative": lambda **kw: ImplicitALS(nonnegative=True, **kw),
+    "nonnegative biases": lambda **kw: ExplicitALS(nonnegative=True, biases=True, **kw),
+}
+
+
+@pytest.mark.parametrize("weights", [False, True])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_can_be_resumed(tmp_path: Path, variant: str, weights: bool) -> None:
+    train, test = split()
+    sample_weight = np.random.default_rng(1).random(train.nnz) if weights else None
+    make = lambda: VARIANTS[variant](factors=33, iterations=7, random_state=0)  # noqa: E731
+    arguments: dict[str, Any] = {"validation": test, "sample_weight": sample_weight}
+    whole = make().fit(train, **arguments)
+    for stop in (2, 3, 5):
+        make().fit(train, **arguments, checkpoint=tmp_path / "point", checkpoint_every=1, callback=stop_after(stop))
+    resumed = make().fit(train, **arguments, checkpoint=tmp_path / "point")
+    assert_same(resumed, whole)
+    np.testing.assert_array_equal(resumed.predict([3, 4], [5, 6]), whole.predict([3, 4], [5, 6]))
+    if weights:
+        with pytest.raises(fastals.ParameterError, match="other sample_weight"):
+            make().fit(train, validation=test, checkpoint=tmp_path / "point")
+
+
 def test_unseeded_training_goes_on_too(tmp_path: Path) -> None:
     train, _ = split()
     path = tmp_path / "point"
