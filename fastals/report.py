@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import evaluation
-from ._als import ALS
 from ._recommend import Recommender
 from ._storage import need, replacing
 from ._validation import check_fitted, check_int, check_path
@@ -35,7 +34,7 @@ td.n, th.n { text-align: right } img { max-width: 100%; height: auto } .note { c
 
 
 def write_report(
-    model: ALS,
+    model: Any,
     path: str | os.PathLike[str],
     *,
     test: Any = None,
@@ -48,7 +47,7 @@ def write_report(
 
     Parameters
     ----------
-    model : fitted model
+    model : fitted ExplicitALS, ImplicitALS, ItemKNN or UserKNN
     path : str or path-like
         File to write, local or as hdfs://, s3://, gs://.
     test : Interactions, or what ``fit`` takes, optional
@@ -137,7 +136,7 @@ def _plot(*draw: Any) -> str:
     return f'<img alt="" src="data:image/svg+xml;base64,{base64.b64encode(out.getvalue()).decode()}">'
 
 
-def _facts(model: ALS) -> str:
+def _facts(model: Any) -> str:
     parameters = ", ".join(f"{name}={value!r}" for name, value in model.get_params().items())
     facts: list[list[Any]] = [
         ["users", len(model._users)],
@@ -145,21 +144,21 @@ def _facts(model: ALS) -> str:
         ["interactions", len(model._seen[1])],
         ["parameters", parameters],
     ]
-    if model.scoring_:
-        facts.append(["scores", ", ".join(f"{name} {value}" for name, value in model.scoring_.items())])
+    if scoring := getattr(model, "scoring_", None):
+        facts.append(["scores", ", ".join(f"{name} {value}" for name, value in scoring.items())])
     return _table(facts)
 
 
-def _loss(model: ALS) -> str:
-    losses = model.loss_history_
+def _loss(model: Any) -> str:
+    losses = getattr(model, "loss_history_", [])
     if not losses:
-        return "<p class=note>Not computed.</p>"
+        return "<p class=note>None.</p>"
 
     def curve(on: Axes) -> None:
         on.plot(range(1, len(losses) + 1), losses, marker="o", markersize=3)
         on.set(xlabel="iteration", ylabel="objective")
 
-    metrics = model.metrics_history_
+    metrics = getattr(model, "metrics_history_", [])
     if not metrics:
         return _plot(curve)
 
@@ -172,7 +171,7 @@ def _loss(model: ALS) -> str:
     return _plot(curve, measured)
 
 
-def _degrees(model: ALS) -> str:
+def _degrees(model: Recommender) -> str:
     indptr, indices = model._seen
     per_user, per_item = np.diff(indptr), np.bincount(indices, minlength=len(model._items))
 

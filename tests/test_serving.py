@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 from scipy import sparse
-from servers import Redis
+from servers import Redis, free_port
 
 import fastals
 from fastals import _redis, serving
@@ -458,6 +458,25 @@ def test_a_server_that_is_not_there(model):
         RedisRecommendations("redis://127.0.0.1:1/0").get("ann")
     with pytest.raises(fastals.ParameterError, match="redis://"):
         publish(model, "redis://127.0.0.1:port/0")
+
+
+def test_tls(tmp_path, model):
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    request += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
+    subprocess.run(request, check=True, capture_output=True)
+    port = free_port()
+    files = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate]
+    server = Redis(tmp_path / "redis", "--tls-port", str(port), *files, "--tls-auth-clients", "no")
+    try:
+        with pytest.raises(fastals.ServingError, match="cannot be reached"):  # a stranger's certificate
+            publish(model, f"rediss://127.0.0.1:{port}/0")
+        address = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificate}"
+        wanted = expected(model, 10)
+        publish(model, address, n=10)
+        assert read_all(RedisRecommendations(address), list(wanted)) == wanted
+    finally:
+        server.stop()
 
 
 def test_a_cluster(tmp_path, model):
