@@ -358,7 +358,7 @@ def relaxation(iteration: int) -> float:
     below 2, so the objective never rises. The first steps lead from an arbitrary start to the neighbourhood of a
     solution; only then is it worth looking further ahead, and the further, the slower the rest converges.
     """
-    return 0.9 * (iteration - 1) / (iteration + 1)
+    return 0.95 * (iteration - 1) / (iteration + 1)
 
 
 def half_sweep(

@@ -220,6 +220,25 @@ static ptrdiff_t FA(prune)(real *scores, int32_t *items, ptrdiff_t count, ptrdif
     return n;
 }
 
+/* How many of `count` entries, a whole number of registers, beat this one. */
+FA_INLINE FA_INT FA(beaten_by)(ptrdiff_t count, const real *scores, const FA_INT *items, real score, FA_INT item) {
+#if FA_VECTOR_BYTES
+    FA(lanes) ranks = {0};
+    FA_INT rank = 0;
+    for (ptrdiff_t j = 0; j < count; j += VL) {
+        const vec s = LOAD(scores + j);
+        const FA(lanes) i = *(const FA(lanes_at) *)(items + j);
+        ranks -= (s > score) | ((s == score) & (i < item));
+    }
+    FA_UNROLL for (int l = 0; l < (int)VL; l++) rank += ranks[l];
+    return rank;
+#else
+    FA_INT rank = 0;
+    for (ptrdiff_t j = 0; j < count; j++) rank += (scores[j] > score) | ((scores[j] == score) & (items[j] < item));
+    return rank;
+#endif
+}
+
 /* Writes the n <= count best entries in order: of a short list by counting for each how many beat it, a long one is cut. */
 static void FA(sort)(real *scores, int32_t *items, ptrdiff_t count, ptrdiff_t n, real *out_scores, int32_t *out_items) {
     while (count > RANKED) {
@@ -235,19 +254,17 @@ static void FA(sort)(real *scores, int32_t *items, ptrdiff_t count, ptrdiff_t n,
     }
     /* entries that beat nothing make whole registers of the list; only behind its end, as the cuts are whole lines */
     const ptrdiff_t padded = (count + LINE - 1) / LINE * LINE;
+    FA_INT wide[RANKED];
+    for (ptrdiff_t i = 0; i < count; i++) wide[i] = items[i];
     for (ptrdiff_t i = count; i < padded; i++) {
         scores[i] = (real)-INFINITY;
-        items[i] = INT32_MAX;
+        wide[i] = INT32_MAX;
     }
     for (ptrdiff_t i = 0; i < count; i++) {
-        const real score = scores[i];
-        const int32_t item = items[i];
-        FA_INT rank = 0;
-        for (ptrdiff_t j = 0; j < padded; j += LINE)
-            for (ptrdiff_t l = 0; l < LINE; l++) rank += FA(beats)(scores[j + l], items[j + l], score, item);
+        const FA_INT rank = FA(beaten_by)(padded, scores, wide, scores[i], wide[i]);
         if (rank < n) {
-            out_scores[rank] = score;
-            out_items[rank] = item;
+            out_scores[rank] = scores[i];
+            out_items[rank] = items[i];
         }
     }
 }

@@ -5,6 +5,7 @@ typedef real FA(vec) __attribute__((vector_size(FA_VECTOR_BYTES)));
 /* The same, readable at any element's address. */
 typedef FA(vec) FA(vec_at) __attribute__((aligned(sizeof(real)), may_alias));
 typedef FA_INT FA(lanes) __attribute__((vector_size(FA_VECTOR_BYTES)));
+typedef FA(lanes) FA(lanes_at) __attribute__((aligned(sizeof(real)), may_alias));
 #define VL ((ptrdiff_t)(FA_VECTOR_BYTES / sizeof(real)))
 #else
 typedef real FA(vec);
