@@ -903,7 +903,7 @@ cdef class Interner:
         cdef Py_ssize_t parts = last.shape[0], t
         cdef bint done = n == 0
         while not done:
-            for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=self.num_threads):
+            for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=<int>parts):
                 stop[t] = fa_intern(&self.tables[t], source, next[t],
                                     next[t] + ROUND_ROWS if next[t] + ROUND_ROWS < last[t] else last[t], codes)
             done = True
@@ -997,7 +997,8 @@ cdef class Interner:
 def relabel(const int32_t[::1] labels, const int32_t[::1] codes, int32_t[::1] out, int num_threads):
     """out[j] = labels[codes[j]]."""
     cdef Py_ssize_t n = codes.shape[0], j
-    for j in prange(n, nogil=True, schedule="static", num_threads=num_threads):
+    cdef int useful = <int>min(<Py_ssize_t>num_threads, 1 + n // PART_CELLS)
+    for j in prange(n, nogil=True, schedule="static", num_threads=useful):
         out[j] = labels[codes[j]]
 
 

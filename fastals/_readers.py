@@ -43,6 +43,9 @@ Columns: TypeAlias = tuple[tuple[Any, Any, Any], list[str]]
 END = "\uffff"
 """What a line put behind the last one ends with; if there is more in front of it, an open quote has swallowed it."""
 
+BLOCK_BYTES = 1 << 24
+"""Bytes that pyarrow parses at a time."""
+
 CHUNK_ROWS = 1 << 16
 """Rows that the slow reader holds as Python objects."""
 
@@ -296,6 +299,8 @@ def _read_csv_fast(
         with _open(name) as file:
             return arrow_csv.read_csv(
                 _Source(file, f"\n{end}\n".encode(), quotes),
+                # a block becomes a chunk of strings, large enough to be shared out to threads again
+                read_options=arrow_csv.ReadOptions(block_size=BLOCK_BYTES),
                 parse_options=arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=quotes),
                 convert_options=arrow_csv.ConvertOptions(column_types=types, include_columns=list(types)),
             )

@@ -166,6 +166,7 @@ def test_quoted_line_ends_wherever_a_block_ends(tmp_path, monkeypatch, share):
     users = [f'"l\n{x % 97}"' if share and x % share == 1 else str(x % 89) for x in range(150_000)]
     path = write(tmp_path / "x.csv", "user,item\n" + "".join(f"{user},{x}\n" for x, user in enumerate(users)))
     monkeypatch.setattr(_readers, "_read_csv", None)
+    monkeypatch.setattr(_readers, "BLOCK_BYTES", 100_000)
     interactions = Interactions.from_csv(path)
     assert interactions.nnz == len(users)
     assert set(map(str, interactions.users)) == {user.strip('"') for user in users}
