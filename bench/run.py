@@ -17,7 +17,16 @@ import peers
 import report
 
 NEED_REAL_DATA = ("fit.py --feedback explicit", "quality.py", "ranking.py", "neighbours.py")
-COMMANDS = ["kernels.py", "parity.py", "fit.py", "fit.py --solver auto", "topn.py", "ingest.py", "pipeline.py", *NEED_REAL_DATA]
+COMMANDS = [
+    "kernels.py",
+    "parity.py",
+    "fit.py",
+    "fit.py --solver auto",
+    "topn.py",
+    "ingest.py",
+    "pipeline.py",
+    *NEED_REAL_DATA,
+]
 
 
 def main() -> int:
