@@ -1,12 +1,13 @@
 """Files that are either whole or not there."""
 
 import errno
+import glob
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["check_target", "replacing"]
+__all__ = ["check_target", "remove_leftovers", "replacing"]
 
 
 def check_target(path: str) -> str:
@@ -43,7 +44,7 @@ def replacing(path: str) -> Iterator[str]:
     """
     target = check_target(path)
     directory = os.path.dirname(target)
-    temporary = os.path.join(directory, f".{secrets.token_hex(8)}.tmp")
+    temporary = _prefix(target) + secrets.token_hex(8) + _SUFFIX
     try:
         with open(temporary, "xb") as file:
             mode = os.stat(file.fileno()).st_mode
@@ -59,6 +60,22 @@ def replacing(path: str) -> Iterator[str]:
         raise
     if os.name != "nt":  # Windows cannot open a directory
         _sync(directory)
+
+
+def remove_leftovers(path: str) -> None:
+    """Remove what writers of `path` have left that were killed; not to be called while another may be writing."""
+    for leftover in glob.glob(glob.escape(_prefix(os.path.realpath(path))) + "?" * 16 + _SUFFIX):
+        with suppress(OSError):
+            os.unlink(leftover)
+
+
+_SUFFIX = ".tmp"
+
+
+def _prefix(target: str) -> str:
+    """Begin the name of a temporary file of `target`, within what a file system allows for names."""
+    directory, name = os.path.split(target)
+    return os.path.join(directory, f".{name[:40]}.")
 
 
 def _sync(path: str) -> None:

@@ -17,6 +17,7 @@ from . import _kernels, _metrics
 from ._container import field as json_field
 from ._container import read_tensors, reading, write_tensors
 from ._exceptions import DataError, ParameterError
+from ._files import remove_leftovers
 from ._interactions import Interactions, as_interactions
 from ._recommend import Recommender
 from ._sweep import FactorArray
@@ -204,7 +205,7 @@ class Checkpoint:
         write_tensors(self.path, "checkpoint", CHECKPOINT_VERSION, content, tensors)
 
     def restore(self, training: Training) -> None:
-        """Go on from the file, where there is one.
+        """Go on from the file, where there is one; clear away what killed writers of it have left.
 
         Raises
         ------
@@ -213,6 +214,7 @@ class Checkpoint:
         ParameterError
             It belongs to another fit.
         """
+        remove_leftovers(self.path)
         if not os.path.lexists(self.path):
             return
         with reading(self.path, "checkpoint"):

@@ -18,7 +18,7 @@ from scipy import sparse
 
 import fastals
 from fastals._exceptions import FileFormatError
-from fastals._files import replacing
+from fastals._files import remove_leftovers, replacing
 from fastals._ids import Labels
 from fastals._persistence import ModelState, load_model, read_state, save_model
 
@@ -217,6 +217,17 @@ def test_replacing_names_the_file_and_not_the_temporary_one(tmp_path):
     with pytest.raises(OSError, match="No space left") as caught:
         full()
     assert caught.value.filename == target
+
+
+def test_leftovers_of_one_file_are_removed_and_no_others(tmp_path):
+    target, other = tmp_path / "a[b]*.model", tmp_path / "other"
+    for path in (target, other):
+        with replacing(path) as temporary:
+            kept = path.parent / (os.path.basename(temporary)[:-20] + "0" * 16 + ".tmp")
+            kept.write_text("half")
+    target.write_text("whole")
+    remove_leftovers(str(target))
+    assert sorted(os.listdir(tmp_path)) == sorted([target.name, other.name, ".other.0000000000000000.tmp"])
 
 
 def test_replacing_follows_links(tmp_path):
