@@ -1163,8 +1163,9 @@ cdef fa_product sparse_product(Py_ssize_t n_columns, tuple matrix, weighting, co
     return product
 
 
-def product_best(tuple rows, const float[::1] values, tuple matrix, Py_ssize_t n_columns, weighting, base, row_norms,
-                 norms, double shrinkage, tuple hidden, open, Py_ssize_t n, int num_threads):
+def product_best(tuple rows, const float[::1] values, tuple matrix, Py_ssize_t n_columns, Py_ssize_t n, int num_threads,
+                 *, weighting=None, base=None, row_norms=None, norms=None, double shrinkage=0, tuple hidden=None,
+                 open=None):
     """The n best columns (m, n) of rows of a product, and their scores; see ``fa_product_best``.
 
     ``rows``, the left factor, and ``hidden`` (or None) are lists (first, last, items), the cells of row r
@@ -1193,8 +1194,8 @@ def product_best(tuple rows, const float[::1] values, tuple matrix, Py_ssize_t n
     return found, scores
 
 
-def product_at(tuple rows, const float[::1] values, tuple matrix, Py_ssize_t n_columns, weighting, base, tuple at,
-               int num_threads):
+def product_at(tuple rows, const float[::1] values, tuple matrix, Py_ssize_t n_columns, tuple at, int num_threads, *,
+               weighting=None, base=None):
     """Scores of the columns ``at``, lists (first, last, columns) for each of the ``rows``; see ``fa_product_at``."""
     cdef Py_ssize_t m = len(rows[0]), r
     scores = np.empty(len(at[2]), np.float32)

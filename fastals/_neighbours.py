@@ -163,15 +163,12 @@ class Neighbours(Estimator):
             lines[2],
             others,
             m,
-            None,
-            None,
-            norms,
-            norms,
-            float(self.shrinkage),
-            _one_each(np.arange(m, dtype=np.int32)),
-            None,
             min(self.neighbors, m),
             threads,
+            row_norms=norms,
+            norms=norms,
+            shrinkage=float(self.shrinkage),
+            hidden=_one_each(np.arange(m, dtype=np.int32)),
         )
         indptr = np.concatenate(([0], (found >= 0).sum(axis=1).cumsum()))
         matrix = sparse.csr_array((scores[found >= 0], found[found >= 0], indptr), shape=(m, m))
@@ -199,31 +196,26 @@ class Neighbours(Estimator):
         indptr, items, values = self._data.arrays("float32")
         if self._means is None:
             return indptr, items, values
-        line = items if self._axis == "items" else np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+        line = items if self._axis == "items" else _of_lines((indptr, items, values))
         return indptr, items, (values - self._means[line]).astype(np.float32)
 
     def _scoring_towards(self, towards: Axis) -> Scoring:
-        if towards not in self._scorings:
+        """How scores of items for users come about, or the other way round."""
+
+        def make() -> Scoring:
             n_users, n_items = self._data.shape
             S = self.similarity_
             left, right = self._operands((S.indptr.astype(np.int64), S.indices.astype(np.int32), S.data))
-            by = {"users": "row", "items": "matrix"}
+            similarity_is = "row" if self._axis == "users" else "matrix"
             if towards == "users":
-                inner = len(S.indptr) - 1
-                left, right = _transposed(right, n_items), _transposed(left, inner)
-                by = {"users": "matrix", "items": "row"}
+                left, right = _transposed(right, n_items), _transposed(left, S.shape[0])
+                similarity_is = "matrix" if self._axis == "users" else "row"
             bases = (self._means, None) if self._axis == towards else (None, self._means)
-            weighting = None if self._means is None else by[self._axis]
-            n_columns = n_items if towards == "items" else n_users
-            self._scorings[towards] = Scoring(left, right, n_columns, weighting, *bases)
-        return self._scorings[towards]
+            weighting = None if self._means is None else similarity_is
+            return Scoring(left, right, n_items if towards == "items" else n_users, weighting, *bases)
 
-    def _forget_derived(self) -> None:
-        super()._forget_derived()
-        self._scorings: dict[Axis, Scoring] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name != "_scorings"}
+        scoring: Scoring = self._derive(f"scoring towards {towards}", make)
+        return scoring
 
     def _rows(self, towards: Axis, rows: NDArray[np.int32] | slice) -> Queries:
         scoring = self._scoring_towards(towards)
@@ -278,21 +270,17 @@ class Neighbours(Estimator):
         open_columns: NDArray[np.bool_] | None,
     ) -> Found:
         scoring = self._scoring_towards(towards)
-        found = min(n, scoring.n_columns)
         items, scores = _kernels.product_best(
             tuple(queries.lists),
             queries.values,
             scoring.right,
             scoring.n_columns,
-            scoring.weighting,
-            scoring.column_base,
-            None,
-            None,
-            0.0,
-            None if hidden is None else tuple(hidden),
-            None if open_columns is None else open_columns.view(np.uint8),
-            found,
+            min(n, scoring.n_columns),
             self._threads(),
+            weighting=scoring.weighting,
+            base=scoring.column_base,
+            hidden=None if hidden is None else tuple(hidden),
+            open=None if open_columns is None else open_columns.view(np.uint8),
         )
         if queries.base is not None:
             scores += queries.base[:, None].astype(np.float32)
@@ -320,13 +308,6 @@ class Neighbours(Estimator):
             np.ones(len(rows), np.float32),
             (S.indptr.astype(np.int64), S.indices.astype(np.int32), S.data),
             S.shape[0],
-            None,
-            None,
-            None,
-            None,
-            0.0,
-            None,
-            None,
             min(n, S.shape[0]),
             self._threads(),
         )
@@ -353,10 +334,10 @@ class Neighbours(Estimator):
             scoring.left[2],
             scoring.right,
             scoring.n_columns,
-            scoring.weighting,
-            scoring.column_base,
             at,
             self._threads(),
+            weighting=scoring.weighting,
+            base=scoring.column_base,
         )
         if scoring.row_base is not None:
             scores += np.repeat(scoring.row_base[users], at[1] - at[0]).astype(np.float32)

@@ -73,9 +73,20 @@ def test_best_matches_dense_products(shape, density, weighting, n):
             allowed &= is_open > 0
         for threads in (1, 3):
             items, found = _kernels.product_best(
-                lists(W), W.data, csr(B), n_columns, weighting, base, row_norms, norms, 0.3,
-                None if hide is None else lists(hide), is_open, n, threads,
-            )  # fmt: skip
+                lists(W),
+                W.data,
+                csr(B),
+                n_columns,
+                n,
+                threads,
+                weighting=weighting,
+                base=base,
+                row_norms=row_norms,
+                norms=norms,
+                shrinkage=0.3,
+                hidden=None if hide is None else lists(hide),
+                open=is_open,
+            )
             want_items, want = best(scores, allowed, n)
             np.testing.assert_array_equal(items, want_items)
             np.testing.assert_allclose(found, want, rtol=1e-6)
@@ -93,7 +104,9 @@ def test_scores_at_columns(shape, density, weighting):
     scores, candidates = expected(W, B, weighting, base, None, None, 0)
     scores = np.where(candidates, scores, 0 if base is None else base)[at.toarray() != 0]
     for threads in (1, 3):
-        found = _kernels.product_at(lists(W), W.data, csr(B), n_columns, weighting, base, lists(at), threads)
+        found = _kernels.product_at(
+            lists(W), W.data, csr(B), n_columns, lists(at), threads, weighting=weighting, base=base
+        )
         np.testing.assert_allclose(found, scores, rtol=1e-6)
 
 
@@ -102,9 +115,7 @@ def test_equal_scores_by_ascending_column_whether_columns_are_listed_or_not():
         B = sparse.csr_array((np.ones(18, np.float32), ([0] * 9 + [1] * 9, [8, 7, 6, 5, 4, 3, 2, 1, 0] * 2)))
         B.resize((2, n_columns))
         W = sparse.csr_array(np.array([[1, 1]], np.float32))
-        items, scores = _kernels.product_best(
-            lists(W), W.data, csr(B), n_columns, None, None, None, None, 0.0, None, None, 4, 1
-        )
+        items, scores = _kernels.product_best(lists(W), W.data, csr(B), n_columns, 4, 1)
         assert items.tolist() == [[0, 1, 2, 3]]
         assert scores.tolist() == [[2, 2, 2, 2]]
 
@@ -113,6 +124,6 @@ def test_a_sum_that_returns_to_zero_is_listed_once():
     B = sparse.csr_array(np.array([[1], [-1], [2]], np.float32))
     B.resize((3, 100))
     W = sparse.csr_array(np.ones((1, 3), np.float32))
-    items, scores = _kernels.product_best(lists(W), W.data, csr(B), 100, None, None, None, None, 0.0, None, None, 2, 1)
+    items, scores = _kernels.product_best(lists(W), W.data, csr(B), 100, 2, 1)
     assert items.tolist() == [[0, -1]]
     assert scores.tolist() == [[2, -np.inf]]
