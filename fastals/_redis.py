@@ -14,7 +14,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -46,6 +46,9 @@ IN_FLIGHT = 4
 
 SCAN = 10_000
 """Keys looked through at a time when an old version is removed."""
+
+LOCK_SECONDS = 60
+"""How long nobody else may publish under a prefix after the last sign of life."""
 
 TIMEOUT = 60.0
 """Seconds without an answer after which a server counts as gone."""
@@ -258,13 +261,14 @@ def push(url: str, layout: Layout, *, watch: Callable[[int], object] = lambda do
 
     client = connect(url)
     cluster = url.lower().split("://")[0].endswith("+cluster")
+    lock = _Lock(client, layout, url)
     try:
-        with _told(url):
+        with _told(url, consequence):
             version = layout.version.encode()
             current = client.get(layout.key("current"))
             served = None if current is None else current.decode()
-            stale = set(client.smembers(layout.key("versions"))) - {current, version}
-            for old in stale:
+            lock.take()
+            for old in set(client.smembers(layout.key("versions"))) - {current, version}:
                 _remove(client, layout, old)
             if not cluster:
                 _check_room(client, layout, url)
@@ -273,32 +277,76 @@ def push(url: str, layout: Layout, *, watch: Callable[[int], object] = lambda do
                 done = int(client.hget(layout.key(f"meta:{layout.version}"), "done") or 0)
             if layout.ttl is not None or done > len(layout.lists.users):
                 done = 0  # lists pushed before would expire before the others
-        watch(done)
-        sender = _ClusterSender(client, layout) if cluster else _Sender(client, layout)
-        try:
-            with _told(url, consequence):
-                sender.begin()
+            watch(done)
+            with (_ClusterSender if cluster else _Sender)(client, layout) as sender:
                 for batch in layout.lists.batches(done):
                     for pushed in sender.send(batch):
                         done = pushed
                         watch(done)
+                    lock.renew()
                 for pushed in sender.finish():
                     done = pushed
                     watch(done)
-                if not cluster and client.info("stats")["evicted_keys"] != evicted:
-                    raise ServingError(
-                        f"{masked(url)} has evicted keys during the push, perhaps of these lists: its maxmemory-policy "
-                        f"must be noeviction, or its maxmemory larger{consequence()}"
-                    )
-                client.set(*layout.switch()[1:])
-        finally:
-            sender.close()
+            if not cluster and client.info("stats")["evicted_keys"] != evicted:
+                raise ServingError(
+                    f"{masked(url)} has evicted keys during the push, perhaps of these lists: its maxmemory-policy "
+                    f"must be noeviction, or its maxmemory larger{consequence()}"
+                )
+            lock.check()
+            client.set(*layout.switch()[1:])
     except ServingError as error:
         if isinstance(error.__cause__, _out_of_memory()):
             _give_back(client, layout)
         raise
     finally:
+        lock.release()
         client.close()
+
+
+class _Lock:
+    """Keeps others from publishing, and so from removing what is not served yet, while one does.
+
+    It names the version: the same lists may be published again at once after a crash, others when it has expired.
+    """
+
+    def __init__(self, client: Any, layout: Layout, url: str) -> None:
+        self.client, self.url = client, url
+        self.key, self.version = layout.key("lock"), layout.version.encode()
+        self.renewed = 0.0
+        self.held = False
+
+    def take(self) -> None:
+        if not self.client.set(self.key, self.version, nx=True, ex=LOCK_SECONDS):
+            self.check()
+        self.held = True
+        self.renewed = time.monotonic()
+
+    def check(self) -> None:
+        """Refuse to go on if the lock is another's, or is no longer."""
+        holder = self.client.get(self.key)
+        if holder == self.version:
+            return
+        if holder is None and not self.held:
+            raise ServingError(f"{masked(self.url)}: another publication has just ended; run it again")
+        if holder is None:
+            raise ServingError(f"{masked(self.url)}: the lock of this publication has expired; run it again")
+        raise ServingError(
+            f"{masked(self.url)}: the lists of version {holder.decode()} are being published by another process; if it "
+            f"has died, its lock {self.key.decode()!r} expires in {self.client.ttl(self.key)} s"
+        )
+
+    def renew(self) -> None:
+        if time.monotonic() - self.renewed > LOCK_SECONDS / 6:
+            self.check()
+            self.client.expire(self.key, LOCK_SECONDS)
+            self.renewed = time.monotonic()
+
+    def release(self) -> None:
+        import redis
+
+        with suppress(redis.exceptions.RedisError):
+            if self.held and self.client.get(self.key) == self.version:
+                self.client.delete(self.key)
 
 
 def _out_of_memory() -> Any:
@@ -310,11 +358,9 @@ def _out_of_memory() -> Any:
 def _give_back(client: Any, layout: Layout) -> None:
     import redis
 
-    try:
+    with suppress(redis.exceptions.RedisError):  # the error that is under way says more
         if client.get(layout.key("current")) != layout.version.encode():
             _remove(client, layout, layout.version.encode())
-    except redis.exceptions.RedisError:
-        pass  # the error that is under way says more
 
 
 def _check_room(client: Any, layout: Layout, url: str) -> None:
@@ -322,7 +368,8 @@ def _check_room(client: Any, layout: Layout, url: str) -> None:
     memory = client.info("memory")
     limit, policy = int(memory.get("maxmemory", 0)), str(memory.get("maxmemory_policy", "noeviction"))
     need_bytes = len(layout.lists.users) * (90 + layout.lists.n * (4 + layout.dtype.itemsize) + len(layout.prefix))
-    if limit and policy.startswith("allkeys") and int(memory["used_memory"]) + need_bytes > limit:
+    evicts = policy.startswith("allkeys") or (layout.ttl is not None and policy.startswith("volatile"))
+    if limit and evicts and int(memory["used_memory"]) + need_bytes > limit:
         raise ServingError(
             f"{masked(url)} has maxmemory {limit:,} and maxmemory-policy {policy}: it would evict lists that are "
             f"served to make room for about {need_bytes:,} bytes of new ones; nothing was pushed"
@@ -361,11 +408,16 @@ class _Sender:
         self.connection = client.connection_pool.get_connection()
         self.in_flight: deque[tuple[int, int]] = deque()
 
-    def begin(self) -> None:
+    def __enter__(self) -> _Sender:
         commands = list(self.layout.before())
         self.connection.send_packed_command([command(*parts) for parts in commands])
         for _ in commands:
             self._read()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.connection.disconnect()
+        self.client.connection_pool.release(self.connection)
 
     def send(self, batch: Batch) -> Iterator[int]:
         payload, answers = self.layout.payload(batch)
@@ -387,10 +439,6 @@ class _Sender:
     def _read(self) -> None:
         self.connection.read_response()
 
-    def close(self) -> None:
-        self.connection.disconnect()
-        self.client.connection_pool.release(self.connection)
-
 
 class _ClusterSender:
     """Many servers: redis-py's pipeline finds each key's, and waits for the answers of each batch."""
@@ -398,9 +446,13 @@ class _ClusterSender:
     def __init__(self, client: Any, layout: Layout) -> None:
         self.client, self.layout = client, layout
 
-    def begin(self) -> None:
+    def __enter__(self) -> _ClusterSender:
         for parts in self.layout.before():
             self.client.execute_command(parts[0].decode(), *parts[1:])
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
 
     def send(self, batch: Batch) -> Iterator[int]:
         with self.client.pipeline() as pipe:
@@ -411,9 +463,6 @@ class _ClusterSender:
 
     def finish(self) -> Iterator[int]:
         yield len(self.layout.lists.users)
-
-    def close(self) -> None:
-        pass
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ The layout in Redis, for readers in any language, for a prefix P and a version V
                  integers of 32 bits, which then stand in the lists themselves
 ``P:meta:V``     hash: format, scores ("<f2" or "<f4"), items (kind of labels), n, n_users, done
 ``P:versions``   set of the versions that may have keys
+``P:lock``       the version that is being published; expires a minute after the last sign of life
 ===============  =======================================================================================================
 """
 
@@ -110,7 +111,8 @@ def publish(
     Raises
     ------
     ServingError
-        Redis cannot be reached, refuses the password, is out of memory or would evict what it serves.
+        Redis cannot be reached, refuses the password, is out of memory or would evict what it serves; or another
+        process is publishing other lists under this prefix.
     OSError
         The file cannot be written; nothing is left behind then.
     NotFittedError, ParameterError, MissingDependencyError

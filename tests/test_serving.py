@@ -408,6 +408,30 @@ def test_what_another_push_left_is_removed(url, monkeypatch):
     assert {key.split(b":")[1] for key in connection(url).keys("fastals:*:u*")} == {version.encode()}
 
 
+def test_two_publications_at_once(url, monkeypatch):
+    old, one, other = (fit(1000, seed=seed) for seed in (1, 2, 3))
+    publish(old, url, n=10)
+    told = []
+
+    def meanwhile():
+        told_by = r"being published by another process.* expires in \d+ s"
+        with pytest.raises(fastals.ServingError, match=told_by) as caught:
+            publish(other, url, n=10)
+        told.append(caught)
+
+    stop_after(monkeypatch, 4, meanwhile)
+    publish(one, url, n=10, batch_size=100)
+    assert told
+    monkeypatch.undo()
+    wanted = expected(one, 10)
+    assert read_all(RedisRecommendations(url), list(wanted)) == wanted
+    stop_after(monkeypatch, 4, lambda: connection(url).set("fastals:lock", "somebody"))
+    with pytest.raises(fastals.ServingError, match="version somebody are being published"):
+        publish(other, url, n=10, batch_size=100)
+    assert connection(url).get("fastals:lock") == b"somebody"
+    assert read_all(RedisRecommendations(url), list(wanted)) == wanted
+
+
 def test_out_of_memory(tmp_path):
     server = Redis(tmp_path / "redis", "--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
     try:
@@ -537,7 +561,7 @@ def test_vectors_find_what_the_model_recommends(model, metric):
 
 
 def test_the_layout_is_told():
-    for name in ("current", "versions", "popular", "items", "meta"):
+    for name in ("current", "versions", "lock", "popular", "items", "meta"):
         assert f"P:{name}" in serving.__doc__
 
 
