@@ -60,7 +60,8 @@ static int64_t add(const fa_product *p, scratch s, int64_t n_cells, const int32_
     const int list = products < many(p);
     switch (p->weighting) {
         case FA_BY_ROW:
-            return list ? add_cells(p, s, n_cells, rows, w, FA_BY_ROW, 1) : add_cells(p, s, n_cells, rows, w, FA_BY_ROW, 0);
+            return list ? add_cells(p, s, n_cells, rows, w, FA_BY_ROW, 1)
+                        : add_cells(p, s, n_cells, rows, w, FA_BY_ROW, 0);
         case FA_BY_MATRIX:
             return list ? add_cells(p, s, n_cells, rows, w, FA_BY_MATRIX, 1)
                         : add_cells(p, s, n_cells, rows, w, FA_BY_MATRIX, 0);
@@ -95,7 +96,8 @@ static inline int worse(double score, int32_t column, double than, int32_t other
 static void sift_down(scratch s, int64_t size, double score, int32_t column) {
     int64_t at = 0;
     for (int64_t child; (child = 2 * at + 1) < size; at = child) {
-        if (child + 1 < size && worse(s.score[child + 1], s.column[child + 1], s.score[child], s.column[child])) child++;
+        if (child + 1 < size && worse(s.score[child + 1], s.column[child + 1], s.score[child], s.column[child]))
+            child++;
         if (!worse(s.score[child], s.column[child], score, column)) break;
         s.score[at] = s.score[child];
         s.column[at] = s.column[child];
@@ -147,6 +149,8 @@ void fa_product_at(const fa_product *p, int64_t n_cells, const int32_t *rows, co
     scratch s = divide(p, 1, work);
     s.n_touched = add(p, s, n_cells, rows, w);
     for (int64_t j = 0; j < n; j++)
-        scores[j] = (float)(candidate(s, columns[j]) ? score_of(p, s, columns[j], 0) : p->base ? p->base[columns[j]] : 0);
+        scores[j] = (float)(candidate(s, columns[j]) ? score_of(p, s, columns[j], 0)
+                            : p->base                ? p->base[columns[j]]
+                                                     : 0);
     for (int64_t j = 0; j < n_touched(p, s); j++) clean(s, touched(s, j));
 }

@@ -26,7 +26,7 @@ typedef struct fa_product {
     const int32_t *indices;
     const float *values;
     int weighting;
-    const double *base;  /* (n_columns), NULL: 0 */
+    const double *base; /* (n_columns), NULL: 0 */
     const double *norms; /* (n_columns) or NULL */
     double shrinkage;
     const uint8_t *open; /* (n_columns), 0: not a candidate; NULL: all are */

@@ -304,6 +304,9 @@ def test_leave_random_out(n):
     assert (test.matrix != other.matrix).nnz
     with pytest.raises(fastals.FastalsError, match="more than n=15"):
         leave_random_out(data, 15)
+    for wrong in (0, -1, 1.5, "1"):
+        with pytest.raises(fastals.FastalsError, match="n must be"):
+            leave_random_out(data, wrong)
 
 
 def test_split_users():

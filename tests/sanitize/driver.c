@@ -197,8 +197,13 @@ static void check_product(void) {
             double *base = poisoned((size_t)columns * sizeof *base);
             uint8_t *open = poisoned((size_t)columns);
             for (int64_t c = 0; c < columns; c++) base[c] = (double)below(3), open[c] = (uint8_t)(below(4) > 0);
-            const fa_product p = {.n_columns = columns, .indptr = indptr, .indices = indices, .values = values,
-                                  .weighting = weighting, .base = weighting ? base : NULL, .open = open};
+            const fa_product p = {.n_columns = columns,
+                                  .indptr = indptr,
+                                  .indices = indices,
+                                  .values = values,
+                                  .weighting = weighting,
+                                  .base = weighting ? base : NULL,
+                                  .open = open};
             void *work = calloc(1, fa_product_workspace(&p, N)), *work_at = calloc(1, fa_product_workspace(&p, 1));
             for (int n_cells = 0; n_cells <= CELLS; n_cells++) {
                 int32_t *rows = poisoned((size_t)n_cells * sizeof *rows), *hidden = poisoned(sizeof *hidden);
