@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from . import _kernels
 from ._exceptions import DataError, ParameterError
 from ._ids import Labels
-from ._metrics import contains
+from ._metrics import contains, distinct
 from ._threads import resolve_num_threads
 from ._validation import (
     LabelArray,
@@ -185,7 +185,7 @@ def top_n_of_own(
 
     def numbers(lists: ItemLists) -> NDArray[np.int64]:
         rows, items = lists.pairs()
-        return np.unique(rows * n_items + items)
+        return distinct(np.sort(rows * n_items + items))
 
     cells = numbers(own)
     for lists in exclude_each:
@@ -198,13 +198,13 @@ def top_n_of_own(
     scores = _kernels.pair_scores(queries, panels.factors, rows, items, num_threads)
     is_score = ~np.isnan(scores)
     rows, items, scores = rows[is_score], items[is_score], scores[is_score]
-    order = np.lexsort((items, -scores, rows))
-    rows, items, scores = rows[order], items[order], scores[order]
-    place = np.arange(len(rows)) - np.searchsorted(rows, rows)
-    best = place < n
-    out = np.full((m, n), -1, np.int32), np.full((m, n), -np.inf, queries.dtype)
-    out[0][rows[best], place[best]], out[1][rows[best], place[best]] = items[best], scores[best]
-    return out
+    best_items, best_scores = np.full((m, n), -1, np.int32), np.full((m, n), -np.inf, queries.dtype)
+    ends = np.searchsorted(rows, np.arange(m + 1))
+    for query, (first, last) in enumerate(pairwise(ends.tolist())):
+        # items ascend, so equal scores stay in their order
+        best = first + np.argsort(-scores[first:last], kind="stable")[:n]
+        best_items[query, : len(best)], best_scores[query, : len(best)] = items[best], scores[best]
+    return best_items, best_scores
 
 
 def _padded(items: NDArray[np.int32], scores: FactorArray, n: int) -> tuple[NDArray[np.int32], FactorArray]:
@@ -826,9 +826,12 @@ def _item_lists(name: str, given: Any, labels: Labels, m: int | None) -> NDArray
     if m is None or len(given) != m:
         each = "be one list for all" if m is None else f"have one list for each of {m}"
         raise DataError(f"{name} must {each}, got {len(given)} lists")
-    lists = [row.tolist() if isinstance(row, np.ndarray) else list(row) for row in given]
-    last = np.cumsum([len(row) for row in lists], dtype=np.int64)
-    items = labels.encode_known(name, list(chain.from_iterable(lists)))
+    last = np.cumsum([len(row) for row in given], dtype=np.int64)
+    if all(isinstance(row, np.ndarray) and row.dtype.kind == "i" for row in given):
+        items = labels.encode_known(name, np.concatenate(list(given)))
+    else:
+        flat = chain.from_iterable(row.tolist() if isinstance(row, np.ndarray) else row for row in given)
+        items = labels.encode_known(name, list(flat))
     return ItemLists(np.concatenate(([0], last[:-1])), last, items)
 
 
