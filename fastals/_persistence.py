@@ -222,7 +222,11 @@ def read_state(content: Mapping[str, Any], tensors: Tensors) -> ModelState:
         dtype = user_factors.dtype.str
         biases = take("user_biases", dtype, n_users), take("item_biases", dtype, n_items)
     return ModelState(
-        parameters=field(content, "parameters", dict),
+        # a pair is a tuple to whoever set it, and JSON has but lists
+        parameters={
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in field(content, "parameters", dict).items()
+        },
         user_factors=user_factors,
         item_factors=item_factors,
         users=tensors.take_labels("users", n_users),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from . import _kernels
 from ._threads import single_threaded_blas
-from ._validation import check_finite_factors, refuse_overflowing_row
+from ._validation import check_finite_factors, refuse_indefinite_row, refuse_overflowing_row
 
 FactorArray: TypeAlias = NDArray[Any]
 """float32 or float64."""
@@ -440,7 +440,10 @@ def half_sweep(
     if len(rescued):
         decrease += solve("rescue nnls" if solver == "nnls" else "rescue", schedule(rows.indptr, rows=rescued))
         if status.any():
-            refuse_overflowing_row(int(np.flatnonzero(status)[0]), out.dtype)
+            row = int(np.flatnonzero(status)[0])
+            if status[row] > 0:
+                refuse_indefinite_row(row)
+            refuse_overflowing_row(row, out.dtype)
     return decrease, rescued
 
 

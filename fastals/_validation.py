@@ -550,6 +550,14 @@ def refuse_overflowing_row(row: int, dtype: "np.dtype[Any]") -> NoReturn:
     raise NumericalError(f"the system of row {row} overflows {dtype}{_advice(dtype)}")
 
 
+def refuse_indefinite_row(row: int) -> NoReturn:
+    """Refuse a row whose objective has no minimum."""
+    raise NumericalError(
+        f"the objective of row {row} has no minimum: its cells weigh less than nothing in all, as with the preset "
+        "'implicit' and an unobserved_weight below 1"
+    )
+
+
 def _advice(dtype: "np.dtype[Any]") -> str:
     return ": values this large need dtype='float64'" if dtype == np.float32 else ""
 
