@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import peers
+import report
 from scipy import sparse
 
 ITERATIONS, FACTORS, LIMIT = 3, 8, 1e-4
@@ -249,23 +250,28 @@ def largest(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
 
 
-def main() -> None:
-    from importlib.metadata import version
+def library_version(name: str) -> str:
+    """As its own interpreter sees it."""
+    program = f"import importlib.metadata; print(importlib.metadata.version({name!r}))"
+    done = subprocess.run([peers.interpreter(name), "-c", program], capture_output=True, text=True, check=True)
+    return f"{name} {done.stdout.strip()}"
 
-    worst = 0.0
-    print(f"{'preset':18} {'feedback':9} {'library':20} largest relative difference after {ITERATIONS} iterations")
+
+def main() -> None:
+    machine, rows, worst = report.machine(), [], 0.0
     for case in CASES:
         found = ask(case)
-        name = case.library
+        feedback = case.feedback + ", with biases" * case.parameters.get("biases", False)
         if found is None:
-            print(f"{case.preset:18} {case.feedback:9} {name:20} not installed")
+            rows.append([case.preset, feedback, f"{case.library}: not installed", None])
             continue
-        if peers.interpreter(name) == sys.executable:
-            name += " " + version(name)
         one = difference(case, found)
         worst = max(worst, one)
-        remark = "  (with biases)" if case.parameters.get("biases") else ""
-        print(f"{case.preset:18} {case.feedback:9} {name:20} {one:.1e}{remark}", flush=True)
+        rows.append([case.preset, feedback, library_version(case.library), one])
+    title = f"Largest relative difference of a factor after {ITERATIONS} iterations from the same start, float32"
+    columns = ["preset", "feedback", "library", "difference"]
+    runs = [case._asdict() for case in CASES]
+    report.save("parity", machine, [report.table(title, columns, rows)], runs, quick="--quick" in sys.argv)
     if worst > LIMIT:
         raise SystemExit(f"a difference of {worst:.1e} exceeds {LIMIT}")
 
