@@ -38,6 +38,7 @@ from ._training import (
 from ._validation import (
     check_bool,
     check_bool_or_none,
+    check_callable_or_none,
     check_choice,
     check_finite_factors,
     check_fitted,
@@ -308,6 +309,7 @@ class ALS(Estimator):
         data = with_values(data, y)
         self._check_params()
         check_bool_or_none("progress", progress)
+        check_callable_or_none("callback", callback)
         interactions, twin = as_observations(
             data,
             sample_weight,

@@ -339,7 +339,8 @@ class Recommender:
         user_factors : array of shape (k,) or (m, k), optional
             In the place of ``users``: factors, as :meth:`fold_in` gives them.
         histories : as for :meth:`fold_in`, optional
-            In the place of ``users``: histories to fold in, one list for each of their users.
+            In the place of ``users``: histories to fold in, one list for each of their users, in the order of
+            :meth:`fold_in`.
 
         Returns
         -------

@@ -111,6 +111,12 @@ def check_bool_or_none(name: str, value: object) -> bool | None:
     return None if value is None else check_bool(name, value)
 
 
+def check_callable_or_none(name: str, value: object) -> None:
+    """Refuse what can neither be called nor is None."""
+    if value is not None and not callable(value):
+        raise ArgumentTypeError(f"{name} must be callable, got {value!r}")
+
+
 def check_choice(name: str, value: object, choices: Collection[str], alternative: str = "") -> str:
     """Return one of the strings ``choices``; ``alternative`` says what the caller takes instead of a string."""
     rule = f"{name} must be one of {', '.join(map(repr, choices))}{alternative and ' '}{alternative}"

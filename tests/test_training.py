@@ -131,6 +131,7 @@ def test_bad_validation(model: Any) -> None:
         ({"validation": test, "validation_metric": 10}, "validation_metric"),
         ({"validation": sparse.csr_array(test.T)}, "items x users"),
         ({"validation": "held out"}, "data must be"),
+        ({"callback": 3}, "callback must be callable, got 3"),
         ({"validation": (["x"], ["y"])}, "index|indices|integers"),
     ):
         with pytest.raises(fastals.FastalsError, match=message):
