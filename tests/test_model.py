@@ -484,6 +484,23 @@ def test_nonnegative_has_one_solver(solver: Any) -> None:
         ImplicitALS(nonnegative=True, solver=solver)
 
 
+@pytest.mark.parametrize("parameters", [{"solver": "cg"}, {"solver": "cholesky"}, {"nonnegative": True}])
+def test_the_same_bits_for_any_number_of_threads(parameters: dict[str, Any]) -> None:
+    """Biases, weights and nonnegative rows, of more rows than one task holds."""
+    rng = np.random.default_rng(0)
+    cells = rng.integers(0, 900, 20_000), rng.integers(0, 200, 20_000), rng.integers(1, 6, 20_000)
+    weights = rng.uniform(0, 2, 20_000)
+    model = ExplicitALS(factors=20, biases=True, iterations=2, random_state=0, **parameters)
+    fits = []
+    for num_threads in (1, 2, 4):
+        model.set_params(num_threads=num_threads).fit(cells, sample_weight=weights)
+        biases = model.user_biases_, model.item_biases_, model.global_mean_
+        fits.append((model.user_factors_, model.item_factors_, *biases))
+    for other in fits[1:]:
+        for one, another in zip(fits[0], other, strict=True):
+            np.testing.assert_array_equal(one, another)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # the true objective and SciPy's optimizer
 
