@@ -36,6 +36,7 @@ from . import _als, _load, evaluation, scoring, serving
 from ._exceptions import FastalsError, ParameterError
 from ._indexer import Ids, with_ids
 from ._interactions import Interactions
+from ._spec import read_settings
 from ._storage import check_target, fetched, is_remote, replacing, suffix_of
 from ._validation import check_choice, check_path
 
@@ -67,7 +68,7 @@ class Pipeline:
         """Read a pipeline file."""
         name = check_path("path", path)
         try:
-            return cls.from_dict(scoring.read_settings(name), "" if is_remote(name) else os.path.dirname(name))
+            return cls.from_dict(read_settings(name), "" if is_remote(name) else os.path.dirname(name))
         except FastalsError as error:
             if name in str(error):
                 raise

@@ -36,8 +36,9 @@ _training _presets _explain _memory evaluation
 _diagnose
 _estimator
 _als _neighbours
-_load _tune scoring _lists
-_redis
+_load _tune _spec _lists
+_events _redis
+scoring
 serving report
 __init__ _pipeline
 _demo

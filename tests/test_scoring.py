@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import math
+import tempfile
 import uuid
 from operator import itemgetter
 
@@ -14,7 +15,7 @@ import pyarrow.parquet
 import pytest
 
 import fastals
-from fastals import scoring
+from fastals import _spec, scoring
 from fastals.scoring import ScoreSpec, Signal, score
 
 SPEC = {
@@ -53,7 +54,7 @@ def log(n=3000, seed=0):
 def twin(events, spec):
     """What the head of fastals/scoring.py says, event by event."""
     spec = ScoreSpec.from_dict(spec)
-    half_life = None if spec.half_life is None else scoring._seconds(spec.half_life)
+    half_life = None if spec.half_life is None else _spec.seconds(spec.half_life)
     now = max(events["time"]) if spec.now is None else spec.now
     pairs = {}
     for row in (dict(zip(events, values, strict=True)) for values in zip(*events.values(), strict=True)):
@@ -148,7 +149,7 @@ def test_the_same_bits_however_the_rows_come(directory, monkeypatch, options):
 
 
 def test_spilled_events_leave_nothing_behind(tmp_path, monkeypatch):
-    monkeypatch.setattr(scoring.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with score(log(), SPEC, memory=1000) as scores:
         assert len(list(tmp_path.iterdir())) == 1
         scores.interactions()
