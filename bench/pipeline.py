@@ -342,7 +342,7 @@ def push(n_users: int) -> report.Table:
     import redis
 
     import fastals
-    from fastals import _lists, _redis
+    from fastals import _lists, _redis, _resp
     from fastals.serving import publish
 
     rng = np.random.default_rng(0)
@@ -359,7 +359,7 @@ def push(n_users: int) -> report.Table:
             client.flushall()
             before = client.info("memory")["used_memory"]
             start = time.perf_counter()
-            _redis.push(url, _redis.Layout(lists, "fastals", ttl, dtype))
+            _redis.push(url, _resp.Layout(lists, "fastals", ttl, dtype))
             pushed = n_users / (time.perf_counter() - start)
             size = (client.info("memory")["used_memory"] - before) / n_users
             client.flushall()

@@ -18,7 +18,7 @@ from ._als import ExplicitALS, ImplicitALS
 from ._commands import PARAMETERS, WRITERS
 from ._exceptions import FastalsError
 from ._interactions import DUPLICATES
-from ._redis import SCORES
+from ._resp import SCORES
 from ._version import __version__
 
 __all__ = ["main"]

@@ -31,8 +31,10 @@ from numpy.typing import NDArray
 
 from ._exceptions import ParameterError
 from ._lists import Batch, Lists
+from ._reader import RedisRecommendations, ServedList
 from ._recommend import Recommender
-from ._redis import Layout, RedisRecommendations, ServedList, is_redis, masked, ping, protocol, push
+from ._redis import is_redis, masked, ping, push
+from ._resp import Layout, protocol
 from ._storage import check_target, need, replacing, suffix_of
 from ._validation import LabelArray, check_choice, check_fitted, check_path
 

@@ -37,8 +37,9 @@ _diagnose
 _estimator
 _als _neighbours
 _load _tune _spec _lists
-_events _redis
-scoring
+_events _resp
+_redis scoring
+_reader
 serving report
 __init__ _pipeline
 _demo

@@ -16,7 +16,7 @@ from scipy import sparse
 from servers import Redis, free_port
 
 import fastals
-from fastals import _redis, serving
+from fastals import _lists, _redis, serving
 from fastals.serving import RedisRecommendations, item_vectors, publish, user_vectors
 
 redis = pytest.importorskip("redis")
@@ -184,7 +184,7 @@ def test_lists_come_back(url, kind, ttl):
     assert served.items == wanted[first][:3]
     np.testing.assert_allclose(served.scores, model.recommend(first, 3).scores, rtol=1e-3)
     client = connection(url)
-    key = f"fastals:{published.version}:".encode() + _redis.text_of(first)
+    key = f"fastals:{published.version}:".encode() + _lists.text_of(first)
     assert client.strlen(key) == 60
     assert (client.ttl(key) == -1) == (ttl is None)
 
