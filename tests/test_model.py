@@ -176,6 +176,22 @@ def test_a_preset_is_a_parameter_like_others(model: Any, tmp_path: Path) -> None
             call()
 
 
+@pytest.mark.parametrize(
+    ("model", "name"), [(ExplicitALS, name) for name in EXPLICIT] + [(ImplicitALS, name) for name in IMPLICIT]
+)
+def test_fold_in_gives_the_rows_that_a_preset_solves_last(model: Any, name: str) -> None:
+    cells = events(low=0)
+    fitted = model.from_preset(name, factors=K, dtype="float64", random_state=0).fit(cells)
+    row = (EXPLICIT if model is ExplicitALS else IMPLICIT)[name]
+    users = row.last == "users"
+    folded = fitted.fold_in(cells) if users else fitted.fold_in_items(cells)
+    trained = fitted.user_factors_ if users else fitted.item_factors_
+    np.testing.assert_allclose(folded[:, :K], trained, rtol=1e-8, atol=1e-10 * np.abs(trained).max())
+    if model is ExplicitALS and fitted.user_biases_ is not None:
+        biases = fitted.user_biases_ if users else fitted.item_biases_
+        np.testing.assert_allclose(folded[:, K], biases, rtol=1e-8, atol=1e-10)
+
+
 @pytest.mark.parametrize("preset", ["spark", "cmfrec"])
 def test_presets_of_either_order_may_be_relaxed_and_interrupted(preset: str, tmp_path: Path) -> None:
     """The solver "auto" goes beyond the solutions of the side that is solved last, whichever that is."""
