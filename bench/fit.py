@@ -12,7 +12,7 @@ of its own; a run's time is the median of its iterations, the ratio is the media
 
 Otherwise contestants descend at different rates, and time per iteration says little. Measured is the time until the
 loss is reached that implicit ends with after 15 iterations at its defaults, and the time until within 0.1 % of the
-converged loss, the lowest that fastals reaches in 100 iterations. A contestant that is not there after its last iteration
+converged loss, the lowest that fastals reaches in 100 iterations. A contestant that is not there after its last one
 has a lower bound: ">".
 """
 

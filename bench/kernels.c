@@ -272,7 +272,7 @@ static FA_T(bench) FA_T(set_up)(const FA_T(fa_kernels) * K, ptrdiff_t k, ptrdiff
                              .end = idx + n * rows};
     b.A = aligned(matrix), b.system = aligned(matrix), b.Q = aligned(k * ld * (ptrdiff_t)sizeof(real));
     b.rhs = aligned(vector), b.x = aligned(vector), b.Z = aligned(n * ld * (ptrdiff_t)sizeof(real));
-    b.G = aligned(k * k * 8), b.work = aligned((ptrdiff_t)K->workspace(k));
+    b.G = aligned(k * k * 8), b.work = aligned((ptrdiff_t)K->workspace(k, 0));
     K->row_gram(&b.side, n, idx, b.val, 1, b.system, b.rhs, b.work);
     return b;
 }

@@ -441,7 +441,13 @@ class Interactions:
         """
         if self._columns is None:
             threads = resolve_num_threads(num_threads)
-            self._columns = _read_only(_kernels.transpose(*self._rows, self.n_items, self.values.dtype, threads))
+            indptr, indices, values = self._rows
+            # equal values are equal in any order: no need for a second array of them
+            equal = len(values) > 0 and values.min() == values.max()
+            turned = _kernels.transpose(
+                indptr, indices, None if equal else values, self.n_items, values.dtype, threads
+            )
+            self._columns = _read_only((*turned[:2], values) if equal else turned)
         return self._in_dtype("columns", self._columns, dtype, num_threads)
 
     def _in_dtype(self, side: str, arrays: Compressed, dtype: Any, num_threads: int | None) -> Compressed:

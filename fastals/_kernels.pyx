@@ -83,7 +83,7 @@ cdef extern from "fastals.h" nogil:
         const char *isa
         int vector_length
         Py_ssize_t (*padded)(Py_ssize_t) noexcept nogil
-        size_t (*workspace)(Py_ssize_t) noexcept nogil
+        size_t (*workspace)(Py_ssize_t, Py_ssize_t) noexcept nogil
         Py_ssize_t (*system_ld)(Py_ssize_t) noexcept nogil
         Py_ssize_t (*system_rows)(Py_ssize_t) noexcept nogil
         Py_ssize_t (*short_limit)(Py_ssize_t) noexcept nogil
@@ -125,7 +125,7 @@ cdef extern from "fastals.h" nogil:
         const char *isa
         int vector_length
         Py_ssize_t (*padded)(Py_ssize_t) noexcept nogil
-        size_t (*workspace)(Py_ssize_t) noexcept nogil
+        size_t (*workspace)(Py_ssize_t, Py_ssize_t) noexcept nogil
         Py_ssize_t (*system_ld)(Py_ssize_t) noexcept nogil
         Py_ssize_t (*system_rows)(Py_ssize_t) noexcept nogil
         Py_ssize_t (*short_limit)(Py_ssize_t) noexcept nogil
@@ -226,8 +226,8 @@ def short_limit(dtype, Py_ssize_t k):
     return K32.short_limit(k) if dtype == np.float32 else K64.short_limit(k)
 
 
-cdef size_t thread_bytes(bint single, Py_ssize_t k) noexcept:
-    return K32.workspace(k) if single else K64.workspace(k)
+cdef size_t thread_bytes(bint single, Py_ssize_t k, Py_ssize_t group=0) noexcept:
+    return K32.workspace(k, group) if single else K64.workspace(k, group)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -504,7 +504,8 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssi
     solved row; others hold zeros in X. common (k, padded) or None and bounded are for "nnls", as in ``fa_side``.
     """
     cdef Py_ssize_t k = X.shape[1], n_tasks = tasks.shape[0] - 1, t, tid
-    cdef size_t stride = thread_bytes(real is float, k)
+    cdef Py_ssize_t group = max([tasks[t + 1] - tasks[t] for t in range(n_groups)], default=0)
+    cdef size_t stride = thread_bytes(real is float, k, group)
     cdef int which = SOLVERS[solver]
     if which in (1, 2):
         bind_lapack()

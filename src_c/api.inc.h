@@ -44,8 +44,8 @@ typedef struct {
 
     /* Elements between padded rows of k factors. */
     ptrdiff_t (*padded)(ptrdiff_t k);
-    /* Bytes of one thread's workspace. */
-    size_t (*workspace)(ptrdiff_t k);
+    /* Bytes of one thread's workspace; `group`: the rows of the largest group that solve_rows will take, 0 if none. */
+    size_t (*workspace)(ptrdiff_t k, ptrdiff_t group);
     /* Elements between the rows of a (k, k) system matrix A; A itself has system_rows(k) of them, 64-byte aligned. */
     ptrdiff_t (*system_ld)(ptrdiff_t k);
     ptrdiff_t (*system_rows)(ptrdiff_t k);

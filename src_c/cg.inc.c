@@ -370,13 +370,12 @@ static void FA(solve_rows)(const FA_S(fa_side) * side, FA_S(fa_row_solver) solve
     }
 }
 
-static size_t FA(workspace)(ptrdiff_t k) {
+static size_t FA(workspace)(ptrdiff_t k, ptrdiff_t group) {
     const ptrdiff_t kp = FA(padded)(k), ld = FA(system_ld)(k), block = FA(block_cells)(k);
     const ptrdiff_t gram = 2 * block + 2 * block * ld;
     const ptrdiff_t exact = FA(system_rows)(kp) * ld + (kp * ld > gram ? kp * ld : gram) + 8 * ld;
     const ptrdiff_t task = 2 * FA_TASK_ROWS * kp + exact;
-    const ptrdiff_t rows = FA(cg_group)(k);
-    const ptrdiff_t group = rows * 2 * kp + (exact > rows * 6 * kp ? exact : rows * 6 * kp);
-    return (size_t)(FA(cg_rows_bytes)(rows) +
-                    FA(round_up)((task > group ? task : group) * (ptrdiff_t)sizeof(real), FA_ALIGN));
+    const ptrdiff_t grouped = group * 2 * kp + (exact > (group + 1) * 5 * kp ? exact : (group + 1) * 5 * kp);
+    return (size_t)(FA(cg_rows_bytes)(group) +
+                    FA(round_up)((task > grouped ? task : grouped) * (ptrdiff_t)sizeof(real), FA_ALIGN));
 }

@@ -11,7 +11,7 @@
  * of one (dtype, instruction set), fa_kernels_for the only way to reach it.
  *
  * Layout, everywhere: row-major; "padded" rows have ld = padded(k) elements, start on 64 bytes, and hold zeros behind
- * the k-th element, which stay zeros. Workspaces are the caller's, 64-byte aligned, one per thread, of workspace(k)
+ * the k-th element, which stay zeros. Workspaces are the caller's, 64-byte aligned, one per thread, of workspace(k, ..)
  * bytes, with arbitrary contents. */
 #ifndef FASTALS_H
 #define FASTALS_H

@@ -28,7 +28,7 @@ static void T(check_products)(const T(fa_kernels) * K, ptrdiff_t k) {
              *Z = poisoned((size_t)(n * ld) * sizeof(real));
         real *Q = poisoned((size_t)(k * ld) * sizeof(real));
         double *G = calloc((size_t)(k * k), sizeof *G);
-        void *work = poisoned(K->workspace(k));
+        void *work = poisoned(K->workspace(k, 0));
         for (ptrdiff_t i = 0; i < n; i++)
             for (ptrdiff_t c = 0; c < k; c++) Y[i * ldy + c] = (real)uniform();
         for (ptrdiff_t i = 0; i < k; i++)
@@ -107,7 +107,7 @@ static void T(check_rows)(const T(fa_kernels) * K, ptrdiff_t k, real a0, real a1
             .cg_steps = 3,
             .end = indices + cells};
     for (int u = 0; u < ROWS; u++) {
-        void *work = poisoned(K->workspace(k));
+        void *work = poisoned(K->workspace(k, 0));
         double *M = systems + u * k * k, *r = sides + u * k;
         const int32_t *idx = indices + indptr[u];
         K->row_system(&side, lengths[u], idx, values + indptr[u], lambda[u], M, r);
@@ -132,7 +132,7 @@ static void T(check_rows)(const T(fa_kernels) * K, ptrdiff_t k, real a0, real a1
         side.cg_above = solver == 5 ? k : 0;
         for (ptrdiff_t j = 0; j < ROWS * k; j++) X[j] = warm ? (real)uniform() : (real)NAN;
         for (int t = 0; t < tasks; t++) {
-            void *work = poisoned(K->workspace(k));
+            void *work = poisoned(K->workspace(k, group ? ROWS : 0));
             K->solve_rows(&side, cg ? K->solve_row_cg : K->solve_row, group, ROWS / tasks,
                                    order + t * (ROWS / tasks), indptr, indices, values, lambda, turned ? Q : NULL,
                                    turned ? Q : NULL, warm, 0, X, decreases, status, work);
@@ -167,7 +167,7 @@ static void T(check_rows)(const T(fa_kernels) * K, ptrdiff_t k, real a0, real a1
     side.bounded = k - 1;
     for (int warm = 0; warm < 2; warm++) {
         double decreases[ROWS];
-        void *work = poisoned(K->workspace(k));
+        void *work = poisoned(K->workspace(k, 0));
         for (ptrdiff_t j = 0; j < ROWS * k; j++) X[j] = warm ? (real)uniform() : (real)NAN;
         K->solve_rows(&side, K->solve_row_nnls, 0, ROWS, order, indptr, indices, values, lambda, NULL, NULL, warm, 0, X,
                       decreases, status, work);
