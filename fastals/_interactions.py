@@ -444,9 +444,7 @@ class Interactions:
             indptr, indices, values = self._rows
             # equal values are equal in any order: no need for a second array of them
             equal = len(values) > 0 and values.min() == values.max()
-            turned = _kernels.transpose(
-                indptr, indices, None if equal else values, self.n_items, values.dtype, threads
-            )
+            turned = _kernels.transpose(indptr, indices, None if equal else values, self.n_items, values.dtype, threads)
             self._columns = _read_only((*turned[:2], values) if equal else turned)
         return self._in_dtype("columns", self._columns, dtype, num_threads)
 

@@ -47,6 +47,8 @@ def half_sweep(
     order: NDArray[np.int32],
     tasks: NDArray[np.int64],
     n_groups: int,
+    split: NDArray[np.int32],
+    part: int,
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],
     values: _Reals,

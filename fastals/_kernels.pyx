@@ -49,6 +49,7 @@ cdef extern from "fastals.h" nogil:
         const float *scale
         const float *common
         Py_ssize_t bounded
+        const float *system
 
     ctypedef struct fa_side_f64:
         Py_ssize_t k, ld, n_other
@@ -64,6 +65,7 @@ cdef extern from "fastals.h" nogil:
         const double *scale
         const double *common
         Py_ssize_t bounded
+        const double *system
 
     ctypedef int (*fa_row_solver_f32)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, float *,
                                       double *, void *) noexcept nogil
@@ -97,6 +99,7 @@ cdef extern from "fastals.h" nogil:
         int (*refine)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, const float *, float *,
                        void *) noexcept nogil
         fa_row_solver_f32 solve_row
+        fa_row_solver_f32 solve_row_given
         fa_row_solver_f32 solve_row_cg
         int (*nnls)(Py_ssize_t, Py_ssize_t, const float *, const float *, float *, void *) noexcept nogil
         fa_row_solver_f32 solve_row_nnls
@@ -139,6 +142,7 @@ cdef extern from "fastals.h" nogil:
         int (*refine)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double, const double *, double *,
                        void *) noexcept nogil
         fa_row_solver_f64 solve_row
+        fa_row_solver_f64 solve_row_given
         fa_row_solver_f64 solve_row_cg
         int (*nnls)(Py_ssize_t, Py_ssize_t, const double *, const double *, double *, void *) noexcept nogil
         fa_row_solver_f64 solve_row_nnls
@@ -486,17 +490,20 @@ cdef int rescue_nnls_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *i
 # ---------------------------------------------------------------------------------------------------------------------
 # the half-sweep
 
+MOST_PARTS = 32  # of a row; each holds a k x k system
 SOLVERS = {"cholesky": 0, "lapack": 1, "rescue": 2, "cg": 3, "nnls": 4, "rescue nnls": 5}
 
 
 def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssize_t short_limit,
                Py_ssize_t cg_above, int cg_steps, const int32_t[::1] order, const int64_t[::1] tasks,
-               Py_ssize_t n_groups, const int64_t[::1] indptr, const int32_t[::1] indices, const real[::1] values,
+               Py_ssize_t n_groups, const int32_t[::1] split, Py_ssize_t part, const int64_t[::1] indptr, const int32_t[::1] indices, const real[::1] values,
                const real[::1] scale, const real[::1] lam, real[:, ::1] common, Py_ssize_t bounded, real[:, ::1] Q,
                real[:, ::1] QT, bint warm, double relaxation, real[:, ::1] X, int32_t[::1] status, int num_threads):
     """Solve the rows ``order``, task t being ``order[tasks[t]:tasks[t + 1]]``, into X; returns the sum of x'rhs.
 
-    The first ``n_groups`` tasks are groups of up to cg_group long rows for "cg", the others hold up to TASK_ROWS rows.
+    The first ``n_groups`` tasks are groups of up to cg_group long rows for "cg", the others hold up to TASK_ROWS rows. The
+    rows ``split`` are solved before them, and exactly: their systems are summed from parts of ``part`` cells or more, which
+    depend on the row alone.
 
     Z and base describe the other side as ``fa_side`` does, weights are its (a0, a1, b0, b1, positive_only); scale holds
     the cells' own weights, or is None. QT is the transposed rotation with padded rows, Q the rotation, or None. With warm
@@ -519,7 +526,7 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssi
     cdef const real *q = NULL if Q is None else &Q[0, 0]
     cdef const real *qt = NULL if QT is None else &QT[0, 0]
     # a side without rows or a matrix without cells has no first element to point at
-    if n_tasks == 0:
+    if n_tasks == 0 and split.shape[0] == 0:
         return 0.0
     cdef const int32_t *cells = &indices[0] if indices.shape[0] else NULL
     cdef const real *cell_values = &values[0] if values.shape[0] else NULL
@@ -534,15 +541,58 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssi
     if real is float:
         side32 = fa_side_f32(k, Z.shape[1], Z.shape[0], z, &base[0], weights[0], weights[1], weights[2], weights[3], weights[4],
                              short_limit, cg_above, cg_steps, cells + indices.shape[0], cell_values, cell_scale, shared,
-                             bounded)
+                             bounded, NULL)
         solve32 = (K32.solve_row if which == 0 else lapack_f32 if which == 1 else rescue_f32 if which == 2 else
                    K32.solve_row_cg if which == 3 else K32.solve_row_nnls if which == 4 else rescue_nnls_f32)
     else:
         side64 = fa_side_f64(k, Z.shape[1], Z.shape[0], z, &base[0], weights[0], weights[1], weights[2], weights[3], weights[4],
                              short_limit, cg_above, cg_steps, cells + indices.shape[0], cell_values, cell_scale, shared,
-                             bounded)
+                             bounded, NULL)
         solve64 = (K64.solve_row if which == 0 else lapack_f64 if which == 1 else rescue_f64 if which == 2 else
                    K64.solve_row_cg if which == 3 else K64.solve_row_nnls if which == 4 else rescue_nnls_f64)
+    # the parts of a row behind the first leave the diagonal out
+    cdef fa_side_f32 bare32
+    cdef fa_side_f64 bare64
+    cdef Py_ssize_t s, first, size, parts, count, part_cells
+    cdef Py_ssize_t rhs_at = (K32.system_rows(k) * K32.system_ld(k) if real is float else
+                              K64.system_rows(k) * K64.system_ld(k))
+    dtype = np.float32 if real is float else np.float64
+    cdef real[::1] nothing = np.zeros(k, dtype)
+    cdef real[:, ::1] systems
+    for s in range(split.shape[0]):
+        first = indptr[split[s]]
+        size = indptr[split[s] + 1] - first
+        part_cells = max(part, (size + MOST_PARTS - 1) // MOST_PARTS)
+        parts = (size + part_cells - 1) // part_cells
+        summed = aligned_empty((parts, rhs_at + Z.shape[1]), dtype)
+        systems = summed
+        if real is float:
+            bare32 = side32
+            bare32.base = &nothing[0]
+        else:
+            bare64 = side64
+            bare64.base = &nothing[0]
+        for t in prange(parts, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
+            tid = threadid()
+            count = part_cells if (t + 1) * part_cells < size else size - t * part_cells
+            if real is float:
+                K32.row_gram(&bare32 if t else &side32, count, cells + first + t * part_cells,
+                             cell_values + first + t * part_cells, 0 if t else lam[split[s]], &systems[t, 0],
+                             &systems[t, rhs_at], &work[tid * stride])
+            else:
+                K64.row_gram(&bare64 if t else &side64, count, cells + first + t * part_cells,
+                             cell_values + first + t * part_cells, 0 if t else lam[split[s]], &systems[t, 0],
+                             &systems[t, rhs_at], &work[tid * stride])
+        for t in range(1, parts):
+            summed[0] += summed[t]
+        if real is float:
+            side32.system = &systems[0, 0]
+            K32.solve_rows(&side32, K32.solve_row_given, 0, 1, &split[s], &indptr[0], cells, cell_values, &lam[0], q, qt,
+                           warm, relaxation, &X[0, 0], &decrease[0], &status[0], &work[0])
+        else:
+            side64.system = &systems[0, 0]
+            K64.solve_rows(&side64, K64.solve_row_given, 0, 1, &split[s], &indptr[0], cells, cell_values, &lam[0], q, qt,
+                           warm, relaxation, &X[0, 0], &decrease[0], &status[0], &work[0])
     for t in prange(n_tasks, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
         tid = threadid()
         if real is float:
@@ -577,11 +627,11 @@ def row_system(real[:, ::1] Z, real[::1] base, tuple weights, const int32_t[::1]
     cdef fa_side_f64 side64
     if real is float:
         side32 = fa_side_f32(k, Z.shape[1], Z.shape[0], &Z[0, 0], &base[0], weights[0], weights[1], weights[2], weights[3],
-                             weights[4], 0, 0, 1, cells + n, cell_values, cell_scale, NULL, 0)
+                             weights[4], 0, 0, 1, cells + n, cell_values, cell_scale, NULL, 0, NULL)
         K32.row_gram(&side32, n, cells, cell_values, lam, &a[0, 0], &r[0], &work[0])
     else:
         side64 = fa_side_f64(k, Z.shape[1], Z.shape[0], &Z[0, 0], &base[0], weights[0], weights[1], weights[2], weights[3],
-                             weights[4], 0, 0, 1, cells + n, cell_values, cell_scale, NULL, 0)
+                             weights[4], 0, 0, 1, cells + n, cell_values, cell_scale, NULL, 0, NULL)
         K64.row_gram(&side64, n, cells, cell_values, lam, &a[0, 0], &r[0], &work[0])
     return np.triu(A[:k, :k]) + np.triu(A[:k, :k], 1).T, rhs[:k].copy()
 

@@ -106,11 +106,20 @@ class Rows(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """In which order rows are solved: task t is ``order[tasks[t]:tasks[t + 1]]``; the first ``n_groups`` are groups."""
+    """In which order rows are solved: task t is ``order[tasks[t]:tasks[t + 1]]``; the first ``n_groups`` are groups.
+
+    The rows ``split`` come before all: each is shared out to all threads.
+    """
 
     order: NDArray[np.int32]
     tasks: NDArray[np.int64]
     n_groups: int
+    split: NDArray[np.int32] = np.empty(0, np.int32)
+
+
+SPLIT_CELLS, SPLIT_SHARE = 65_536, 128
+"""Rows of more cells than this, and more than such a part of all cells, are solved in parts: one of them could hold up
+the end of a sweep. So many cells make a part."""
 
 
 class Groups(NamedTuple):
@@ -126,7 +135,11 @@ class Groups(NamedTuple):
 
 
 def schedule(
-    indptr: NDArray[np.int64], *, rows: NDArray[np.integer[Any]] | None = None, groups: Groups | None = None
+    indptr: NDArray[np.int64],
+    *,
+    rows: NDArray[np.integer[Any]] | None = None,
+    groups: Groups | None = None,
+    split: bool = False,
 ) -> Plan:
     """Deal out rows to tasks that threads then take one by one; no row's result depends on how.
 
@@ -140,21 +153,25 @@ def schedule(
     groups : Groups, optional
         Long rows go together in groups that pass through the other side block by block, wherever that saves fetching
         it again: rows longer than a block, with 32 cells or more in each.
+    split : bool
+        Whether very long rows may be solved in parts.
     """
     lengths = np.diff(indptr) if rows is None else np.diff(indptr)[rows]
+    huge = lengths > (max(SPLIT_CELLS, lengths.sum() / SPLIT_SHARE) if split else np.inf)
     if groups:
         heavy = lengths > max(groups.block, 32 * (groups.n_other / groups.block))
     else:
         heavy = lengths > max(1024, 16 * lengths.sum() / max(1, len(lengths)))
-    first = np.flatnonzero(heavy)
+    first = np.flatnonzero(heavy & ~huge)
     first = first[np.argsort(-lengths[first], kind="stable")]
-    rest = np.flatnonzero(~heavy)
+    rest = np.flatnonzero(~(heavy | huge))
     starts = _group_starts(lengths[first], groups) if groups else np.arange(len(first))
     order: NDArray[np.integer[Any]] = np.concatenate((first, rest))
     tasks = np.concatenate((starts, np.arange(len(first), len(order), _kernels.TASK_ROWS), [len(order)]))
+    parted: NDArray[np.integer[Any]] = np.flatnonzero(huge)
     if rows is not None:
-        order = rows[order]
-    return Plan(order.astype(np.int32), tasks.astype(np.int64), len(starts) if groups else 0)
+        order, parted = rows[order], rows[parted]
+    return Plan(order.astype(np.int32), tasks.astype(np.int64), len(starts) if groups else 0, parted.astype(np.int32))
 
 
 def _group_starts(lengths: NDArray[np.int64], groups: Groups) -> NDArray[np.int64]:
@@ -265,16 +282,17 @@ class Side:
         self.other_counts, self.biased = other_counts, biased
         self.lam: FactorArray = regularization(rows.counts(weights.positive_only), len(others)).astype(factors.dtype)
         self.rescued = np.empty(0, np.intp)
-        self._plans: dict[bool, Plan] = {}
+        self._plans: dict[str, Plan] = {}
 
     def plan(self, solver: str, num_threads: int) -> Plan:
         """How the rows are dealt out for this solver."""
-        grouped = solver == "cg"
-        if grouped not in self._plans:
+        if solver not in self._plans:
             shape = self.factors.dtype, self.factors.shape[1]
             groups = Groups(_kernels.cg_block(*shape), len(self.others), _kernels.cg_group(*shape), num_threads)
-            self._plans[grouped] = schedule(self.rows.indptr, groups=groups if grouped else None)
-        return self._plans[grouped]
+            self._plans[solver] = schedule(
+                self.rows.indptr, groups=groups if solver == "cg" else None, split=solver in ("cg", "cholesky")
+            )
+        return self._plans[solver]
 
     def inputs(self) -> FactorArray:
         """The other side's rows as a row is solved with them: with ones instead of their biases."""
@@ -419,6 +437,7 @@ def half_sweep(
                 cg_above,
                 steps,
                 *plan,
+                SPLIT_CELLS,
                 rows.indptr,
                 rows.indices,
                 rows.values,

@@ -18,6 +18,7 @@ typedef struct {
     const real *scale;     /* s >= 0 of each stored cell; NULL: all are 1 */
     const real *common;    /* solve_row_nnls: (k, padded) the common term, upper triangle; NULL: there is none */
     ptrdiff_t bounded;     /* solve_row_nnls: the first so many of the k coordinates must not be negative */
+    const real *system;    /* solve_row_given: A (system_rows, system_ld) and behind it rhs (padded), as of row_gram */
 } FA_T(fa_side);
 
 /* Solves one row: x (padded) in the rotated basis. *decrease gets x'rhs: by so much the row's part of the objective,
@@ -85,6 +86,9 @@ typedef struct {
      * empty row gives x = 0. */
     FA_T(fa_row_solver) solve_row;
 
+    /* The same from side->system: of a very long row, whose parts several threads have summed. k^3/3 + 2 k^2 flop. */
+    FA_T(fa_row_solver) solve_row_given;
+
     /* cg_steps steps of conjugate gradients from the row's previous value, preconditioned by the diagonal of A; *decrease
      * is exact for the x reached: 2 x'rhs - x'Ax. Status as solve_row, to which it turns for short rows and where A is
      * not positive along a direction. (4 cg_steps + 6) n k flop. */
@@ -108,7 +112,8 @@ typedef struct {
     /* Solves `count` <= FA_TASK_ROWS rows with `solve`, turns them back (x = Q x', QT (k, padded) = Q' with padded rows,
      * NULL: Q = I) and writes them to X (., k), row by row as `rows` says. With `warm` they start from what X holds, turned
      * by Q (as QT), else from zero; what is written then goes beyond the solution by `relaxation` times the step taken.
-     * With `group` up to cg_group(k) long rows are solved side by side by conjugate gradients, whatever `solve` is. status[row] and decrease[row] get what the solver returned. */
+     * With `group` up to cg_group(k) long rows are solved side by side by conjugate gradients, whatever `solve` is.
+     * status[row] and decrease[row] get what the solver returned. */
     void (*solve_rows)(const FA_T(fa_side) * side, FA_T(fa_row_solver) solve, int group, ptrdiff_t count,
                          const int32_t *rows, const int64_t *indptr, const int32_t *indices, const real *values,
                          const real *lambda, const real *Q, const real *QT, int warm, real relaxation, real *X,

@@ -26,6 +26,7 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
     .refine = FA(refine),
     .solve_row = FA(solve_row),
     .solve_row_cg = FA(solve_row_cg),
+    .solve_row_given = FA(solve_row_given),
     .nnls = FA(nnls),
     .solve_row_nnls = FA(solve_row_nnls),
     .cg_block = FA(cg_block),

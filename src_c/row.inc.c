@@ -168,18 +168,15 @@ static int FA(refine)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *id
     return 0;
 }
 
-static int FA(solve_row)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                         real *x, double *decrease, void *work) {
+/* x and *decrease of the system A, rhs of these cells; A and rhs are destroyed. work: the rest of the workspace, behind
+ * rhs. */
+static int FA(solve_system)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
+                            real *A, real *rhs, real *x, double *decrease, real *work) {
     const ptrdiff_t k = side->k, ld = FA(system_ld)(k);
-    *decrease = 0;
-    for (ptrdiff_t p = 0; p < side->ld; p++) x[p] = 0;
-    if (n == 0) return 0;
-    if (n <= side->short_limit && FA(solve_short)(side, n, idx, val, lambda, x, decrease, work)) return 0;
-    real *A = work, *rhs = A + FA(system_rows)(side->ld) * ld, *b = rhs + ld, *gram_work = b + ld;
-    FA(row_gram)(side, n, idx, val, lambda, A, rhs, gram_work);
+    real *b = work;
     for (ptrdiff_t p = 0; p < side->ld; p++) b[p] = rhs[p];
     int bad = FA(posv)(k, A, rhs, x);
-    if (!bad) bad = FA(refine)(side, n, idx, val, lambda, A, x, gram_work);
+    if (!bad) bad = FA(refine)(side, n, idx, val, lambda, A, x, b + ld);
     if (bad) {
         for (ptrdiff_t p = 0; p < side->ld; p++) x[p] = 0;
         return bad;
@@ -188,6 +185,28 @@ static int FA(solve_row)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t 
     for (ptrdiff_t p = 0; p < k; p++) gain += (double)x[p] * (double)b[p];
     *decrease = gain;
     return 0;
+}
+
+static int FA(solve_row)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
+                         real *x, double *decrease, void *work) {
+    const ptrdiff_t k = side->k, ld = FA(system_ld)(k);
+    *decrease = 0;
+    for (ptrdiff_t p = 0; p < side->ld; p++) x[p] = 0;
+    if (n == 0) return 0;
+    if (n <= side->short_limit && FA(solve_short)(side, n, idx, val, lambda, x, decrease, work)) return 0;
+    real *A = work, *rhs = A + FA(system_rows)(side->ld) * ld;
+    FA(row_gram)(side, n, idx, val, lambda, A, rhs, rhs + ld);
+    return FA(solve_system)(side, n, idx, val, lambda, A, rhs, x, decrease, rhs + ld);
+}
+
+static int FA(solve_row_given)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
+                               real *x, double *decrease, void *work) {
+    const ptrdiff_t ld = FA(system_ld)(side->k), size = FA(system_rows)(side->k) * ld;
+    real *A = work, *rhs = A + FA(system_rows)(side->ld) * ld;
+    for (ptrdiff_t p = 0; p < size; p++) A[p] = side->system[p];
+    for (ptrdiff_t p = 0; p < side->ld; p++) rhs[p] = side->system[size + p];
+    *decrease = 0;
+    return FA(solve_system)(side, n, idx, val, lambda, A, rhs, x, decrease, rhs + ld);
 }
 
 /* Multiply-adds of an m x m upper triangle as the tile computes it, in vectors. */

@@ -10,7 +10,8 @@ from scipy import sparse
 
 import fastals
 from fastals import ExplicitALS, ImplicitALS, _kernels
-from fastals._sweep import Basis, Plan, Rows, Side, half_sweep
+from fastals import _sweep
+from fastals._sweep import Basis, Plan, Rows, Side, half_sweep, schedule
 
 RATINGS = np.array(
     [[4, 0, 2, 5, 0, 0], [3, 2, 1, 0, 0, 3], [0, 2, 0, 3, 0, 4], [0, 3, 3, 5, 4, 0], [5, 0, 3, 4, 0, 0]], np.float64
@@ -297,6 +298,27 @@ def test_the_same_bits_for_any_number_of_threads(model: Any, solver: Any, dtype:
         np.testing.assert_array_equal(fits[0].user_factors_, other.user_factors_)
         np.testing.assert_array_equal(fits[0].item_factors_, other.item_factors_)
         assert fits[0].loss_history_ == other.loss_history_
+
+
+@BOTH
+@pytest.mark.parametrize("solver", ["cholesky", "auto"])
+def test_very_long_rows_are_shared_out(model: Any, solver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An item that everybody has, and little else: its row must not be one thread's work."""
+    matrix = sparse.csr_array(np.column_stack((np.ones((400, 1)), random_matrix(400, 30, 0.02).toarray())))
+    fits = {}
+    for cells in (65_536, 50):
+        monkeypatch.setattr(_sweep, "SPLIT_CELLS", cells)
+        plan = schedule(sparse.csr_array(matrix.T).indptr.astype(np.int64), split=True)
+        assert plan.split.tolist() == ([0] if cells == 50 else [])
+        for num_threads in (1, 2, 4):
+            estimator = model(factors=40, solver=solver, iterations=3, num_threads=num_threads, random_state=0)
+            fits[cells, num_threads] = estimator.fit(matrix)
+        for num_threads in (2, 4):
+            one, other = fits[cells, 1], fits[cells, num_threads]
+            assert one.loss_history_ == other.loss_history_
+            assert np.array_equal(one.item_factors_, other.item_factors_)
+    for one, other in zip(fits[65_536, 1].loss_history_, fits[50, 1].loss_history_, strict=True):
+        assert one == pytest.approx(other, rel=1e-3 if solver == "cholesky" else 1e-2)
 
 
 def test_groups_of_long_rows_give_what_each_row_gives_alone() -> None:

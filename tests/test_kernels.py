@@ -154,19 +154,22 @@ def sweep(
     common: Any = None,
     bounded: int = 0,
     relaxation: float = 0.0,
+    split: Any = (),
+    part: int = 1,
 ) -> tuple[Any, Any, float]:
     """X, status and decrease; the rows in an arbitrary order, in tasks of uneven sizes."""
     rng = np.random.default_rng(1)
     order = rng.permutation(p.n_rows).astype(np.int32)
+    order = order[~np.isin(order, split)]
     longest = _kernels.cg_group(p.Z.dtype, len(p.base)) if groups else _kernels.TASK_ROWS
     tasks = [0]
-    while tasks[-1] < p.n_rows:
-        tasks.append(min(p.n_rows, tasks[-1] + int(rng.integers(1, longest + 1))))
+    while tasks[-1] < len(order):
+        tasks.append(min(len(order), tasks[-1] + int(rng.integers(1, longest + 1))))
     X = np.full((p.n_rows, len(p.base)), np.nan, p.Z.dtype) if start is None else start.copy()
     status = np.full(p.n_rows, -99, np.int32)
     decrease = _kernels.half_sweep(
         solver, p.Z, p.base, p.weights, short_limit, cg_above, cg_steps, order, np.array(tasks, np.int64),
-        len(tasks) - 1 if groups else 0, p.indptr, p.indices, p.values, p.scale, p.lam, common, bounded, p.Q, p.QT,
+        len(tasks) - 1 if groups else 0, np.array(split, np.int32), part, p.indptr, p.indices, p.values, p.scale, p.lam, common, bounded, p.Q, p.QT,
         start is not None, relaxation, X, status, num_threads,
     )  # fmt: skip
     return X, status, decrease
@@ -404,6 +407,23 @@ def test_cg(dtype: Any, k: int, name: str) -> None:
         beyond, _, same_decrease = sweep(p, "cg", 0, start=start, cg_steps=steps, groups=groups, relaxation=0.75)
         np.testing.assert_allclose(beyond, X + dtype(0.75) * (X - start), rtol=1e-6, atol=1e-6)
         assert decrease == same_decrease
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("name", ["explicit", "implicit", "signed"])
+def test_long_rows_in_parts(dtype: Any, k: int, name: str) -> None:
+    p = problem(name, dtype, k)
+    split = np.flatnonzero(p.lengths > 20)
+    assert len(split)
+    for part in (7, 1000):
+        X, status, decrease = sweep(p, "cholesky", 0, split=split, part=part)
+        assert not status.any()
+        check_solved(p, X)
+        assert decrease == pytest.approx(drop(p, X), rel=1e-5 if dtype == np.float32 else 1e-12)
+        for num_threads in (2, 4):
+            again = sweep(p, "cholesky", 0, split=split, part=part, num_threads=num_threads)
+            assert np.array_equal(X, again[0])
+            assert decrease == again[2]
 
 
 @pytest.mark.usefixtures("isa")
