@@ -9,8 +9,7 @@ import reference
 from scipy import sparse
 
 import fastals
-from fastals import ExplicitALS, ImplicitALS, _kernels
-from fastals import _sweep
+from fastals import ExplicitALS, ImplicitALS, _kernels, _sweep
 from fastals._sweep import Basis, Plan, Rows, Side, half_sweep, schedule
 
 RATINGS = np.array(

@@ -169,8 +169,8 @@ def sweep(
     status = np.full(p.n_rows, -99, np.int32)
     decrease = _kernels.half_sweep(
         solver, p.Z, p.base, p.weights, short_limit, cg_above, cg_steps, order, np.array(tasks, np.int64),
-        len(tasks) - 1 if groups else 0, np.array(split, np.int32), part, p.indptr, p.indices, p.values, p.scale, p.lam, common, bounded, p.Q, p.QT,
-        start is not None, relaxation, X, status, num_threads,
+        len(tasks) - 1 if groups else 0, np.array(split, np.int32), part, p.indptr, p.indices, p.values, p.scale, p.lam,
+        common, bounded, p.Q, p.QT, start is not None, relaxation, X, status, num_threads,
     )  # fmt: skip
     return X, status, decrease
 
