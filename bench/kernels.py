@@ -28,6 +28,7 @@ KERNELS = {
     "long row": "whole row, n = 2k",
     "short row": "whole row, n = k/4",
     "cg row": "CG, n = 2k",
+    "nnls row": "nonnegative row from scratch, n = 2k, as one exact solve",
 }
 TABLES = ("26744 rows", "138493 rows")
 CG_FLOP_PER_CELL = 4 * 3 + 6  # times k; three steps
