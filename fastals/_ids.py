@@ -303,12 +303,10 @@ class StreamEncoder:
             return np.empty(0, np.int32)
         if isinstance(ids, Text):
             self._check_kind("strings")
-            codes = []
             for data, offsets in ids.chunks:
                 if self._interner.add_offsets(data, offsets) >= 0:
                     refuse_offsets(self.name)
-                codes.append(self._interner.take())
-            return np.concatenate(codes)
+            return self._interner.take()
         array = check_ids(self.name, ids)
         self._check_kind(_kind(array))
         if self._kind == "integers":

@@ -1013,8 +1013,9 @@ cdef class Interner:
         return -1
 
     def take(self):
-        """Codes of the rows of the last chunk, which is forgotten: positions in ``keys``, of a single thread's table."""
-        return self.chunks.pop()
+        """Codes of the rows since the last call, which are forgotten: positions in ``keys``, with a single thread."""
+        codes, self.chunks = np.concatenate(self.chunks), []
+        return codes
 
     def keys(self):
         """(keys, offsets) of all tables together, in no order that means something."""

@@ -483,6 +483,17 @@ def test_ids_of_two_kinds(tmp_path):
     refused([tmp_path / "a.parquet", tmp_path / "b.parquet"], {"signals": {"*": {}}}, "b.parquet", "user")
 
 
+def test_more_objects_than_are_looked_at_at_once():
+    n = 200_000
+    rng = np.random.default_rng(0)
+    users = np.array([f"u{i}" for i in range(500)], dtype=object)[rng.integers(0, 500, n)]
+    events = {"user": users, "item": rng.integers(0, 50, n), "n": np.ones(n)}
+    found = score(events, {"signals": {"n": {}}}).interactions()
+    expected = fastals.Interactions.from_arrays(users, events["item"])
+    assert found.users.tolist() == expected.users.tolist()
+    assert (found.matrix != expected.matrix).nnz == 0
+
+
 def test_closed_scores(tmp_path):
     with score(log(), SPEC) as scores:
         pass
