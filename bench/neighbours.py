@@ -90,9 +90,11 @@ def measuring(A: sparse.csr_array, threads: int, rounds: int) -> list[dict[str, 
     model = fastals.ImplicitALS(iterations=5, num_threads=threads, random_state=0).fit(train, progress=False)
     peer = AlternatingLeastSquares(factors=64, num_threads=threads)
     peer.user_factors, peer.item_factors = model.user_factors_, model.item_factors_
-    parts = [sparse.csr_matrix(part.matrix) for part in (train, test)]
-    for part in parts:
-        part.indptr = part.indptr.astype(np.int32)
+    # implicit reads int32 only
+    parts = [
+        sparse.csr_matrix((p.values, p.indices.astype(np.int32), p.indptr.astype(np.int32)), shape=p.shape)
+        for p in (train, test)
+    ]
     work = {
         "fastals evaluate, 8 metrics": lambda: evaluation.evaluate(model, train, test),
         "fastals auc": lambda: evaluation.auc(model, train, test),
