@@ -23,6 +23,7 @@ COMMANDS = [
     "fit.py",
     "fit.py --solver auto",
     "topn.py",
+    "scale.py",
     "ingest.py",
     "pipeline.py",
     *NEED_REAL_DATA,
