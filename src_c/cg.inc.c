@@ -34,17 +34,6 @@ enum { FA(CG_START), FA(CG_STEP), FA(CG_LAST) };
 /* Rows whose accumulators and addresses fit the registers together. */
 #define DOT_ROWS ((int)VL < 8 ? (int)VL : 8)
 
-/* The lane sums of `rows` accumulators, in t[0]: lane l gets row l. At step h two accumulators meet in one, each with the
- * halves of its blocks of 2 h lanes added. Accumulators of more lanes than rows keep a sum for each `rows` lanes. */
-FA_INLINE void FA(fold)(const int rows, vec *t) {
-#if FA_VECTOR_BYTES && !defined(__clang__)
-    FA_UNROLL for (int h = rows / 2; h; h /= 2)
-        FA_UNROLL for (int i = 0; i < h; i++) t[i] = FA(fold_pair)(t[i], t[i + h], h);
-#else
-    (void)rows, (void)t;
-#endif
-}
-
 /* d[i] = z_i'p for VL rows of nv vectors. */
 FA_INLINE void FA(dots_of)(const ptrdiff_t nv, const real *const *z, const real *p, real *d) {
     vec t[2][DOT_ROWS];

@@ -4,21 +4,25 @@
 /* A pivot that has lost all but this part of the diagonal entry it came from is rounding, not mathematics. */
 #define PIVOT_LOSS ((real)4 * FA_EPS)
 
-/* The MR x MR diagonal block at D, unblocked: U[q][r], 1 / U[r][r] and y = U'^-1 rhs. Returns 0 or 1 + a bad pivot. */
+/* The MR x MR diagonal block at D: U[q][r] (q > r: arbitrary), 1 / U[r][r] and y = U'^-1 rhs. Row by row, each at once
+ * taken off those below: what a pivot waits for is the row before, and nothing else. Returns 0 or 1 + a bad pivot. */
 static int FA(factor_diagonal)(const real *D, ptrdiff_t ld, const real *original, const real *rhs, real U[MR][MR],
                                real inverse[MR], real y[MR]) {
-    for (ptrdiff_t r = 0; r < MR; r++) {
-        real s[MR];
-        for (ptrdiff_t c = r; c < MR; c++) s[c] = D[r * ld + c];
-        real t = rhs[r];
-        for (ptrdiff_t q = 0; q < r; q++) {
-            for (ptrdiff_t c = r; c < MR; c++) s[c] -= U[q][r] * U[q][c];
-            t -= U[q][r] * y[q];
+    real s[FA_MR][FA_MR], t[FA_MR];
+    for (int r = 0; r < FA_MR; r++) {
+        t[r] = rhs[r];
+        for (int c = 0; c < FA_MR; c++) s[r][c] = D[r * ld + c];
+    }
+    FA_UNROLL for (int r = 0; r < FA_MR; r++) {
+        if (!(s[r][r] > PIVOT_LOSS * original[r])) return 1 + r;
+        inverse[r] = 1 / FA_SQRT(s[r][r]);
+        y[r] = t[r] * inverse[r];
+        for (int c = 0; c < FA_MR; c++) {
+            U[r][c] = s[r][c] * inverse[r];
+            t[c] -= y[r] * U[r][c];
         }
-        if (!(s[r] > PIVOT_LOSS * original[r])) return 1 + (int)r;
-        inverse[r] = 1 / FA_SQRT(s[r]);
-        for (ptrdiff_t c = r; c < MR; c++) U[r][c] = s[c] * inverse[r];
-        y[r] = t * inverse[r];
+        FA_UNROLL for (int i = r + 1; i < FA_MR; i++)
+            for (int c = 0; c < FA_MR; c++) s[i][c] -= U[r][i] * U[r][c];
     }
     return 0;
 }
@@ -33,6 +37,23 @@ FA_INLINE real FA(lane_sum)(vec v) {
 #else
     return v;
 #endif
+}
+
+/* sums[r] = the lane sum of s[r], which is destroyed. */
+FA_INLINE void FA(lane_sums_of_block)(vec s[MR], real sums[MR]) {
+#if FA_VECTOR_BYTES && !defined(__clang__)
+    if (VL >= MR) {
+        real parts[VL];
+        FA(fold)(FA_MR, s);
+        STORE(parts, s[0]);
+        for (ptrdiff_t r = 0; r < MR; r++) {
+            sums[r] = parts[r];
+            for (ptrdiff_t c = r + MR; c < VL; c += MR) sums[r] += parts[c];
+        }
+        return;
+    }
+#endif
+    for (ptrdiff_t r = 0; r < MR; r++) sums[r] = FA(lane_sum)(s[r]);
 }
 
 /* A and x have system_ld, system_rows of a system of size n; n need not be the model's k. */
@@ -70,10 +91,15 @@ static int FA(potrs)(ptrdiff_t n, real *A, ptrdiff_t ld, real *rhs, real *x) {
             const vec t = LOAD(rhs + c);
             FA_UNROLL for (int r = 0; r < FA_MR; r++) s[r] += LOAD(row + r * ld + c) * t;
         }
-        for (ptrdiff_t r = MR - 1; r >= 0; r--) {
-            real t = x[i + r] - FA(lane_sum)(s[r]);
-            for (ptrdiff_t q = r + 1; q < MR; q++) t -= row[r * ld + i + q] * rhs[i + q];
-            rhs[i + r] = t / row[r * ld + i + r];
+        real t[MR], inverse[MR];
+        FA(lane_sums_of_block)(s, t);
+        for (ptrdiff_t r = 0; r < MR; r++) {
+            t[r] = x[i + r] - t[r];
+            inverse[r] = 1 / row[r * ld + i + r];
+        }
+        FA_UNROLL for (int r = FA_MR - 1; r >= 0; r--) {
+            rhs[i + r] = t[r] * inverse[r];
+            FA_UNROLL for (int q = 0; q < r; q++) t[q] -= row[q * ld + i + r] * rhs[i + r];
         }
     }
     for (ptrdiff_t c = 0; c < np; c++) x[c] = c < n ? rhs[c] : 0;

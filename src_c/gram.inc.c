@@ -126,6 +126,7 @@ static void FA(row_gram)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t 
                          real *A, real *rhs, void *work) {
     const ptrdiff_t k = side->k, ld = FA(system_ld)(k), block = FA(block_cells)(k);
     real *a = work, *b = a + block, *P = b + block, *Q = P + block * ld;
+    const int unit = side->a0 == 1 && side->a1 == 0 && !side->scale; /* a = 1 throughout: plain ratings */
     for (ptrdiff_t i = 0; i < FA(system_rows)(k); i++) {
         for (ptrdiff_t c = 0; c < ld; c++) A[i * ld + c] = 0;
         A[i * ld + i] = i < k ? side->base[i] + lambda : 1;
@@ -135,11 +136,12 @@ static void FA(row_gram)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t 
         const ptrdiff_t m = n - j < block ? n - j : block;
         if (FA(weights)(side, m, val + j, a, b)) {
             /* sum a z z' = sum (sqrt(a) z)(sqrt(a) z)': one packed copy serves both factors of the product */
-            for (ptrdiff_t p = 0; p < m; p++) {
-                a[p] = FA_SQRT(a[p]);
-                b[p] /= a[p];
-            }
-            FA(gather)(side, m, idx + j, a, Q, ld);
+            if (!unit)
+                for (ptrdiff_t p = 0; p < m; p++) {
+                    a[p] = FA_SQRT(a[p]);
+                    b[p] /= a[p];
+                }
+            FA(gather)(side, m, idx + j, unit ? NULL : a, Q, ld);
             FA(syrk)(m, k, Q, Q, ld, A, ld);
         } else {
             FA(gather)(side, m, idx + j, a, P, ld);

@@ -53,6 +53,17 @@ FA_INLINE vec FA(fold_pair)(vec a, vec b, const int h) {
 #undef IOTA
 #endif
 
+/* The lane sums of `rows` accumulators, in t[0]: lane l gets row l. At step h two accumulators meet in one, each with the
+ * halves of its blocks of 2 h lanes added. Accumulators of more lanes than rows keep a sum for each `rows` lanes. */
+FA_INLINE void FA(fold)(const int rows, vec *t) {
+#if FA_VECTOR_BYTES && !defined(__clang__)
+    FA_UNROLL for (int h = rows / 2; h; h /= 2)
+        FA_UNROLL for (int i = 0; i < h; i++) t[i] = FA(fold_pair)(t[i], t[i + h], h);
+#else
+    (void)rows, (void)t;
+#endif
+}
+
 FA_INLINE vec FA(absolute)(vec r) {
 #if FA_VECTOR_BYTES
     return (vec)((r < 0) & (FA(lanes))(-r)) + (vec)((r >= 0) & (FA(lanes))r);

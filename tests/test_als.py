@@ -310,7 +310,9 @@ def test_very_long_rows_are_shared_out(model: Any, solver: Any, monkeypatch: pyt
         plan = schedule(sparse.csr_array(matrix.T).indptr.astype(np.int64), split=True)
         assert plan.split.tolist() == ([0] if cells == 50 else [])
         for num_threads in (1, 2, 4):
-            estimator = model(factors=40, solver=solver, iterations=3, num_threads=num_threads, random_state=0)
+            estimator = model(
+                factors=40, regularization=1.0, solver=solver, iterations=3, num_threads=num_threads, random_state=0
+            )
             fits[cells, num_threads] = estimator.fit(matrix)
         for num_threads in (2, 4):
             one, other = fits[cells, 1], fits[cells, num_threads]
