@@ -490,7 +490,7 @@ cdef int rescue_nnls_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *i
 # ---------------------------------------------------------------------------------------------------------------------
 # the half-sweep
 
-MOST_PARTS = 32  # of a row; each holds a k x k system
+cdef int MOST_PARTS = 32  # of a row; each holds a k x k system
 SOLVERS = {"cholesky": 0, "lapack": 1, "rescue": 2, "cg": 3, "nnls": 4, "rescue nnls": 5}
 
 
