@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from . import evaluation
-from ._als import ExplicitALS, ImplicitALS
 from ._config import show_config
 from ._exceptions import (
     ArgumentTypeError,
@@ -22,6 +21,8 @@ from ._exceptions import (
     ServingError,
     UnknownLabelError,
 )
+from ._explicit import ExplicitALS
+from ._implicit import ImplicitALS
 from ._indexer import Ids, with_ids
 from ._interactions import Interactions
 from ._load import load

@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import _commands
-from ._als import ExplicitALS, ImplicitALS
 from ._commands import PARAMETERS, WRITERS
 from ._exceptions import FastalsError
+from ._explicit import ExplicitALS
+from ._implicit import ImplicitALS
 from ._interactions import DUPLICATES
 from ._resp import SCORES
 from ._version import __version__

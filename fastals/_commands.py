@@ -14,8 +14,10 @@ from uuid import UUID
 from numpy.typing import NDArray
 
 from . import _pipeline, evaluation, scoring, serving
-from ._als import ALS, ExplicitALS, ImplicitALS
+from ._als import ALS
 from ._exceptions import UnknownLabelError
+from ._explicit import ExplicitALS
+from ._implicit import ImplicitALS
 from ._interactions import Interactions
 from ._lists import Lists
 from ._storage import check_target, replacing, suffix_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TypeAlias
 
-from ._als import ExplicitALS, ImplicitALS
+from ._explicit import ExplicitALS
+from ._implicit import ImplicitALS
 from ._neighbours import ItemKNN, UserKNN
 from ._persistence import load_model
 from ._validation import check_bool, check_path

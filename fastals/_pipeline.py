@@ -32,8 +32,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import _als, _load, evaluation, scoring, serving
+from . import _load, evaluation, scoring, serving
+from ._als import ALS
 from ._exceptions import FastalsError, ParameterError
+from ._explicit import ExplicitALS
+from ._implicit import ImplicitALS
 from ._indexer import Ids, with_ids
 from ._interactions import Interactions
 from ._spec import read_settings
@@ -43,7 +46,7 @@ from ._validation import check_choice, check_path
 __all__ = ["Pipeline", "Result", "read_interactions", "run"]
 
 SECTIONS = ("events", "score", "train", "evaluate", "publish", "report")
-KINDS: dict[str, type[_als.ALS]] = {"implicit": _als.ImplicitALS, "explicit": _als.ExplicitALS}
+KINDS: dict[str, type[ALS]] = {"implicit": ImplicitALS, "explicit": ExplicitALS}
 EMBEDDED = "recommendations.parquet"
 """Where the lists go when nothing else is said: no server is needed."""
 
@@ -56,7 +59,7 @@ class Pipeline:
     reading: dict[str, Any]
     spec: scoring.ScoreSpec
     scores: str | None
-    model: _als.ALS
+    model: ALS
     out: str
     keep_ids: bool
     evaluate: dict[str, Any] | None
@@ -150,10 +153,10 @@ def _options(section: str, given: Any, own: set[str], others: set[str]) -> dict[
 class Result:
     """What a run made: the model, how another one measured (model, train, test), and the seconds of each step."""
 
-    model: _als.ALS
+    model: ALS
     metrics: dict[str, float] | None = None
     baseline: dict[str, float] | None = None
-    measured: tuple[_als.ALS, Interactions, Interactions] | None = None
+    measured: tuple[ALS, Interactions, Interactions] | None = None
     published: list[serving.Published] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -261,7 +264,7 @@ def read_interactions(
     return Interactions.from_csv(path, delimiter=delimiter, columns=columns, **options)
 
 
-def save(model: _als.ALS, path: str) -> None:
+def save(model: ALS, path: str) -> None:
     """Save a model, wherever the path leads."""
     if is_remote(path):
         with replacing(path) as temporary:
@@ -281,7 +284,7 @@ def count(data: Interactions) -> str:
     return f"{data.nnz:,} interactions of {data.n_users:,} users with {data.n_items:,} items"
 
 
-def loss(model: _als.ALS) -> str:
+def loss(model: ALS) -> str:
     """Return the last loss as text."""
     return f"{model.loss_history_[-1]:.6g}" if model.loss_history_ else "not computed"
 

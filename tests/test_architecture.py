@@ -35,7 +35,10 @@ _rerank
 _training _presets _explain _memory evaluation
 _diagnose
 _estimator
-_als _neighbours
+_row_equation _neighbours
+_fold_in _inspection
+_als
+_explicit _implicit
 _load _tune _spec _lists
 _events _resp
 _redis scoring

@@ -1,0 +1,253 @@
+"""The row equation of ALS and its parameters, and what a fitted model holds: factors, biases, history."""
+
+from __future__ import annotations
+
+import sys
+from abc import abstractmethod
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._estimator import Estimator
+from ._exceptions import NotFittedError, ParameterError
+from ._interactions import Interactions
+from ._presets import Preset
+from ._recommend import Axis
+from ._sweep import CellWeights, FactorArray, Rows, Side
+from ._threads import resolve_num_threads
+from ._training import Training
+from ._validation import (
+    check_bool,
+    check_choice,
+    check_fitted,
+    check_int,
+    check_pair_or_real,
+    check_random_state,
+    check_real,
+)
+
+if sys.version_info >= (3, 11):
+    from typing import Self
+else:
+    from typing import TypeVar
+
+    Self = TypeVar("Self", bound="RowEquation")
+
+CG_PAYS_FROM = 32
+"""Factors from which a sweep of conjugate gradients takes less time than an exact one (measured: bench/README.md)."""
+
+MAX_FACTORS, MAX_ITERATIONS = 16_384, 1_000_000
+"""Beyond any use; without a bound a slip of the pen would ask for k x k matrices that no machine holds."""
+
+AXES: tuple[Axis, Axis] = ("users", "items")
+
+Biases: TypeAlias = tuple[FactorArray, FactorArray] | None
+
+
+class RowEquation(Estimator):
+    """What all models share: one least-squares problem for each row, of which they differ in the weights."""
+
+    _presets: ClassVar[Mapping[str | None, Preset]]
+    _default_metric: ClassVar[str]
+
+    factors: int
+    regularization: float | tuple[float, float]
+    regularization_scaling: Literal["constant", "count"] | float
+    iterations: int
+    solver: Literal["auto", "cholesky", "cg", "lapack"]
+    nonnegative: bool
+    preset: str | None
+    dtype: Literal["float32", "float64"]
+    num_threads: int | None
+    random_state: int | np.random.Generator | np.random.RandomState | None
+    _seen_values: FactorArray | None
+    _seen_weights: FactorArray | None
+
+    _mean: float
+    _biases: Biases
+
+    # -- parameters ---------------------------------------------------------------------------------------------------
+
+    def _check_params(self) -> None:
+        check_int("factors", self.factors, low=1, high=MAX_FACTORS)
+        check_pair_or_real("regularization", self.regularization, low=0)
+        if isinstance(self.regularization_scaling, str):
+            check_choice("regularization_scaling", self.regularization_scaling, ("constant", "count"), "or a number")
+        else:
+            check_real("regularization_scaling", self.regularization_scaling, low=0)
+        check_int("iterations", self.iterations, low=0, high=MAX_ITERATIONS)
+        check_choice("solver", self.solver, ("auto", "cholesky", "cg", "lapack"))
+        if check_bool("nonnegative", self.nonnegative) and self.solver in ("cg", "lapack"):
+            raise ParameterError(
+                f"solver must be 'auto' or 'cholesky' with nonnegative=True, got {self.solver!r}: "
+                "nonnegative rows have one solver, which is exact"
+            )
+        if self.preset is not None:
+            check_choice("preset", self.preset, _preset_names(self), "or None")
+        check_choice("dtype", np.dtype(self.dtype).name, ("float32", "float64"))
+        resolve_num_threads(self.num_threads)
+        check_random_state(self.random_state)
+
+    @classmethod
+    def from_preset(cls, name: str, **overrides: Any) -> Self:
+        """Make a model that computes what another library's ALS computes: the same equation, order and defaults.
+
+        From the same initial factors the library's factors come out, but for rounding; its random numbers do not.
+
+        Parameters
+        ----------
+        name : str
+            ExplicitALS: "spark", "cmfrec", "lenskit". ImplicitALS: "spark", "implicit", "cmfrec", "irspack",
+            "irspack-original" (``loss_type="ORIGINAL"``), "lenskit", "lenskit-ratings" (``use_ratings=True``),
+            "buffalo".
+        **overrides
+            Parameters of the constructor, instead of the library's defaults.
+
+        Returns
+        -------
+        the model, not fitted
+
+        Raises
+        ------
+        ParameterError, ArgumentTypeError
+
+        Examples
+        --------
+        >>> import fastals
+        >>> fastals.ExplicitALS.from_preset("spark", factors=16)
+        ExplicitALS(factors=16, regularization_scaling='count', iterations=10, solver='cholesky', preset='spark')
+        """
+        check_choice("name", name, _preset_names(cls))
+        return cls(**{**cls._presets[name].parameters, "solver": "cholesky", "preset": name, **overrides})
+
+    # -- the row equation ---------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _cell_weights(self) -> CellWeights:
+        """What this model's stored values add to a row's system."""
+
+    @property
+    def _preset(self) -> Preset:
+        return self._presets[self.preset]
+
+    @property
+    def _joint_biases(self) -> bool:
+        """Whether biases are solved for with the factors, as one more column."""
+        return False
+
+    def _transform(self, values: FactorArray) -> FactorArray:
+        """What the row equation takes for r; the sign stays."""
+        return values
+
+    def _row_regularization(self, axis: Axis, counts: NDArray[Any], n_other: int) -> NDArray[np.float64]:
+        """lambda_u for rows of ``counts`` cells."""
+        regularization = check_pair_or_real("regularization", self.regularization, low=0)[axis == "items"]
+        scaling = self.regularization_scaling
+        if scaling == "constant":
+            size: NDArray[np.float64] = np.ones(len(counts))
+        elif scaling == "count":
+            size = counts.astype(np.float64)
+        else:
+            size = np.power(counts + self._cell_weights().unobserved * n_other, float(scaling), dtype=np.float64)
+        return regularization * size
+
+    def _rows(
+        self, axis: Axis, data: Interactions, twin: Interactions | None, dtype: Any, num_threads: int | None
+    ) -> Rows:
+        """The cells of each user or item, as the sweeps read them; ``twin`` holds their weights."""
+        (indptr, indices, values), *scale = (
+            part.arrays(dtype, num_threads=num_threads)
+            if axis == "users"
+            else part.transpose_arrays(dtype, num_threads=num_threads)
+            for part in (data, twin)
+            if part is not None
+        )
+        return Rows(indptr, indices, self._transform(values), scale[0][2] if scale else None)
+
+    def _side(
+        self, axis: Axis, rows: Rows, factors: FactorArray, others: FactorArray, counts: NDArray[np.int64] | None = None
+    ) -> Side:
+        regularization = partial(self._row_regularization, axis)
+        return Side(rows, factors, others, self._cell_weights(), regularization, counts, biased=self._joint_biases)
+
+    @property
+    def _exact_solver(self) -> str:
+        return "nnls" if self.nonnegative else "lapack" if self.solver == "lapack" else "cholesky"
+
+    def _sweep_solver(self, last: bool) -> str:
+        """The solver of a half-sweep; ``last``: no other follows.
+
+        Without regularization a row's matrix may be singular, where steps along null directions are steps into nowhere.
+        """
+        if self.nonnegative:
+            return "nnls"
+        regularized = min(check_pair_or_real("regularization", self.regularization, low=0)) > 0
+        if self.solver == "auto":
+            return "cholesky" if self.factors < CG_PAYS_FROM or last or not regularized else "cg"
+        if self.solver == "cg":
+            return "cg" if regularized else "cholesky"
+        return self.solver
+
+    # -- what is fixed before the rows are solved ---------------------------------------------------------------------
+
+    def _offsets(self, rows: Rows, columns: Rows) -> tuple[Rows, Rows, float, Biases]:
+        """Rows and columns less what is fixed beforehand, the global mean to start from, and the biases if fixed."""
+        return rows, columns, 0.0, None
+
+    def _new_offsets(self, axis: Axis, rows: Rows) -> tuple[Rows, FactorArray | None]:
+        """New rows less what was fixed before the training, and their biases where those are fixed."""
+        return rows, None
+
+    def _grown_offsets(
+        self, rows: Rows, columns: Rows, users: NDArray[Any], items: NDArray[Any]
+    ) -> tuple[Rows, Rows, Biases]:
+        """Merged cells less what was fixed before the training; fixed biases anew for these users and items."""
+        return rows, columns, None
+
+    # -- the model ----------------------------------------------------------------------------------------------------
+
+    def _adopt(self, training: Training) -> Self:
+        """Take what training works on as this model's own."""
+        X, Y, biases = training.X, training.Y, training.biases
+        if self._joint_biases:
+            biases = X[:, -1].copy(), Y[:, -1].copy()
+            X, Y = (np.ascontiguousarray(factors[:, :-1]) for factors in (X, Y))
+        return self._set_factors(X, Y, training.mean, biases)
+
+    def _set_factors(self, X: FactorArray, Y: FactorArray, mean: float, biases: Biases) -> Self:
+        self.user_factors_, self.item_factors_, self._mean, self._biases = X, Y, mean, biases
+        self._forget_derived()
+        return self
+
+    def _columns(self) -> tuple[FactorArray, FactorArray]:
+        """Both sides as they are trained: biases that are solved for are a last column."""
+        X, Y = self.user_factors_, self.item_factors_
+        if self._joint_biases and self._biases is not None:
+            X, Y = (np.column_stack(parts) for parts in zip((X, Y), self._biases, strict=True))
+        return X, Y
+
+    def _remember(self, data: Interactions, twin: Interactions | None, dtype: Any) -> None:
+        """Keep the training cells: for lists where they are, for what works on histories their values too."""
+        self._users, self._items = data.user_labels, data.item_labels
+        indptr, indices, self._seen_values = data.arrays(dtype)
+        self._seen = indptr, indices
+        self._seen_weights = None if twin is None else twin.arrays(dtype)[2]
+
+    def _history(self) -> tuple[Interactions, Interactions | None]:
+        """The training data, and a twin that holds their weights if they have any."""
+        check_fitted(self)
+        if self._seen_values is None:
+            raise NotFittedError("this model was saved without its history, which this needs: save(..., history=True)")
+        data, twin = (
+            None if values is None else Interactions._canonical((*self._seen, values), None, self._users, self._items)
+            for values in (self._seen_values, self._seen_weights)
+        )
+        assert data is not None
+        return data, twin
+
+
+def _preset_names(model: type[RowEquation] | RowEquation) -> list[str]:
+    return sorted(name for name in model._presets if name is not None)
