@@ -42,7 +42,8 @@ OBJECTIVE: dict[str, dict[str, Any]] = {
 DEFAULT_ITERATIONS = 15  # implicit's
 DESCENT_ITERATIONS = {"fastals": 60}  # until it is converged; the others: --iterations
 NEARLY = 1.001
-DESCENTS = [("implicit", "cg"), ("irspack", "cg"), ("irspack", "ialspp"), ("buffalo", "cg")]
+# irspack has a third solver, "ialspp": with blocks of 64 factors it took twice as long as its "cg" to the same loss
+DESCENTS = [("implicit", "cg"), ("irspack", "cg"), ("buffalo", "cg")]
 
 
 def per_iteration(run: Run) -> float:
