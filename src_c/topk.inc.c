@@ -44,12 +44,10 @@ FA_INLINE vec FA(partial_sums)(const int whole, ptrdiff_t k, const real *x, cons
     return sum[0];
 }
 
-/* The sums of VL registers, side by side: at step h elements h apart are added, two registers becoming one. */
+/* The sums of VL registers, side by side: elements half a register apart are added, then those a quarter apart, .. */
 FA_INLINE vec FA(lane_sums)(vec t[]) {
 #if FA_VECTOR_BYTES && !defined(__clang__)
-    FA_UNROLL for (int h = (int)VL / 2; h; h /= 2)
-        FA_UNROLL for (int i = 0; i < h; i++)
-            t[i] = FA(low_blocks)(t[i], t[i + h], h) + FA(high_blocks)(t[i], t[i + h], h);
+    FA(fold)((int)VL, t);
     return t[0];
 #elif FA_VECTOR_BYTES
     vec sums;
