@@ -269,6 +269,7 @@ static FA_T(bench) FA_T(set_up)(const FA_T(fa_kernels) * K, ptrdiff_t k, ptrdiff
                              .n_other = n_other,
                              .Z = Z,
                              .base = base,
+                             .ridged = k,
                              .a1 = 1,
                              .b0 = 1,
                              .b1 = 1,

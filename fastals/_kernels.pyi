@@ -13,7 +13,13 @@ _Lists: TypeAlias = tuple[Any, ...]
 """(first, last, items)"""
 _Rows: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], Any]
 
+_Weights: TypeAlias = tuple[float, float, float, float, bool]
+"""(a0, a1, b0, b1, positive_only)"""
+
 TASK_ROWS: int
+PART_CELLS: int
+CG_CELLS: int
+PART_ROWS: int
 PANEL: int
 QUERIES: int
 SOLVERS: dict[str, int]
@@ -35,12 +41,34 @@ def cg_block(dtype: DTypeLike, k: int) -> int: ...
 def short_limit(dtype: DTypeLike, k: int) -> int: ...
 def gram(Y: _Reals, num_threads: int) -> NDArray[np.float64]: ...
 def rotate(Y: _Reals, Q: _Reals | None, num_threads: int) -> _Reals: ...
+def sum_rows(values: NDArray[np.float64]) -> float: ...
+def penalty(X: _Reals, lam: _Reals, ridged: int, own: float, num_threads: int) -> float: ...
+def constant(
+    weights: _Weights,
+    unobserved: float,
+    indptr: NDArray[np.int64],
+    values: _Reals,
+    scale: _Reals | None,
+    num_threads: int,
+) -> float: ...
+def decrease_of_cells(
+    X: _Reals,
+    Z: _Reals,
+    weights: _Weights,
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: _Reals,
+    scale: _Reals | None,
+    num_threads: int,
+) -> float: ...
+def turn(X: _Reals, C: _Reals, out: _Reals, num_threads: int) -> None: ...
 def bind_lapack() -> None: ...
 def half_sweep(
     solver: str,
     Z: _Reals,
     base: _Reals,
-    weights: tuple[float, float, float, float, bool],
+    ridged: int,
+    weights: _Weights,
     short_limit: int,
     cg_above: int,
     cg_steps: int,
@@ -48,26 +76,27 @@ def half_sweep(
     tasks: NDArray[np.int64],
     n_groups: int,
     split: NDArray[np.int32],
-    part: int,
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],
     values: _Reals,
     scale: _Reals | None,
     lam: _Reals,
     common: _Reals | None,
+    wide: NDArray[np.float64] | None,
     bounded: int,
     Q: _Reals | None,
     QT: _Reals | None,
-    warm: bool,
+    start: _Reals | None,
     relaxation: float,
     X: _Reals,
+    decrease: NDArray[np.float64],
     status: NDArray[np.int32],
     num_threads: int,
-) -> float: ...
+) -> None: ...
 def row_system(
     Z: _Reals,
     base: _Reals,
-    weights: tuple[float, float, float, float, bool],
+    weights: _Weights,
     idx: NDArray[np.int32],
     val: _Reals,
     scale: _Reals | None,

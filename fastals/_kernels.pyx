@@ -10,7 +10,7 @@ rows are made of blocks fixed by the data, so every number of threads gives the 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from cython.parallel cimport parallel, prange, threadid
-from libc.math cimport isfinite
+from libc.math cimport isfinite, sqrt
 from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
@@ -25,7 +25,7 @@ ctypedef fused real:
 # the C side (src_c/fastals.h is the manual)
 
 cdef extern from "fastals.h" nogil:
-    enum: FA_ISAS, FA_ALIGN, FA_TASK_ROWS, FA_GROUP_ROWS, FA_PANEL, FA_QUERIES
+    enum: FA_ISAS, FA_ALIGN, FA_TASK_ROWS, FA_GROUP_ROWS, FA_PART_CELLS, FA_CG_CELLS, FA_PANEL, FA_QUERIES
 
     ctypedef struct fa_panel:
         double norm, rest, step, error
@@ -39,6 +39,7 @@ cdef extern from "fastals.h" nogil:
         Py_ssize_t k, ld, n_other
         const float *Z
         const float *base
+        Py_ssize_t ridged
         float a0, a1, b0, b1
         int positive_only
         Py_ssize_t short_limit
@@ -50,11 +51,13 @@ cdef extern from "fastals.h" nogil:
         const float *common
         Py_ssize_t bounded
         const float *system
+        const double *wide
 
     ctypedef struct fa_side_f64:
         Py_ssize_t k, ld, n_other
         const double *Z
         const double *base
+        Py_ssize_t ridged
         double a0, a1, b0, b1
         int positive_only
         Py_ssize_t short_limit
@@ -66,6 +69,7 @@ cdef extern from "fastals.h" nogil:
         const double *common
         Py_ssize_t bounded
         const double *system
+        const double *wide
 
     ctypedef int (*fa_row_solver_f32)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, float *,
                                       double *, void *) noexcept nogil
@@ -93,11 +97,14 @@ cdef extern from "fastals.h" nogil:
         void (*rotate)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *, float *) noexcept nogil
         void (*row_gram)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, float *, float *,
                          void *) noexcept nogil
+        void (*add_system)(Py_ssize_t, const float *, const float *, float *, float *) noexcept nogil
         void (*row_system)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, double *,
                            double *) noexcept nogil
+        double (*row_decrease)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, const float *,
+                               double *) noexcept nogil
         int (*posv)(Py_ssize_t, float *, float *, float *) noexcept nogil
-        int (*refine)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, const float *, float *,
-                       void *) noexcept nogil
+        int (*refine)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, const float *, float *, double *,
+                      void *) noexcept nogil
         fa_row_solver_f32 solve_row
         fa_row_solver_f32 solve_row_given
         fa_row_solver_f32 solve_row_cg
@@ -106,8 +113,8 @@ cdef extern from "fastals.h" nogil:
         Py_ssize_t (*cg_block)(Py_ssize_t) noexcept nogil
         Py_ssize_t (*cg_group)(Py_ssize_t) noexcept nogil
         void (*solve_rows)(const fa_side_f32 *, fa_row_solver_f32, int, Py_ssize_t, const int32_t *, const int64_t *,
-                             const int32_t *, const float *, const float *, const float *, const float *, int, float, float *,
-                             double *, int32_t *, void *) noexcept nogil
+                           const int32_t *, const float *, const float *, const float *, const float *, const float *,
+                           float, float *, double *, int32_t *, void *) noexcept nogil
         void (*pack_panel)(Py_ssize_t, const float *, const int32_t *, float *, unsigned char *, fa_panel *) noexcept nogil
         void (*top_n)(const fa_items_f32 *, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const fa_lists *,
                       const fa_lists *, int32_t *, float *, void *) noexcept nogil
@@ -136,11 +143,14 @@ cdef extern from "fastals.h" nogil:
         void (*rotate)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *, double *) noexcept nogil
         void (*row_gram)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double, double *, double *,
                          void *) noexcept nogil
+        void (*add_system)(Py_ssize_t, const double *, const double *, double *, double *) noexcept nogil
         void (*row_system)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double, double *,
                            double *) noexcept nogil
+        double (*row_decrease)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double, const double *,
+                               double *) noexcept nogil
         int (*posv)(Py_ssize_t, double *, double *, double *) noexcept nogil
-        int (*refine)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double, const double *, double *,
-                       void *) noexcept nogil
+        int (*refine)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double, const double *, double *, double *,
+                      void *) noexcept nogil
         fa_row_solver_f64 solve_row
         fa_row_solver_f64 solve_row_given
         fa_row_solver_f64 solve_row_cg
@@ -149,8 +159,8 @@ cdef extern from "fastals.h" nogil:
         Py_ssize_t (*cg_block)(Py_ssize_t) noexcept nogil
         Py_ssize_t (*cg_group)(Py_ssize_t) noexcept nogil
         void (*solve_rows)(const fa_side_f64 *, fa_row_solver_f64, int, Py_ssize_t, const int32_t *, const int64_t *,
-                             const int32_t *, const double *, const double *, const double *, const double *, int, double, double *,
-                             double *, int32_t *, void *) noexcept nogil
+                           const int32_t *, const double *, const double *, const double *, const double *,
+                           const double *, double, double *, double *, int32_t *, void *) noexcept nogil
         void (*pack_panel)(Py_ssize_t, const double *, const int32_t *, double *, unsigned char *, fa_panel *) noexcept nogil
         void (*top_n)(const fa_items_f64 *, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const fa_lists *,
                       const fa_lists *, int32_t *, double *, void *) noexcept nogil
@@ -165,6 +175,8 @@ cdef extern from "fastals.h" nogil:
 
 
 TASK_ROWS = FA_TASK_ROWS
+PART_CELLS = FA_PART_CELLS
+CG_CELLS = FA_CG_CELLS
 PANEL = FA_PANEL
 QUERIES = FA_QUERIES
 
@@ -237,30 +249,142 @@ cdef size_t thread_bytes(bint single, Py_ssize_t k, Py_ssize_t group=0) noexcept
 # ---------------------------------------------------------------------------------------------------------------------
 # a whole side: Gram matrix and rotation
 
-DEF GRAM_BLOCKS = 32
+PART_ROWS = 4096
+"""Sums over rows are made of parts of so many consecutive rows, which are added in order: whoever sums a part, and
+wherever its rows are, the total is the same to the bit."""
+
+DEF ROWS = 4096
+DEF PARTS_AT_ONCE = 64  # of which each holds a k x k matrix
 
 
 def gram(const real[:, ::1] Y, int num_threads):
-    """Y'Y (k, k) in float64: 32 fixed blocks of rows, added in order."""
-    cdef Py_ssize_t n = Y.shape[0], k = Y.shape[1], t, first, last, tid
-    cdef Py_ssize_t rows = ((n + GRAM_BLOCKS - 1) // GRAM_BLOCKS + 127) // 128 * 128
-    cdef Py_ssize_t blocks = (n + rows - 1) // rows if n else 0
-    cdef double[:, :, ::1] partial = np.zeros((blocks, k, k))
+    """Y'Y (k, k) in float64, summed in parts of PART_ROWS rows."""
+    cdef Py_ssize_t n = Y.shape[0], k = Y.shape[1], t, first, begin, last, tid
+    cdef Py_ssize_t parts = (n + ROWS - 1) // ROWS if k else 0, count
+    cdef double[:, :, ::1] partial = np.empty((min(parts, PARTS_AT_ONCE), k, k))
     cdef size_t stride = thread_bytes(real is float, k)
     cdef unsigned char[::1] work = aligned_empty(num_threads * stride, np.uint8)
-    if n and k:
-        for t in prange(blocks, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
+    cdef double[:, ::1] G = np.zeros((k, k))
+    for begin in range(0, parts, PARTS_AT_ONCE):
+        count = min(parts - begin, PARTS_AT_ONCE)
+        for t in prange(count, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
             tid = threadid()
-            first = t * rows
-            last = first + rows if first + rows < n else n
+            first = (begin + t) * ROWS
+            last = first + ROWS if first + ROWS < n else n
+            memset(&partial[t, 0, 0], 0, <size_t>(k * k) * sizeof(double))
             if real is float:
                 K32.gram(last - first, k, &Y[first, 0], k, &partial[t, 0, 0], &work[tid * stride])
             else:
                 K64.gram(last - first, k, &Y[first, 0], k, &partial[t, 0, 0], &work[tid * stride])
-    G = np.zeros((k, k))
-    for t in range(blocks):
-        G += partial[t]
-    return np.triu(G) + np.triu(G, 1).T
+        for t in range(count):
+            total = np.asarray(G)
+            total += partial[t]
+    total = np.asarray(G)
+    return np.triu(total) + np.triu(total, 1).T
+
+
+cdef double in_order(const double[::1] parts) noexcept:
+    cdef double total = 0
+    cdef Py_ssize_t t
+    for t in range(parts.shape[0]):
+        total += parts[t]
+    return total
+
+
+def sum_rows(const double[::1] values):
+    """The sum of one number a row, in parts of PART_ROWS rows."""
+    cdef Py_ssize_t n = values.shape[0], t, i
+    cdef double[::1] parts = np.zeros((n + ROWS - 1) // ROWS)
+    for t in range(parts.shape[0]):
+        for i in range(t * ROWS, min((t + 1) * ROWS, n)):
+            parts[t] += values[i]
+    return in_order(parts)
+
+
+def penalty(const real[:, ::1] X, const real[::1] lam, Py_ssize_t ridged, double own, int num_threads):
+    """Sum of lam_u |x_u|^2 over the first ``ridged`` columns, and of own x^2 over the others; in parts of rows."""
+    cdef Py_ssize_t n = X.shape[0], k = X.shape[1], t, i, c
+    cdef double[::1] parts = np.zeros((n + ROWS - 1) // ROWS)
+    cdef double part, row, x
+    for t in prange(parts.shape[0], nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
+        part = 0
+        for i in range(t * ROWS, min((t + 1) * ROWS, n)):
+            row = 0
+            for c in range(ridged):
+                x = <double>X[i, c]
+                row = row + x * x
+            part = part + <double>lam[i] * row
+            for c in range(ridged, k):
+                x = <double>X[i, c]
+                part = part + own * x * x
+        parts[t] = part
+    return in_order(parts)
+
+
+def constant(tuple weights, double unobserved, const int64_t[::1] indptr, const real[::1] values,
+             const real[::1] scale, int num_threads):
+    """Sum of b^2 / (w0 + a) over the stored cells, in float64 and in parts of rows; ``weights`` as for half_sweep."""
+    cdef double a0 = weights[0], a1 = weights[1], b0 = weights[2], b1 = weights[3]
+    cdef bint positive_only = weights[4], weighted = scale is not None
+    cdef Py_ssize_t n = indptr.shape[0] - 1, t, i
+    cdef int64_t j
+    cdef double[::1] parts = np.zeros(max(0, n + ROWS - 1) // ROWS)
+    cdef double part, row, a, b, r, s
+    for t in prange(parts.shape[0], nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
+        part = 0
+        for i in range(t * ROWS, min((t + 1) * ROWS, n)):
+            row = 0
+            for j in range(indptr[i], indptr[i + 1]):
+                r = <double>values[j]
+                s = <double>scale[j] if weighted else 1.0
+                a = unobserved + s * (a0 + a1 * (r if r > 0 else -r))
+                b = 0 if positive_only and not r > 0 else s * (b0 + b1 * r)
+                if a > 0:
+                    row = row + b * b / a
+            part = part + row
+        parts[t] = part
+    return in_order(parts)
+
+
+def decrease_of_cells(const real[:, ::1] X, const real[:, ::1] Z, tuple weights, const int64_t[::1] indptr,
+                      const int32_t[::1] indices, const real[::1] values, const real[::1] scale, int num_threads):
+    """Sum of 2 b s - a s^2 over the stored cells, s = x.z their scores, in float64 and in parts of rows.
+
+    Z (n_others, padded) as from ``rotate``; ``weights`` as for half_sweep.
+    """
+    cdef Py_ssize_t n = X.shape[0], k = X.shape[1], ld = Z.shape[1], t, i, tid
+    cdef double[::1] parts = np.zeros((n + ROWS - 1) // ROWS)
+    dtype = np.float32 if real is float else np.float64
+    cdef real[::1] base = np.zeros(ld, dtype)
+    cdef real[:, ::1] rows = np.zeros((num_threads, ld + FA_ALIGN), dtype)
+    cdef double part
+    cdef const int32_t *cells = &indices[0] if indices.shape[0] else NULL
+    cdef const real *cell_values = &values[0] if values.shape[0] else NULL
+    cdef const real *cell_scale = NULL
+    if scale is not None and scale.shape[0]:
+        cell_scale = &scale[0]
+    cdef const real *z = &Z[0, 0] if Z.shape[0] else NULL
+    cdef fa_side_f32 side32
+    cdef fa_side_f64 side64
+    if real is float:
+        side32 = fa_side_f32(k, ld, Z.shape[0], z, &base[0], 0, weights[0], weights[1], weights[2], weights[3], weights[4],
+                             0, 0, 1, cells + indices.shape[0], cell_values, cell_scale, NULL, 0, NULL, NULL)
+    else:
+        side64 = fa_side_f64(k, ld, Z.shape[0], z, &base[0], 0, weights[0], weights[1], weights[2], weights[3], weights[4],
+                             0, 0, 1, cells + indices.shape[0], cell_values, cell_scale, NULL, 0, NULL, NULL)
+    for t in prange(parts.shape[0], nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
+        tid = threadid()
+        part = 0
+        for i in range(t * ROWS, min((t + 1) * ROWS, n)):
+            memcpy(&rows[tid, 0], &X[i, 0], <size_t>k * sizeof(real))
+            if real is float:
+                part = part + K32.row_decrease(&side32, indptr[i + 1] - indptr[i], cells + indptr[i],
+                                               cell_values + indptr[i], 0, &rows[tid, 0], NULL)
+            else:
+                part = part + K64.row_decrease(&side64, indptr[i + 1] - indptr[i], cells + indptr[i],
+                                               cell_values + indptr[i], 0, &rows[tid, 0], NULL)
+        parts[t] = part
+    return in_order(parts)
 
 
 def rotate(const real[:, ::1] Y, real[:, ::1] Q, int num_threads):
@@ -278,6 +402,22 @@ def rotate(const real[:, ::1] Y, real[:, ::1] Q, int num_threads):
         else:
             K64.rotate(count, k, &Y[first, 0], k, q, &Z[first, 0])
     return out
+
+
+def turn(const real[:, ::1] X, real[:, ::1] C, real[:, ::1] out, int num_threads):
+    """``out`` (n, k), which may be X, = X C; C (k, padded). What a row becomes depends on it alone."""
+    cdef Py_ssize_t n = X.shape[0], k = X.shape[1], ld = C.shape[1], t, i, first, count, tid
+    cdef real[:, :, ::1] rooms = aligned_empty((num_threads, 256, ld), np.float32 if real is float else np.float64)
+    for t in prange((n + 255) // 256, nogil=True, schedule="static", num_threads=num_threads):
+        tid = threadid()
+        first = t * 256
+        count = 256 if first + 256 < n else n - first
+        if real is float:
+            K32.rotate(count, k, &X[first, 0], k, &C[0, 0], &rooms[tid, 0, 0])
+        else:
+            K64.rotate(count, k, &X[first, 0], k, &C[0, 0], &rooms[tid, 0, 0])
+        for i in range(count):
+            memcpy(&out[first + i, 0], &rooms[tid, i, 0], <size_t>k * sizeof(real))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -338,41 +478,117 @@ cdef inline Py_ssize_t gelsd_doubles(Py_ssize_t k) noexcept nogil:
 
 
 cdef inline Py_ssize_t rescue_bytes(Py_ssize_t k) noexcept nogil:
-    return 8 * (2 * k * k + 3 * k + gelsd_doubles(k)) + 4 * (3 * 20 + 11) * k
+    return 8 * (2 * k * k + 4 * k + gelsd_doubles(k)) + 4 * (3 * 20 + 11) * k
 
 
-cdef inline int rescue_row(Py_ssize_t k, double *work, real lam, real *x, double *decrease) noexcept nogil:
+cdef inline double decrease_at(Py_ssize_t k, const double *A, const double *rhs, const real *x) noexcept nogil:
+    """2 x'rhs - x'Ax."""
+    cdef double total = 0, right
+    cdef Py_ssize_t p, c
+    for p in range(k):
+        right = 2 * rhs[p]
+        for c in range(k):
+            right -= A[p * k + c] * <double>x[c]
+        total += <double>x[p] * right
+    return total
+
+
+cdef inline double sum_of(Py_ssize_t k, const double *y, const double *rhs) noexcept nogil:
+    cdef double total = 0
+    cdef Py_ssize_t p
+    for p in range(k):
+        total += y[p] * rhs[p]
+    return total
+
+
+cdef inline void add_wide(Py_ssize_t k, const double *wide, double *A) noexcept nogil:
+    """The common term that row_system leaves out where nothing is turned."""
+    cdef Py_ssize_t p
+    if wide != NULL:
+        for p in range(k * k):
+            A[p] += wide[p]
+
+
+cdef inline int least_norm(Py_ssize_t k, Py_ssize_t ridged, const double *A, const double *rhs, double null, double *y,
+                           double *U, double *singular) noexcept nogil:
+    """y of minimum norm where A has directions below ``null`` of its largest; U, singular: room. Biases, behind the first
+    ``ridged`` coordinates, are brought to the scale of these: their column of ones has none in common with factors."""
+    cdef int n = <int>k, one = 1, rank = 0, info = 0, lwork = <int>gelsd_doubles(k)
+    cdef double *rest = singular + k
+    cdef double largest = 0, scale = 1
+    cdef Py_ssize_t p, c
+    memcpy(U, A, <size_t>(k * k) * sizeof(double))
+    memcpy(y, rhs, <size_t>k * sizeof(double))
+    for p in range(ridged):
+        largest = max(largest, A[p * (k + 1)])
+    for p in range(ridged, k):
+        if largest > 0 and A[p * (k + 1)] > 0:
+            scale = sqrt(largest / A[p * (k + 1)])
+            for c in range(k):
+                U[p * k + c] *= scale
+            for c in range(k):
+                U[c * k + p] *= scale
+            y[p] *= scale
+    dgelsd(&n, &n, &one, U, &n, y, &n, singular, &null, &rank, rest, &lwork, <int *>(rest + lwork), &info)
+    if ridged < k:
+        y[k - 1] *= scale
+    return info
+
+
+cdef inline int rescue_row(Py_ssize_t k, Py_ssize_t ridged, double *work, real lam, real *x,
+                           double *decrease) noexcept nogil:
     """The way out: the system of row_system, which stands in front of work, by ?posv in float64; where that breaks down
     too, or nothing regularizes the row, the solution of minimum norm, whatever the rank and the signs. Directions below
-    k eps are null: without regularization the eps of the dtype, since the factors themselves are known no better."""
-    cdef int n = <int>k, one = 1, rank = 0, info = 0, lwork = <int>gelsd_doubles(k)
+    k eps are null: without regularization the eps of the dtype, since the factors themselves are known no better.
+
+    A solution whose entries are far larger than what they sum to may be ruined by rounding it to float32: then the one
+    without its flattest directions is taken where that is better, and -2 returned where the better one, too, has lost a
+    thousandth of the decrease."""
+    cdef int n = <int>k, one = 1, info = 0
     cdef double *A = work
     cdef double *rhs = A + k * k
     cdef double *U = rhs + k
     cdef double *y = U + k * k
-    cdef double *singular = y + k
-    cdef double *rest = singular + k
-    cdef double null = k * 2.220446049250313e-16
+    cdef double *z = y + k
+    cdef double *singular = z + k
+    cdef double null = k * 2.220446049250313e-16, eps = 1.1920928955078125e-07, best, largest = 0
     cdef Py_ssize_t p
     if real is float and lam == 0:
-        null = 8 * k * 1.1920928955078125e-07
+        null = 8 * k * eps
     for p in range(k):
         if not isfinite(A[p * (k + 1)]) or not isfinite(rhs[p]):
             return -1
+        if p < ridged:
+            largest = max(largest, A[p * (k + 1)])
     memcpy(U, A, <size_t>(k * k) * sizeof(double))
     memcpy(y, rhs, <size_t>k * sizeof(double))
     dposv(b"L", &n, &one, U, &n, y, &n, &info)
     for p in range(k):
-        if lam == 0 or info or not U[p * (k + 1)] * U[p * (k + 1)] > null * A[p * (k + 1)]:
-            memcpy(U, A, <size_t>(k * k) * sizeof(double))
-            memcpy(y, rhs, <size_t>k * sizeof(double))
-            dgelsd(&n, &n, &one, U, &n, y, &n, singular, &null, &rank, rest, &lwork, <int *>(rest + lwork), &info)
+        if lam == 0 or info or not U[p * (k + 1)] * U[p * (k + 1)] > null * (largest if p < ridged else A[p * (k + 1)]):
+            info = least_norm(k, ridged, A, rhs, null, y, U, singular)
             break
     if info:
         return info
+    best = sum_of(k, y, rhs)
+    if best < 0:
+        return 1  # x'Ax < 0: there is no minimum
     for p in range(k):
         x[p] = <real>y[p]
-        decrease[0] += y[p] * rhs[p]
+    decrease[0] = decrease_at(k, A, rhs, x)
+    if real is float and not decrease[0] >= best * (1 - 1e-6):
+        if least_norm(k, ridged, A, rhs, max(100 * k * eps * eps, null), z, U, singular):
+            return 1
+        for p in range(k):
+            x[p] = <real>z[p]
+        best = decrease_at(k, A, rhs, x)
+        if best > decrease[0]:
+            decrease[0] = best
+        else:
+            for p in range(k):
+                x[p] = <real>y[p]
+    if not decrease[0] >= 0.999 * sum_of(k, y, rhs):
+        decrease[0] = 0
+        return -2
     return 0
 
 
@@ -388,12 +604,14 @@ cdef int lapack_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, c
         return 0
     K32.row_gram(side, n, idx, val, lam, A, rhs, rhs + 2 * ld)
     info = posv_row(side.k, ld, A, rhs, x, rhs + ld)
-    if info == 0:
-        info = K32.refine(side, n, idx, val, lam, A, x, rhs + 2 * ld)
+    decrease[0] = 0
     for p in range(side.k):
-        if info:
-            x[p] = 0
         decrease[0] += <double>x[p] * rhs[p]
+    if info == 0:
+        info = K32.refine(side, n, idx, val, lam, A, x, decrease, rhs + 2 * ld)
+    if info:
+        decrease[0] = 0
+        memset(x, 0, <size_t>side.ld * sizeof(float))
     return info
 
 
@@ -409,12 +627,14 @@ cdef int lapack_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, c
         return 0
     K64.row_gram(side, n, idx, val, lam, A, rhs, rhs + 2 * ld)
     info = posv_row(side.k, ld, A, rhs, x, rhs + ld)
-    if info == 0:
-        info = K64.refine(side, n, idx, val, lam, A, x, rhs + 2 * ld)
+    decrease[0] = 0
     for p in range(side.k):
-        if info:
-            x[p] = 0
-        decrease[0] += x[p] * rhs[p]
+        decrease[0] += <double>x[p] * rhs[p]
+    if info == 0:
+        info = K64.refine(side, n, idx, val, lam, A, x, decrease, rhs + 2 * ld)
+    if info:
+        decrease[0] = 0
+        memset(x, 0, <size_t>side.ld * sizeof(double))
     return info
 
 
@@ -422,22 +642,24 @@ cdef int rescue_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, c
                     double *decrease, void *work) noexcept nogil:
     memset(x, 0, <size_t>side.ld * sizeof(float))
     K32.row_system(side, n, idx, val, lam, <double *>work, <double *>work + side.k * side.k)
-    return rescue_row(side.k, <double *>work, lam, x, decrease)
+    add_wide(side.k, side.wide, <double *>work)
+    return rescue_row(side.k, side.ridged, <double *>work, lam, x, decrease)
 
 
 cdef int rescue_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, const double *val, double lam, double *x,
                     double *decrease, void *work) noexcept nogil:
     memset(x, 0, <size_t>side.ld * sizeof(double))
     K64.row_system(side, n, idx, val, lam, <double *>work, <double *>work + side.k * side.k)
-    return rescue_row(side.k, <double *>work, lam, x, decrease)
+    add_wide(side.k, side.wide, <double *>work)
+    return rescue_row(side.k, side.ridged, <double *>work, lam, x, decrease)
 
 
 cdef inline Py_ssize_t rescue_nnls_bytes(Py_ssize_t k) noexcept nogil:
     return 8 * ((2 * K64.system_rows(k) + 10) * K64.system_ld(k) + k * k + k)
 
 
-cdef inline int rescue_nnls_row(Py_ssize_t k, Py_ssize_t bounded, const real *common, Py_ssize_t ld_common,
-                                double *system, double *work, real *x, double *decrease) noexcept nogil:
+cdef inline int rescue_nnls_row(Py_ssize_t k, Py_ssize_t bounded, double *system, double *work, real *x,
+                                double *decrease) noexcept nogil:
     """The way out of rows that are singular to the dtype's precision: the system of row_system by ``nnls`` in float64,
     and where that finds no way either, with the least ridge that makes it definite."""
     cdef Py_ssize_t ld = K64.system_ld(k), p, c, step
@@ -447,8 +669,6 @@ cdef inline int rescue_nnls_row(Py_ssize_t k, Py_ssize_t bounded, const real *co
     cdef double ridge = 0, largest = 0
     for p in range(k):
         for c in range(k):
-            if common != NULL:
-                system[p * k + c] += common[p * ld_common + c] if c >= p else common[c * ld_common + p]
             if not isfinite(system[p * k + c]):
                 return -1
         if not isfinite(system[k * k + p]):
@@ -465,7 +685,7 @@ cdef inline int rescue_nnls_row(Py_ssize_t k, Py_ssize_t bounded, const real *co
         if K64.nnls(k, bounded, A, rhs, y, y + ld) == 0:
             for p in range(k):
                 x[p] = <real>y[p]
-                decrease[0] += y[p] * rhs[p]
+            decrease[0] = decrease_at(k, system, system + k * k, x)
             return 0
         ridge = 1e-14 if ridge == 0 else 100 * ridge
     return 1
@@ -476,7 +696,8 @@ cdef int rescue_nnls_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *i
     cdef double *system = <double *>work + (2 * K64.system_rows(side.k) + 10) * K64.system_ld(side.k)
     memset(x, 0, <size_t>side.ld * sizeof(float))
     K32.row_system(side, n, idx, val, lam, system, system + side.k * side.k)
-    return rescue_nnls_row(side.k, side.bounded, side.common, side.ld, system, <double *>work, x, decrease)
+    add_wide(side.k, side.wide, system)
+    return rescue_nnls_row[float](side.k, side.bounded, system, <double *>work, x, decrease)
 
 
 cdef int rescue_nnls_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, const double *val, double lam,
@@ -484,31 +705,33 @@ cdef int rescue_nnls_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *i
     cdef double *system = <double *>work + (2 * K64.system_rows(side.k) + 10) * K64.system_ld(side.k)
     memset(x, 0, <size_t>side.ld * sizeof(double))
     K64.row_system(side, n, idx, val, lam, system, system + side.k * side.k)
-    return rescue_nnls_row(side.k, side.bounded, side.common, side.ld, system, <double *>work, x, decrease)
+    add_wide(side.k, side.wide, system)
+    return rescue_nnls_row[double](side.k, side.bounded, system, <double *>work, x, decrease)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # the half-sweep
 
-cdef int MOST_PARTS = 32  # of a row; each holds a k x k system
 SOLVERS = {"cholesky": 0, "lapack": 1, "rescue": 2, "cg": 3, "nnls": 4, "rescue nnls": 5}
 
 
-def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssize_t short_limit,
+def half_sweep(str solver, real[:, ::1] Z, real[::1] base, Py_ssize_t ridged, tuple weights, Py_ssize_t short_limit,
                Py_ssize_t cg_above, int cg_steps, const int32_t[::1] order, const int64_t[::1] tasks,
-               Py_ssize_t n_groups, const int32_t[::1] split, Py_ssize_t part, const int64_t[::1] indptr, const int32_t[::1] indices, const real[::1] values,
-               const real[::1] scale, const real[::1] lam, real[:, ::1] common, Py_ssize_t bounded, real[:, ::1] Q,
-               real[:, ::1] QT, bint warm, double relaxation, real[:, ::1] X, int32_t[::1] status, int num_threads):
-    """Solve the rows ``order``, task t being ``order[tasks[t]:tasks[t + 1]]``, into X; returns the sum of x'rhs.
+               Py_ssize_t n_groups, const int32_t[::1] split, const int64_t[::1] indptr, const int32_t[::1] indices,
+               const real[::1] values, const real[::1] scale, const real[::1] lam, real[:, ::1] common,
+               double[:, ::1] wide, Py_ssize_t bounded, real[:, ::1] Q, real[:, ::1] QT, const real[:, ::1] start, double relaxation,
+               real[:, ::1] X, double[::1] decrease, int32_t[::1] status, int num_threads):
+    """Solve the rows ``order``, task t being ``order[tasks[t]:tasks[t + 1]]``, into X.
 
     The first ``n_groups`` tasks are groups of up to cg_group long rows for "cg", the others hold up to TASK_ROWS rows. The
-    rows ``split`` are solved before them, and exactly: their systems are summed from parts of ``part`` cells or more, which
-    depend on the row alone.
+    rows ``split`` are solved before them, and exactly: each one's parts are shared out to all threads.
 
-    Z and base describe the other side as ``fa_side`` does, weights are its (a0, a1, b0, b1, positive_only); scale holds
-    the cells' own weights, or is None. QT is the transposed rotation with padded rows, Q the rotation, or None. With warm
-    the rows start from what X holds, and go beyond their solution by relaxation times the step. status[row] is 0 for a
-    solved row; others hold zeros in X. common (k, padded) or None and bounded are for "nnls", as in ``fa_side``.
+    Z, base and ridged describe the other side as ``fa_side`` does, weights are its (a0, a1, b0, b1, positive_only); scale
+    holds the cells' own weights, or is None. QT is the transposed rotation with padded rows, Q the rotation, or None. With
+    ``start``, which may be X, the rows start from what it holds, and go beyond their solution by relaxation times the
+    step. decrease[row] gets by how much a row lowers the objective, beside zeros; status[row] is 0 for a solved row; others
+    hold zeros in X. common (k, padded) or None and bounded are for "nnls", wide (k, k) or None for "rescue" and "rescue
+    nnls", as in ``fa_side``.
     """
     cdef Py_ssize_t k = X.shape[1], n_tasks = tasks.shape[0] - 1, t, tid
     cdef Py_ssize_t group = max([tasks[t + 1] - tasks[t] for t in range(n_groups)], default=0)
@@ -520,14 +743,17 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssi
         stride = (stride + rescue_bytes(k) + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
     if which == 5:
         stride = (stride + rescue_nnls_bytes(k) + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
+    # a side without rows or a matrix without cells has no first element to point at
+    if n_tasks == 0 and split.shape[0] == 0:
+        return
     cdef unsigned char[::1] work = aligned_empty(num_threads * stride, np.uint8)
-    cdef double[::1] decrease = np.zeros(max(1, X.shape[0]))
     cdef const real *shared = NULL if common is None else &common[0, 0]
     cdef const real *q = NULL if Q is None else &Q[0, 0]
     cdef const real *qt = NULL if QT is None else &QT[0, 0]
-    # a side without rows or a matrix without cells has no first element to point at
-    if n_tasks == 0 and split.shape[0] == 0:
-        return 0.0
+    cdef const double *wide_term = NULL if wide is None else &wide[0, 0]
+    cdef const real *begin = NULL
+    if start is not None:
+        begin = &start[0, 0]
     cdef const int32_t *cells = &indices[0] if indices.shape[0] else NULL
     cdef const real *cell_values = &values[0] if values.shape[0] else NULL
     cdef const real *cell_scale = NULL
@@ -539,71 +765,78 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, tuple weights, Py_ssi
     cdef fa_row_solver_f32 solve32
     cdef fa_row_solver_f64 solve64
     if real is float:
-        side32 = fa_side_f32(k, Z.shape[1], Z.shape[0], z, &base[0], weights[0], weights[1], weights[2], weights[3], weights[4],
-                             short_limit, cg_above, cg_steps, cells + indices.shape[0], cell_values, cell_scale, shared,
-                             bounded, NULL)
+        side32 = fa_side_f32(k, Z.shape[1], Z.shape[0], z, &base[0], ridged, weights[0], weights[1], weights[2], weights[3],
+                             weights[4], short_limit, cg_above, cg_steps, cells + indices.shape[0], cell_values, cell_scale,
+                             shared, bounded, NULL, wide_term)
         solve32 = (K32.solve_row if which == 0 else lapack_f32 if which == 1 else rescue_f32 if which == 2 else
                    K32.solve_row_cg if which == 3 else K32.solve_row_nnls if which == 4 else rescue_nnls_f32)
     else:
-        side64 = fa_side_f64(k, Z.shape[1], Z.shape[0], z, &base[0], weights[0], weights[1], weights[2], weights[3], weights[4],
-                             short_limit, cg_above, cg_steps, cells + indices.shape[0], cell_values, cell_scale, shared,
-                             bounded, NULL)
+        side64 = fa_side_f64(k, Z.shape[1], Z.shape[0], z, &base[0], ridged, weights[0], weights[1], weights[2], weights[3],
+                             weights[4], short_limit, cg_above, cg_steps, cells + indices.shape[0], cell_values, cell_scale,
+                             shared, bounded, NULL, wide_term)
         solve64 = (K64.solve_row if which == 0 else lapack_f64 if which == 1 else rescue_f64 if which == 2 else
                    K64.solve_row_cg if which == 3 else K64.solve_row_nnls if which == 4 else rescue_nnls_f64)
     # the parts of a row behind the first leave the diagonal out
     cdef fa_side_f32 bare32
     cdef fa_side_f64 bare64
-    cdef Py_ssize_t s, first, size, parts, count, part_cells
+    cdef Py_ssize_t s, first, size, parts, at, some
     cdef Py_ssize_t rhs_at = (K32.system_rows(k) * K32.system_ld(k) if real is float else
                               K64.system_rows(k) * K64.system_ld(k))
+    cdef Py_ssize_t at_once = 2 * num_threads
     dtype = np.float32 if real is float else np.float64
     cdef real[::1] nothing = np.zeros(k, dtype)
     cdef real[:, ::1] systems
-    for s in range(split.shape[0]):
-        first = indptr[split[s]]
-        size = indptr[split[s] + 1] - first
-        part_cells = max(part, (size + MOST_PARTS - 1) // MOST_PARTS)
-        parts = (size + part_cells - 1) // part_cells
-        summed = aligned_empty((parts, rhs_at + Z.shape[1]), dtype)
-        systems = summed
+    if split.shape[0]:
+        systems = aligned_empty((1 + at_once, (rhs_at + Z.shape[1] + 15) // 16 * 16), dtype)
         if real is float:
             bare32 = side32
             bare32.base = &nothing[0]
+            side32.system = &systems[0, 0]
         else:
             bare64 = side64
             bare64.base = &nothing[0]
-        for t in prange(parts, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
-            tid = threadid()
-            count = part_cells if (t + 1) * part_cells < size else size - t * part_cells
-            if real is float:
-                K32.row_gram(&bare32 if t else &side32, count, cells + first + t * part_cells,
-                             cell_values + first + t * part_cells, 0 if t else lam[split[s]], &systems[t, 0],
-                             &systems[t, rhs_at], &work[tid * stride])
-            else:
-                K64.row_gram(&bare64 if t else &side64, count, cells + first + t * part_cells,
-                             cell_values + first + t * part_cells, 0 if t else lam[split[s]], &systems[t, 0],
-                             &systems[t, rhs_at], &work[tid * stride])
-        for t in range(1, parts):
-            summed[0] += summed[t]
-        if real is float:
-            side32.system = &systems[0, 0]
-            K32.solve_rows(&side32, K32.solve_row_given, 0, 1, &split[s], &indptr[0], cells, cell_values, &lam[0], q, qt,
-                           warm, relaxation, &X[0, 0], &decrease[0], &status[0], &work[0])
-        else:
             side64.system = &systems[0, 0]
+    for s in range(split.shape[0]):
+        first = indptr[split[s]]
+        size = indptr[split[s] + 1] - first
+        parts = (size + FA_PART_CELLS - 1) // FA_PART_CELLS
+        for at in range(0, parts, at_once):
+            some = min(at_once, parts - at)
+            for t in prange(some, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
+                tid = threadid()
+                if real is float:
+                    K32.row_gram(&bare32 if at + t else &side32, min(FA_PART_CELLS, size - (at + t) * FA_PART_CELLS),
+                                 cells + first + (at + t) * FA_PART_CELLS, cell_values + first + (at + t) * FA_PART_CELLS,
+                                 0 if at + t else lam[split[s]], &systems[1 + t, 0], &systems[1 + t, rhs_at],
+                                 &work[tid * stride])
+                else:
+                    K64.row_gram(&bare64 if at + t else &side64, min(FA_PART_CELLS, size - (at + t) * FA_PART_CELLS),
+                                 cells + first + (at + t) * FA_PART_CELLS, cell_values + first + (at + t) * FA_PART_CELLS,
+                                 0 if at + t else lam[split[s]], &systems[1 + t, 0], &systems[1 + t, rhs_at],
+                                 &work[tid * stride])
+            for t in range(some):
+                if at + t == 0:
+                    memcpy(&systems[0, 0], &systems[1, 0], <size_t>systems.shape[1] * sizeof(real))
+                elif real is float:
+                    K32.add_system(k, &systems[1 + t, 0], &systems[1 + t, rhs_at], &systems[0, 0], &systems[0, rhs_at])
+                else:
+                    K64.add_system(k, &systems[1 + t, 0], &systems[1 + t, rhs_at], &systems[0, 0], &systems[0, rhs_at])
+        if real is float:
+            K32.solve_rows(&side32, K32.solve_row_given, 0, 1, &split[s], &indptr[0], cells, cell_values, &lam[0], q, qt,
+                           begin, relaxation, &X[0, 0], &decrease[0], &status[0], &work[0])
+        else:
             K64.solve_rows(&side64, K64.solve_row_given, 0, 1, &split[s], &indptr[0], cells, cell_values, &lam[0], q, qt,
-                           warm, relaxation, &X[0, 0], &decrease[0], &status[0], &work[0])
+                           begin, relaxation, &X[0, 0], &decrease[0], &status[0], &work[0])
     for t in prange(n_tasks, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
         tid = threadid()
         if real is float:
             K32.solve_rows(&side32, solve32, t < n_groups, tasks[t + 1] - tasks[t], &order[tasks[t]], &indptr[0], cells,
-                                         cell_values, &lam[0], q, qt, warm, relaxation, &X[0, 0],
-                                         &decrease[0], &status[0], &work[tid * stride])
+                           cell_values, &lam[0], q, qt, begin, relaxation, &X[0, 0], &decrease[0], &status[0],
+                           &work[tid * stride])
         else:
             K64.solve_rows(&side64, solve64, t < n_groups, tasks[t + 1] - tasks[t], &order[tasks[t]], &indptr[0], cells,
-                                         cell_values, &lam[0], q, qt, warm, relaxation, &X[0, 0],
-                                         &decrease[0], &status[0], &work[tid * stride])
-    return float(np.sum(decrease))
+                           cell_values, &lam[0], q, qt, begin, relaxation, &X[0, 0], &decrease[0], &status[0],
+                           &work[tid * stride])
 
 
 def row_system(real[:, ::1] Z, real[::1] base, tuple weights, const int32_t[::1] idx, const real[::1] val,
@@ -626,12 +859,12 @@ def row_system(real[:, ::1] Z, real[::1] base, tuple weights, const int32_t[::1]
     cdef fa_side_f32 side32
     cdef fa_side_f64 side64
     if real is float:
-        side32 = fa_side_f32(k, Z.shape[1], Z.shape[0], &Z[0, 0], &base[0], weights[0], weights[1], weights[2], weights[3],
-                             weights[4], 0, 0, 1, cells + n, cell_values, cell_scale, NULL, 0, NULL)
+        side32 = fa_side_f32(k, Z.shape[1], Z.shape[0], &Z[0, 0], &base[0], k, weights[0], weights[1], weights[2], weights[3],
+                             weights[4], 0, 0, 1, cells + n, cell_values, cell_scale, NULL, 0, NULL, NULL)
         K32.row_gram(&side32, n, cells, cell_values, lam, &a[0, 0], &r[0], &work[0])
     else:
-        side64 = fa_side_f64(k, Z.shape[1], Z.shape[0], &Z[0, 0], &base[0], weights[0], weights[1], weights[2], weights[3],
-                             weights[4], 0, 0, 1, cells + n, cell_values, cell_scale, NULL, 0, NULL)
+        side64 = fa_side_f64(k, Z.shape[1], Z.shape[0], &Z[0, 0], &base[0], k, weights[0], weights[1], weights[2], weights[3],
+                             weights[4], 0, 0, 1, cells + n, cell_values, cell_scale, NULL, 0, NULL, NULL)
         K64.row_gram(&side64, n, cells, cell_values, lam, &a[0, 0], &r[0], &work[0])
     return np.triu(A[:k, :k]) + np.triu(A[:k, :k], 1).T, rhs[:k].copy()
 

@@ -8,6 +8,8 @@ The common term is diagonalised once, w0 Y'Y = Q diag(base) Q'; the kernels then
 a diagonal for any lambda_u, and turn the solutions back.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -18,7 +20,13 @@ from numpy.typing import NDArray
 
 from . import _kernels
 from ._threads import single_threaded_blas
-from ._validation import check_finite_factors, refuse_indefinite_row, refuse_overflowing_row
+from ._validation import (
+    check_finite_factors,
+    refuse_indefinite_row,
+    refuse_overflowing_row,
+    refuse_unrepresented,
+    refuse_unrepresented_row,
+)
 
 FactorArray: TypeAlias = NDArray[Any]
 """float32 or float64."""
@@ -48,15 +56,10 @@ class CellWeights:
             b[r <= 0] = 0
         return s * (self.a0 + self.a1 * np.abs(r)), b
 
-    def constant(self, values: FactorArray, scale: FactorArray | None = None) -> float:
-        """The objective's part that no factor changes: sum of b^2 / (w0 + a) over the stored cells."""
-        total = 0.0
-        for first in range(0, len(values), 65_536):
-            part = slice(first, first + 65_536)
-            a, b = self.of(values[part], None if scale is None else scale[part])
-            a += self.unobserved
-            total += float(np.sum(np.divide(b * b, a, out=np.zeros_like(a), where=a > 0)))
-        return total
+    @property
+    def of_cells(self) -> tuple[float, float, float, float, bool]:
+        """What the kernels take."""
+        return self.a0, self.a1, self.b0, self.b1, self.positive_only
 
 
 class Rows(NamedTuple):
@@ -117,9 +120,9 @@ class Plan(NamedTuple):
     split: NDArray[np.int32] = np.empty(0, np.int32)
 
 
-SPLIT_CELLS, SPLIT_SHARE = 65_536, 128
-"""Rows of more cells than this, and more than such a part of all cells, are solved in parts: one of them could hold up
-the end of a sweep. So many cells make a part."""
+SPLIT_SHARE = 128
+"""A row of more than such a part of all cells could hold up the end of a sweep: where it has several parts
+(``PART_CELLS``), they are shared out to all threads. Its bits are the same either way."""
 
 
 class Groups(NamedTuple):
@@ -132,6 +135,10 @@ class Groups(NamedTuple):
     rows: int
     """The most rows of a group."""
     num_threads: int
+
+    def long(self, lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which rows the kernels walk through block by block (``cg_long``): to no others does company bring anything."""
+        return (lengths > self.block) & (lengths // 32 > self.n_other // self.block)
 
 
 def schedule(
@@ -151,15 +158,15 @@ def schedule(
     rows : array, optional
         The rows to solve; all by default.
     groups : Groups, optional
-        Long rows go together in groups that pass through the other side block by block, wherever that saves fetching
-        it again: rows longer than a block, with 32 cells or more in each.
+        For conjugate gradients: long rows go together in groups that pass through the other side block by block.
     split : bool
         Whether very long rows may be solved in parts.
     """
     lengths = np.diff(indptr) if rows is None else np.diff(indptr)[rows]
-    huge = lengths > (max(SPLIT_CELLS, lengths.sum() / SPLIT_SHARE) if split else np.inf)
+    least = max(_kernels.PART_CELLS, lengths.sum() / SPLIT_SHARE)
+    huge = lengths > (_kernels.CG_CELLS if groups else least if split else np.inf)
     if groups:
-        heavy = lengths > max(groups.block, 32 * (groups.n_other / groups.block))
+        heavy = groups.long(lengths)
     else:
         heavy = lengths > max(1024, 16 * lengths.sum() / max(1, len(lengths)))
     first = np.flatnonzero(heavy & ~huge)
@@ -205,6 +212,8 @@ class Basis:
         Left as they are otherwise.
     turned : bool
         False: nothing is turned, and the common term is kept as it is: no rotation keeps signs.
+    own : float, optional
+        The last column belongs to biases, of this lambda: it is not turned.
     """
 
     def __init__(
@@ -215,10 +224,14 @@ class Basis:
         counts: NDArray[np.int64] | None = None,
         *,
         turned: bool = True,
+        own: float | None = None,
     ) -> None:
         k, dtype = factors.shape[1], factors.dtype
+        self.factors, self.unobserved, self.own = factors, unobserved, own
         self.base = np.zeros(k, dtype)
+        self.ridged = k if own is None else k - 1
         self.common: Any = None
+        self.wide: NDArray[np.float64] | None = None
         self.forth: Any = None
         self.back: Any = None
         if unobserved and not turned:
@@ -228,10 +241,21 @@ class Basis:
             self.base[:] = np.maximum(eigenvalues, 0)
         elif counts is not None:
             scale = np.sqrt(counts).astype(dtype)[:, np.newaxis]
-            _, Q = self._eigenbasis(_kernels.gram(factors * scale, num_threads))
+            Q = np.eye(k)
+            turns = slice(self.ridged)
+            _, Q[turns, turns] = self._eigenbasis(_kernels.gram(factors * scale, num_threads)[turns, turns])
         if (unobserved and turned) or counts is not None:
             self.forth, self.back = self._padded(Q, dtype), self._padded(Q.T, dtype)
+        if own is not None:
+            self.base[-1] = own
         self.rows = _kernels.rotate(factors, self.forth, num_threads)
+
+    def as_they_are(self) -> Basis:
+        """The same without any rotation, whose rounding some rows do not bear; the common term in float64."""
+        plain = Basis(self.factors, 0.0, 1, own=self.own)
+        if self.unobserved:
+            plain.wide = self.unobserved * wide_gram(self.factors)
+        return plain
 
     @staticmethod
     def _eigenbasis(gram: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -255,16 +279,16 @@ class Side:
     ----------
     rows : Rows
     factors : array of shape (n_rows, k), C-contiguous
-        Solved in place; "cg" starts from what it holds.
+        What the rows are; :meth:`solve` writes to it, or to another array that takes its place.
     others : array of shape (n_others, k)
         The other side's factors, read at every solve.
     regularization : callable
         ``(counts, n_others) -> lambda_u of each row``.
     other_counts : array of shape (n_others,), optional
         Cells of each of the other side's rows; "cg" wants to know.
-    biased : bool
-        The last column of either side holds biases: a row is solved with ones in that column of the others, for values
-        less their biases and the global mean.
+    bias_regularization : float, optional
+        The last column of either side holds biases, of this lambda on this side: a row is solved with ones in that
+        column of the others, for values less their biases and the global mean.
     """
 
     def __init__(
@@ -276,13 +300,29 @@ class Side:
         regularization: Callable[[NDArray[Any], int], NDArray[np.float64]],
         other_counts: NDArray[np.int64] | None = None,
         *,
-        biased: bool = False,
+        bias_regularization: float | None = None,
     ) -> None:
         self.rows, self.factors, self.others, self.weights = rows, factors, np.ascontiguousarray(others), weights
-        self.other_counts, self.biased = other_counts, biased
-        self.lam: FactorArray = regularization(rows.counts(weights.positive_only), len(others)).astype(factors.dtype)
+        self.other_counts, self.bias_regularization = other_counts, bias_regularization
+        self.lam: FactorArray = represented(
+            "regularization", regularization(rows.counts(weights.positive_only), len(others)), factors.dtype
+        )
+        if self.biased:
+            represented("bias_regularization", np.array([bias_regularization]), factors.dtype)
         self.rescued = np.empty(0, np.intp)
+        self.spread = 0.0
+        """Root of the sum of squares of what each row took off the objective, in the last solve."""
         self._plans: dict[str, Plan] = {}
+
+    @property
+    def biased(self) -> bool:
+        """Whether the last column holds biases."""
+        return self.bias_regularization is not None
+
+    @property
+    def n_ridged(self) -> int:
+        """The columns that lambda_u belongs to."""
+        return self.factors.shape[1] - self.biased
 
     def plan(self, solver: str, num_threads: int) -> Plan:
         """How the rows are dealt out for this solver."""
@@ -310,57 +350,120 @@ class Side:
         mean: float = 0.0,
         *,
         only: NDArray[np.integer[Any]] | None = None,
+        start: FactorArray | None = None,
+        out: FactorArray | None = None,
     ) -> float:
         """One half-sweep; returns by how much the solved rows lower the objective, compared with zeros.
 
         With "cg", what is written goes beyond the solutions by ``relaxation`` times the step from the rows before.
-        ``only``: the rows to solve, all by default.
+
+        Parameters
+        ----------
+        only : array, optional
+            The rows to solve, all by default.
+        start : array of shape (n_rows, k), optional
+            The rows before; ``factors`` by default.
+        out : array of shape (n_rows, k), optional
+            Where the rows go; it becomes ``factors``. By default they are solved in place.
         """
         counts = self.other_counts if solver == "cg" else None
         targets = self.targets(mean)
-        basis = Basis(self.inputs(), self.weights.unobserved, num_threads, counts, turned=solver != "nnls")
+        basis = Basis(
+            self.inputs(),
+            self.weights.unobserved,
+            num_threads,
+            counts,
+            turned=solver != "nnls",
+            own=self.bias_regularization,
+        )
         plan = self.plan(solver, num_threads) if only is None else schedule(self.rows.indptr, rows=only)
+        out = self.factors if out is None else out
         decrease, self.rescued = half_sweep(
             targets,
             basis,
             self.weights,
             self.lam,
-            self.factors,
+            out,
+            start=self.factors if start is None else start,
             plan=plan,
             solver=solver,
             num_threads=num_threads,
             relaxation=relaxation,
             n_free=self.biased,
         )
-        return decrease
+        self.factors, self.spread = out, float(_kernels.sum_rows(decrease * decrease)) ** 0.5
+        return float(_kernels.sum_rows(decrease))
 
     def targets(self, mean: float) -> Rows:
         """The cells as the rows' systems see them."""
         return self.rows.less(mean, others=self.others[:, -1]) if self.biased else self.rows
 
-    def constant(self, mean: float) -> float:
-        """The objective at zero rows, but for the other side's penalty."""
-        targets = self.targets(mean)
-        return self.weights.constant(targets.values, targets.scale)
+    def constant(self, mean: float, num_threads: int) -> float:
+        """The objective at zero rows, but for the other side's penalty: sum of b^2 / (w0 + a) over the cells."""
+        cells = self.targets(mean)
+        return float(
+            _kernels.constant(
+                self.weights.of_cells, self.weights.unobserved, cells.indptr, cells.values, cells.scale, num_threads
+            )
+        )
 
     def level(self) -> float:
         """Move what the biases share to the global mean, which is free, and return it.
 
         No prediction changes, and the penalty falls as far as it can. Where the share is zero, so are the sums of
-        residuals, since a row's equation for its bias says: sum of weighted residuals = lambda_u bias_u. So ALS with
+        residuals, since a row's equation for its bias says: sum of weighted residuals = lambda bias. So ALS with
         this step has the minimum in the mean, too, as its fixed point.
         """
         biases, held = self.factors[:, -1], np.diff(self.rows.indptr) > 0
-        lam = np.where(held, self.lam, 0).astype(np.float64)
-        total = lam.sum()
-        share = float(lam @ biases / total) if total else 0.0
+        if not self.bias_regularization or not held.any():
+            return 0.0
+        share = float(_kernels.sum_rows(np.where(held, biases, 0).astype(np.float64)) / np.count_nonzero(held))
         biases[held] -= share
         return share
 
-    def penalty(self) -> float:
-        """Sum of lambda_u |x_u|^2."""
-        X = self.factors
-        return float(np.einsum("i,ij,ij->", self.lam, X, X, dtype=np.float64, casting="same_kind"))
+    def penalty(self, num_threads: int) -> float:
+        """Sum of lambda_u |x_u|^2, and of lambda b_u^2 for biases."""
+        own = self.bias_regularization or 0.0
+        return float(_kernels.penalty(self.factors, self.lam, self.n_ridged, own, num_threads))
+
+    def loss(self, mean: float, num_threads: int) -> float:
+        """The objective without this side's and the other's penalties: one pass over the cells, in float64.
+
+        Slower than what a half-sweep tells by the way, and as exact as float64 is.
+        """
+        cells, inputs = self.targets(mean), self.inputs()
+        fit = _kernels.decrease_of_cells(
+            self.factors,
+            _kernels.rotate(inputs, None, num_threads),
+            self.weights.of_cells,
+            cells.indptr,
+            cells.indices,
+            cells.values,
+            cells.scale,
+            num_threads,
+        )
+        common = 0.0
+        if self.weights.unobserved:
+            common = self.weights.unobserved * float(np.sum(wide_gram(self.factors) * wide_gram(inputs)))
+        return self.constant(mean, num_threads) + common - float(fit)
+
+
+def represented(name: str, values: NDArray[np.float64], dtype: np.dtype[Any]) -> FactorArray:
+    """Return positive numbers in ``dtype``; refuse those that it has not."""
+    with np.errstate(over="ignore", under="ignore"):
+        cast: FactorArray = values.astype(dtype)
+    lost = ~np.isfinite(cast) | ((cast < np.finfo(dtype).tiny) & (values > 0))
+    if lost.any():
+        refuse_unrepresented(name, float(values[np.argmax(lost)]), dtype)
+    return cast
+
+
+def wide_gram(factors: FactorArray) -> NDArray[np.float64]:
+    """Y'Y with all sums in float64, in parts of rows."""
+    total = np.zeros((factors.shape[1], factors.shape[1]))
+    for first in range(0, len(factors), _kernels.PART_ROWS):
+        total += _kernels.gram(factors[first : first + _kernels.PART_ROWS].astype(np.float64), 1)
+    return total
 
 
 CG_STEPS = {True: 2, False: 3}
@@ -389,12 +492,13 @@ def half_sweep(
     plan: Plan,
     solver: str,
     num_threads: int,
+    start: FactorArray | None = None,
     short_limit: int | None = None,
     cg_steps: int | None = None,
     cg_above: int = 0,
     relaxation: float = 0.0,
     n_free: int = 0,
-) -> tuple[float, NDArray[np.intp]]:
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """Solve every row of ``plan`` into ``out``.
 
     Parameters
@@ -404,7 +508,9 @@ def half_sweep(
     out : array of shape (n_rows, k), C-contiguous
     plan : the order and tasks of :func:`schedule`
     solver : {"cholesky", "lapack", "cg", "nnls"}
-        "cg" and "nnls" start from what ``out`` holds. "nnls": rows without negative entries; wants a basis not turned.
+        "nnls": rows without negative entries; wants a basis not turned.
+    start : array of shape (n_rows, k), C-contiguous, optional
+        What "cg" and "nnls" start from; by default what ``out`` holds.
     short_limit, cg_above : int
         Rows of at most so many cells are solved by the n x n form, and exactly where the solver is "cg"; for tests and
         benchmarks.
@@ -415,53 +521,59 @@ def half_sweep(
 
     Returns
     -------
-    decrease : float
-        sum of x'rhs: by so much the solved rows lower the objective, compared with zeros.
+    decrease : array of shape (n_rows,)
+        By how much each row lowers the objective, compared with zeros.
     rescued : array
-        Rows whose matrix is singular to working precision; they hold the minimum-norm solution.
+        Rows that the dtype was too narrow for: they were solved in float64, and where their matrix is singular, hold the
+        minimum-norm solution.
     """
     k = out.shape[1]
     limit = _kernels.short_limit(out.dtype, k) if short_limit is None else short_limit
     steps = CG_STEPS[weights.unobserved > 0] if cg_steps is None else cg_steps
-    cells = (weights.a0, weights.a1, weights.b0, weights.b1, weights.positive_only)
-    status = np.zeros(len(out), np.int32)
+    status, decrease = np.zeros(len(out), np.int32), np.zeros(max(1, len(out)))
+    warm = (out if start is None else start) if solver in ("cg", "nnls") else None
 
-    def solve(solver: str, plan: Plan) -> float:
+    def solve(solver: str, plan: Plan, basis: Basis) -> None:
         with _serial_lapack() if solver in ("lapack", "rescue") else nullcontext():
-            return _kernels.half_sweep(
+            _kernels.half_sweep(
                 solver,
                 basis.rows,
                 basis.base,
-                cells,
+                basis.ridged,
+                weights.of_cells,
                 limit,
                 cg_above,
                 steps,
                 *plan,
-                SPLIT_CELLS,
                 rows.indptr,
                 rows.indices,
                 rows.values,
                 rows.scale,
                 lam,
                 basis.common,
+                basis.wide,
                 k - n_free,
                 basis.forth,
                 basis.back,
-                solver in ("cg", "nnls"),
+                warm if solver in ("cg", "nnls") else None,
                 relaxation if solver == "cg" else 0.0,
                 out,
+                decrease,
                 status,
                 num_threads,
             )
 
-    decrease = solve(solver, plan)
+    solve(solver, plan, basis)
     rescued = np.flatnonzero(status)
     if len(rescued):
-        decrease += solve("rescue nnls" if solver == "nnls" else "rescue", schedule(rows.indptr, rows=rescued))
+        way_out = "rescue nnls" if solver == "nnls" else "rescue"
+        solve(way_out, schedule(rows.indptr, rows=rescued), basis.as_they_are())
         if status.any():
             row = int(np.flatnonzero(status)[0])
             if status[row] > 0:
                 refuse_indefinite_row(row)
+            if status[row] == -2:
+                refuse_unrepresented_row(row, out.dtype)
             refuse_overflowing_row(row, out.dtype)
     return decrease, rescued
 

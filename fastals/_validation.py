@@ -556,6 +556,23 @@ def refuse_overflowing_row(row: int, dtype: "np.dtype[Any]") -> NoReturn:
     raise NumericalError(f"the system of row {row} overflows {dtype}{_advice(dtype)}")
 
 
+def refuse_unrepresented(name: str, value: float, dtype: "np.dtype[Any]") -> NoReturn:
+    """Refuse a lambda that the dtype has no number for."""
+    limits = np.finfo(dtype)
+    raise NumericalError(
+        f"{name} must give rows a lambda that {dtype} holds, 0 or {limits.tiny:.2g} to {limits.max:.2g}, got {value:.3g}"
+        f"{': use dtype=' + repr('float64') if dtype == np.float32 else ''}"
+    )
+
+
+def refuse_unrepresented_row(row: int, dtype: "np.dtype[Any]") -> NoReturn:
+    """Refuse a row whose solution is lost by rounding it to the dtype."""
+    raise NumericalError(
+        f"the solution of row {row} has entries so much larger than what they sum to that {dtype} cannot hold it: "
+        "use more regularization, or dtype='float64'"
+    )
+
+
 def refuse_indefinite_row(row: int) -> NoReturn:
     """Refuse a row whose objective has no minimum."""
     raise NumericalError(

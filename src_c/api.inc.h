@@ -8,6 +8,7 @@ typedef struct {
     ptrdiff_t n_other;
     const real *Z;         /* (n_other, ld) padded: the rotated factors of the other side */
     const real *base;      /* (k) eigenvalues of the common term, >= 0 up to rounding */
+    ptrdiff_t ridged;      /* lambda is added to the first so many; the others, biases, have their own in base */
     real a0, a1, b0, b1;
     int positive_only;
     ptrdiff_t short_limit; /* rows of at most so many cells may be solved by the n x n form */
@@ -19,11 +20,13 @@ typedef struct {
     const real *common;    /* solve_row_nnls: (k, padded) the common term, upper triangle; NULL: there is none */
     ptrdiff_t bounded;     /* solve_row_nnls: the first so many of the k coordinates must not be negative */
     const real *system;    /* solve_row_given: A (system_rows, system_ld) and behind it rhs (padded), as of row_gram */
+    const double *wide;    /* (k, k) the common term in float64, for rows that are solved there: Z is not turned then */
 } FA_T(fa_side);
 
-/* Solves one row: x (padded) in the rotated basis. *decrease gets x'rhs: by so much the row's part of the objective,
- * x'Ax - 2 x'rhs, lies below that of x = 0. Returns 0, or a non-zero status: x is then zero and the caller's to mend.
- * x holds the row's previous value on entry, for solvers that start from it, and zeros in its padding. */
+/* Solves one row: x (padded) in the rotated basis. *decrease gets 2 x'rhs - x'Ax of the x that is returned: by so much the
+ * row's part of the objective lies below that of x = 0. Returns 0, or a non-zero status: x is then zero and the caller's
+ * to mend. x holds the row's previous value on entry, for solvers that start from it, and zeros in its padding.
+ * What comes out depends on the row and Z alone: not on the other rows of a call, nor on who solves it. */
 typedef int (*FA_T(fa_row_solver))(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val,
                                    real lambda, real *x, double *decrease, void *work);
 
@@ -62,9 +65,13 @@ typedef struct {
 
     /* A (system_rows, system_ld), upper triangle = diag(D) + sum_j a_j z_j z_j', rhs (padded) = sum_j b_j z_j for the n
      * stored cells (idx, val) of a row; D = base + lambda, 1 on the padding. A (lower triangle: arbitrary, finite) and
-     * rhs must not overlap Z. n k(k+1) + 2 n k flop; reads each z_j once. */
+     * rhs must not overlap Z. More than FA_PART_CELLS cells are summed in parts of so many, which add_system adds in order.
+     * n k(k+1) + 2 n k flop; reads each z_j once. */
     void (*row_gram)(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda, real *A,
                      real *rhs, void *work);
+
+    /* A += B and rhs += more, systems of row_gram, B with base = lambda = 0. */
+    void (*add_system)(ptrdiff_t k, const real *B, const real *more, real *A, real *rhs);
 
     /* The same system in float64 whatever the dtype: A (k, k) whole, rhs (k), neither padded. For rows whose matrix is
      * singular to the dtype's precision; not fast. */
@@ -75,12 +82,17 @@ typedef struct {
      * Returns 0, or 1 + the first pivot that is not safely positive; x is then arbitrary. k^3/3 + 2 k^2 flop. */
     int (*posv)(ptrdiff_t k, real *A, real *rhs, real *x);
 
-    /* Looks at the factor U (A = U'U, as posv or LAPACK leaves it) and mends x (padded). Returns 1 where lambda is 0 and
-     * some pivot nothing but rounding: the row then wants the solution of minimum norm. In float32, where the pivots show
-     * that digits were lost, improves x until it is as good as rounding allows: 4 n k + 2 k^2 flop a step, residuals in
-     * double. */
+    /* 2 x'rhs - x'Ax of any x (padded), summed in double from the cells, and if residual (padded) is not NULL
+     * rhs - A x, likewise. 4 n k flop. */
+    double (*row_decrease)(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
+                           const real *x, double *residual);
+
+    /* Looks at the factor U (A = U'U, as posv or LAPACK leaves it). Where the pivots show that digits were lost, improves
+     * x (padded) as long as a step lowers the objective, and corrects *decrease: 4 n k + 2 k^2 flop a step, residuals in
+     * double. Returns 1 where that leaves more to gain than rounding, or where lambda is 0 and some pivot nothing but
+     * rounding: the row then wants float64, or the solution of minimum norm. */
     int (*refine)(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                  const real *U, real *x, void *work);
+                  const real *U, real *x, double *decrease, void *work);
 
     /* The exact solver: k x k or n x n form, whichever costs less. Status: 1 + a pivot that is not safely positive. An
      * empty row gives x = 0. */
@@ -89,8 +101,9 @@ typedef struct {
     /* The same from side->system: of a very long row, whose parts several threads have summed. k^3/3 + 2 k^2 flop. */
     FA_T(fa_row_solver) solve_row_given;
 
-    /* cg_steps steps of conjugate gradients from the row's previous value, preconditioned by the diagonal of A; *decrease
-     * is exact for the x reached: 2 x'rhs - x'Ax. Status as solve_row, to which it turns for short rows and where A is
+    /* cg_steps steps of conjugate gradients from the row's previous value, preconditioned by the diagonal of A; each is
+     * made only if it lowers the objective by more than rounding. Status as solve_row, to which it turns for rows of
+     * cg_above cells or fewer, or more than FA_CG_CELLS, where lambda is nothing beside A (see CG_LEAST), and where A is
      * not positive along a direction. (4 cg_steps + 6) n k flop. */
     FA_T(fa_row_solver) solve_row_cg;
 
@@ -110,13 +123,14 @@ typedef struct {
     ptrdiff_t (*cg_group)(ptrdiff_t k);
 
     /* Solves `count` <= FA_TASK_ROWS rows with `solve`, turns them back (x = Q x', QT (k, padded) = Q' with padded rows,
-     * NULL: Q = I) and writes them to X (., k), row by row as `rows` says. With `warm` they start from what X holds, turned
-     * by Q (as QT), else from zero; what is written then goes beyond the solution by `relaxation` times the step taken.
+     * NULL: Q = I) and writes them to X (., k), row by row as `rows` says. With `from` (., k), which may be X, they start
+     * from what it holds, turned by Q (as QT), else from zero; what is written then goes beyond the solution by
+     * `relaxation` times the step taken.
      * With `group` up to cg_group(k) long rows are solved side by side by conjugate gradients, whatever `solve` is.
      * status[row] and decrease[row] get what the solver returned. */
     void (*solve_rows)(const FA_T(fa_side) * side, FA_T(fa_row_solver) solve, int group, ptrdiff_t count,
                          const int32_t *rows, const int64_t *indptr, const int32_t *indices, const real *values,
-                         const real *lambda, const real *Q, const real *QT, int warm, real relaxation, real *X,
+                         const real *lambda, const real *Q, const real *QT, const real *from, real relaxation, real *X,
                          double *decrease, int32_t *status, void *work);
 
     /* One panel of a top-N search from the rows items[0..FA_PANEL-1] of Y (., k), -1 for an empty column: rows

@@ -3,7 +3,8 @@
  *
  * A row whose cells fit the second-level cache runs through all its passes alone: the first brings them in. Longer rows
  * (a popular item) would fetch everything again in every pass; a group of them walks through Z together, pass by pass, in
- * blocks of Z that stay in the cache while every row of the group uses them. */
+ * blocks of Z that stay in the cache while every row of the group uses them. A long row is cut at the blocks' ends even
+ * where it walks alone, a short one nowhere, so that its sums are the same in any company. */
 
 #define CG_BLOCK_BYTES 524288
 
@@ -21,12 +22,27 @@ static ptrdiff_t FA(cg_group)(ptrdiff_t k) {
     return rows < FA_TASK_ROWS ? FA_TASK_ROWS : rows > FA_GROUP_ROWS ? FA_GROUP_ROWS : rows;
 }
 
+/* Whether a row pays for walking through Z block by block: with 32 cells or more in each. */
+FA_INLINE int FA(cg_long)(ptrdiff_t k, ptrdiff_t n_other, ptrdiff_t n) {
+    const ptrdiff_t block = FA(cg_block)(k);
+    return n > block && n / 32 > n_other / block;
+}
+
+/* Steps along a direction that the cells do not reach are steps in rounding, which over-relaxation makes grow. So rows
+ * that cannot reach all (fewer cells than factors) need at least this part of a coordinate's curvature from D. */
+#define CG_LEAST ((real)1000 * FA_EPS)
+
+/* What is left of a row's gradient when it is nothing but rounding, beside the terms that it is the difference of. */
+#define CG_NOISE ((double)(4 * FA_EPS) * (double)(4 * FA_EPS))
+
 typedef struct {
     ptrdiff_t n, next; /* cells; the first that this pass has not seen */
+    int is_long;
     const int32_t *idx;
     const real *val;
     real *x, *r, *p, *q, *D, *M; /* solution, residual, direction, A p, diagonal term, diagonal of A and then its inverse */
     double rho, curvature, gain; /* r'M^-1 r, p'A p, what the steps so far have taken off the objective */
+    double noise;                /* rho below this is rounding */
 } FA(cg_row);
 
 enum { FA(CG_START), FA(CG_STEP), FA(CG_LAST) };
@@ -143,7 +159,7 @@ FA_INLINE vec FA(cg_cells)(const FA_S(fa_side) * side, FA(cg_row) * row, const i
     return ad * LOAD(d);
 }
 
-/* One pass of one row over its cells up to row `end` of Z. */
+/* One pass of one row over its cells up to row `end` of Z; `alone`: no others bring that part of Z close. */
 FA_INLINE void FA(cg_pass)(const FA_S(fa_side) * side, FA(cg_row) * row, ptrdiff_t end, const int kind, const int alone,
                            const real *zeros) {
     const ptrdiff_t ahead = FA(prefetch_cells)(side);
@@ -177,22 +193,27 @@ FA_INLINE void FA(cg_pass)(const FA_S(fa_side) * side, FA(cg_row) * row, ptrdiff
     else row->curvature += (double)FA(lane_sum)(sum);
 }
 
-/* The same pass for a group of rows, block of Z by block. */
+/* The same pass for `count` rows, block of Z by block where there is a long one. */
 static void FA(cg_passes)(const FA_S(fa_side) * side, FA(cg_row) * rows, ptrdiff_t count, const int kind,
                           const real *zeros) {
-    const ptrdiff_t block = count > 1 ? FA(cg_block)(side->k) : side->n_other;
-    for (ptrdiff_t i = 0; i < count; i++) rows[i].next = 0;
+    int blocks = 0;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        rows[i].next = 0;
+        blocks |= rows[i].is_long;
+    }
+    const ptrdiff_t block = blocks ? FA(cg_block)(side->k) : side->n_other;
     for (ptrdiff_t first = 0; first < side->n_other; first += block) {
         const ptrdiff_t last = first + block < side->n_other ? first + block : side->n_other;
         if (count > 1)
             for (ptrdiff_t c = first * side->ld; c < last * side->ld; c += LINE) FA_PREFETCH(side->Z + c);
         for (ptrdiff_t i = 0; i < count; i++) {
+            const ptrdiff_t end = rows[i].is_long ? last : side->n_other;
             if (kind == FA(CG_START)) {
-                if (count == 1) FA(cg_pass)(side, rows + i, last, FA(CG_START), 1, zeros);
-                else FA(cg_pass)(side, rows + i, last, FA(CG_START), 0, zeros);
+                if (count == 1) FA(cg_pass)(side, rows + i, end, FA(CG_START), 1, zeros);
+                else FA(cg_pass)(side, rows + i, end, FA(CG_START), 0, zeros);
             } else if (rows[i].rho > 0) {
-                if (kind == FA(CG_STEP)) FA(cg_pass)(side, rows + i, last, FA(CG_STEP), 0, zeros);
-                else FA(cg_pass)(side, rows + i, last, FA(CG_LAST), 0, zeros);
+                if (kind == FA(CG_STEP)) FA(cg_pass)(side, rows + i, end, FA(CG_STEP), 0, zeros);
+                else FA(cg_pass)(side, rows + i, end, FA(CG_LAST), 0, zeros);
             }
         }
     }
@@ -208,19 +229,27 @@ FA_INLINE void FA(cg_begin)(FA(cg_row) * row, ptrdiff_t kp) {
     row->gain = 0;
 }
 
-/* After it r and M are whole: the first direction, p = M^-1 r. */
-FA_INLINE void FA(cg_direct)(FA(cg_row) * row, ptrdiff_t kp) {
-    vec rho = (vec){0}, gain = (vec){0};
-    int positive = 1;
-    for (ptrdiff_t c = 0; c < kp; c++) positive &= row->M[c] > 0;
+/* After it r and M are whole: the first direction, p = M^-1 r. rho < 0 marks a row that is not one for this solver. */
+FA_INLINE void FA(cg_direct)(const FA_S(fa_side) * side, FA(cg_row) * row, ptrdiff_t kp) {
+    const int partial = row->n < side->k || side->n_other < side->k;
+    const real least = partial ? CG_LEAST : 0;
+    vec rho = (vec){0}, gain = (vec){0}, size = (vec){0};
+    const real flat = FLAT * FA(max_abs)(side->k, row->M, 1);
+    int sound = 1;
+    for (ptrdiff_t c = 0; c < kp; c++) sound &= row->M[c] > 0 && row->D[c] >= least * row->M[c];
+    for (ptrdiff_t c = 0; c < side->k; c++) sound &= row->D[c] >= flat;
     for (ptrdiff_t c = 0; c < kp; c += VL) {
-        const vec r = LOAD(row->r + c), inverse = 1 / LOAD(row->M + c), p = r * inverse;
+        const vec r = LOAD(row->r + c), inverse = 1 / LOAD(row->M + c), p = r * inverse, x = LOAD(row->x + c);
+        size += x * x * LOAD(row->M + c);
         STORE(row->M + c, inverse);
         STORE(row->p + c, p);
         rho += r * p;
-        gain += LOAD(row->x + c) * r;
+        gain += x * r;
     }
-    row->rho = positive ? (double)FA(lane_sum)(rho) : -1;
+    row->rho = (double)FA(lane_sum)(rho);
+    row->noise = CG_NOISE * ((double)FA(lane_sum)(size) + row->rho);
+    if (!sound || !(row->rho <= (double)FA_HUGE && row->noise <= (double)FA_HUGE)) row->rho = -1;
+    else if (row->rho <= row->noise) row->rho = 0;
     /* gain holds x'rhs; what x has already taken off the objective is x'rhs + x'r */
     row->gain += (double)FA(lane_sum)(gain);
 }
@@ -237,16 +266,23 @@ FA_INLINE void FA(cg_aim)(FA(cg_row) * row, ptrdiff_t kp) {
 }
 
 /* After it: the step, and unless it was the last, the next direction. rho < 0 marks a row along whose direction A is not
- * positive. */
+ * positive, 0 one that has arrived. */
 FA_INLINE void FA(cg_step)(FA(cg_row) * row, ptrdiff_t kp, int last) {
     if (row->rho <= 0) return;
-    if (!(row->curvature > 0)) {
+    if (!(row->curvature > 0 && row->curvature <= (double)FA_HUGE)) {
         row->rho = -1;
         return;
     }
     const double step = row->rho / row->curvature;
     const real alpha = (real)step;
-    row->gain += step * row->rho;
+    vec slope = (vec){0};
+    for (ptrdiff_t c = 0; c < kp; c += VL) slope += LOAD(row->p + c) * LOAD(row->r + c);
+    const double gain = step * (2 * (double)FA(lane_sum)(slope) - step * row->curvature);
+    if (!(gain > 0)) {
+        row->rho = 0;
+        return;
+    }
+    row->gain += gain;
     for (ptrdiff_t c = 0; c < kp; c += VL) STORE(row->x + c, LOAD(row->x + c) + alpha * LOAD(row->p + c));
     if (last) return;
     vec sum = (vec){0};
@@ -257,7 +293,7 @@ FA_INLINE void FA(cg_step)(FA(cg_row) * row, ptrdiff_t kp, int last) {
     }
     const double rho = (double)FA(lane_sum)(sum);
     const real beta = (real)(rho / row->rho);
-    row->rho = rho;
+    row->rho = rho > row->noise ? rho : 0;
     for (ptrdiff_t c = 0; c < kp; c += VL)
         STORE(row->p + c, LOAD(row->r + c) * LOAD(row->M + c) + beta * LOAD(row->p + c));
 }
@@ -267,7 +303,7 @@ static void FA(cg_solve)(const FA_S(fa_side) * side, FA(cg_row) * rows, ptrdiff_
     const ptrdiff_t kp = FA(round_up)(side->k, VL);
     for (ptrdiff_t i = 0; i < count; i++) FA(cg_begin)(rows + i, kp);
     FA(cg_passes)(side, rows, count, FA(CG_START), zeros);
-    for (ptrdiff_t i = 0; i < count; i++) FA(cg_direct)(rows + i, kp);
+    for (ptrdiff_t i = 0; i < count; i++) FA(cg_direct)(side, rows + i, kp);
     for (int step = 1; step <= side->cg_steps; step++) {
         const int last = step == side->cg_steps; /* needs p'A p, not A p */
         for (ptrdiff_t i = 0; i < count; i++) FA(cg_aim)(rows + i, kp);
@@ -282,12 +318,13 @@ FA_INLINE void FA(cg_row_at)(FA(cg_row) * row, const FA_S(fa_side) * side, ptrdi
     const ptrdiff_t k = side->k, ld = side->ld;
     *row = (FA(cg_row)){.n = n, .idx = idx, .val = val, .x = x, .r = vectors, .p = vectors + ld, .q = vectors + 2 * ld,
                         .D = vectors + 3 * ld, .M = vectors + 4 * ld};
-    for (ptrdiff_t c = 0; c < ld; c++) row->D[c] = c < k ? side->base[c] + lambda : 1;
+    row->is_long = FA(cg_long)(k, side->n_other, n);
+    for (ptrdiff_t c = 0; c < ld; c++) row->D[c] = c < k ? FA(diagonal)(side, c, lambda) : 1;
 }
 
 static int FA(solve_row_cg)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
                             real *x, double *decrease, void *work) {
-    if (n > side->cg_above) {
+    if (n > side->cg_above && n <= FA_CG_CELLS && lambda > 0) {
         FA(cg_row) row;
         real *zeros = work;
         for (ptrdiff_t c = 0; c < side->ld; c++) zeros[c] = 0;
@@ -322,7 +359,7 @@ static void FA(solve_group_cg)(const FA_S(fa_side) * side, ptrdiff_t count, cons
         const int32_t row = rows[i];
         decrease[row] = group[i].gain;
         status[row] = 0;
-        if (group[i].rho < 0)
+        if (group[i].rho < 0 || !(lambda[row] > 0))
             status[row] = FA(solve_row)(side, group[i].n, group[i].idx, group[i].val, lambda[row], x + i * ld,
                                         decrease + row, work);
     }
@@ -332,14 +369,14 @@ static void FA(solve_group_cg)(const FA_S(fa_side) * side, ptrdiff_t count, cons
  * back. */
 static void FA(solve_rows)(const FA_S(fa_side) * side, FA_S(fa_row_solver) solve, int group, ptrdiff_t count,
                              const int32_t *rows, const int64_t *indptr, const int32_t *indices, const real *values,
-                             const real *lambda, const real *Q, const real *QT, int warm, real relaxation, real *X,
-                             double *decrease, int32_t *status, void *work) {
+                             const real *lambda, const real *Q, const real *QT, const real *from, real relaxation,
+                             real *X, double *decrease, int32_t *status, void *work) {
     const ptrdiff_t k = side->k, ld = side->ld;
     real *x = work, *back = x + count * ld;
     void *row_work = back + count * ld;
     for (ptrdiff_t i = 0; i < count; i++)
-        for (ptrdiff_t c = 0; c < ld; c++) back[i * ld + c] = warm && c < k ? X[rows[i] * k + c] : 0;
-    FA(rotate)(count, k, back, ld, warm ? Q : NULL, x);
+        for (ptrdiff_t c = 0; c < ld; c++) back[i * ld + c] = from && c < k ? from[rows[i] * k + c] : 0;
+    FA(rotate)(count, k, back, ld, from ? Q : NULL, x);
     if (group) FA(solve_group_cg)(side, count, rows, indptr, indices, values, lambda, x, decrease, status, row_work);
     else
         for (ptrdiff_t i = 0; i < count; i++) {
@@ -351,18 +388,19 @@ static void FA(solve_rows)(const FA_S(fa_side) * side, FA_S(fa_row_solver) solve
     else back = x;
     for (ptrdiff_t i = 0; i < count; i++) {
         real *written = X + rows[i] * k;
-        const real beyond = warm && !status[rows[i]] ? relaxation : 0;
+        const real *before = from ? from + rows[i] * k : NULL;
+        const real beyond = from && !status[rows[i]] ? relaxation : 0;
         if (beyond > 0)
-            for (ptrdiff_t c = 0; c < k; c++) written[c] = back[i * ld + c] + beyond * (back[i * ld + c] - written[c]);
+            for (ptrdiff_t c = 0; c < k; c++) written[c] = back[i * ld + c] + beyond * (back[i * ld + c] - before[c]);
         else
             for (ptrdiff_t c = 0; c < k; c++) written[c] = back[i * ld + c];
     }
 }
 
 static size_t FA(workspace)(ptrdiff_t k, ptrdiff_t group) {
-    const ptrdiff_t kp = FA(padded)(k), ld = FA(system_ld)(k), block = FA(block_cells)(k);
-    const ptrdiff_t gram = 2 * block + 2 * block * ld;
-    const ptrdiff_t exact = FA(system_rows)(kp) * ld + (kp * ld > gram ? kp * ld : gram) + 8 * ld;
+    const ptrdiff_t kp = FA(padded)(k), ld = FA(system_ld)(k), system = FA(system_rows)(kp) * ld;
+    const ptrdiff_t gram = FA(part_room)(k) + system + ld;
+    const ptrdiff_t exact = system + (kp * ld > gram ? kp * ld : gram) + 9 * ld;
     const ptrdiff_t task = 2 * FA_TASK_ROWS * kp + exact;
     const ptrdiff_t grouped = group * 2 * kp + (exact > (group + 1) * 5 * kp ? exact : (group + 1) * 5 * kp);
     return (size_t)(FA(cg_rows_bytes)(group) +

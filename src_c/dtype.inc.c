@@ -21,7 +21,9 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
     .gram = FA(gram),
     .rotate = FA(rotate),
     .row_gram = FA(row_gram),
+    .add_system = FA(add_system),
     .row_system = FA(row_system),
+    .row_decrease = FA(row_decrease),
     .posv = FA(posv),
     .refine = FA(refine),
     .solve_row = FA(solve_row),
@@ -62,12 +64,17 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
 #undef NULL_PIVOT
 #undef REFINE_BELOW
 #undef REFINE_STEPS
+#undef REFINED
+#undef CG_LEAST
+#undef CG_NOISE
 #undef CG_BLOCK_BYTES
 #undef CG_GROUP_BYTES
 #undef DOT_ROWS
 #undef CLOSE_BYTES
 #undef GRAM_ROWS
 #undef SHORT_LOSS
+#undef SHORT_NOISE
+#undef FLAT
 #undef NNLS_SLACK
 #undef SLACK
 #undef RANKED

@@ -25,6 +25,10 @@ enum { FA_GENERIC, FA_X86_V3, FA_X86_V4, FA_X86_V4_VNNI, FA_NEON, FA_ISAS };
  * solve_rows takes, one by one or, for any k, as a group. */
 enum { FA_ALIGN = 64, FA_TASK_ROWS = 16, FA_GROUP_ROWS = 1024 };
 
+/* FA_PART_CELLS: a longer row's system is summed in parts of so many cells, whoever sums them. FA_CG_CELLS: a longer row is
+ * solved exactly, since its parts can be shared out to threads and the steps of conjugate gradients cannot. */
+enum { FA_PART_CELLS = 65536, FA_CG_CELLS = 1 << 20 };
+
 /* FA_PANEL: items of one panel of a top-N search. FA_QUERIES: queries that are searched together, at most. */
 enum { FA_PANEL = 48, FA_QUERIES = 128 };
 

@@ -107,6 +107,13 @@ static int FA(weights)(const FA_S(fa_side) * side, ptrdiff_t n, const real *val,
     return positive;
 }
 
+/* a and b of one cell in double: where a0 + a1 |r| cancels, float32 keeps little of it. */
+FA_INLINE void FA(wide_weights)(const FA_S(fa_side) * side, const real *val, double *a, double *b) {
+    const double r = (double)*val, s = side->scale ? (double)*FA(scale_of)(side, val) : 1;
+    *a = s * ((double)side->a0 + (double)side->a1 * fabs(r));
+    *b = side->positive_only && !(r > 0) ? 0 : s * ((double)side->b0 + (double)side->b1 * r);
+}
+
 /* Gathers n cells into rows of length ld: Q_j = s_j z_j (s NULL: z_j), zero padding kept. */
 static void FA(gather)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *s, real *Q,
                        ptrdiff_t ld) {
@@ -121,15 +128,31 @@ static void FA(gather)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *i
     }
 }
 
-/* A and rhs of one row; see row_gram. */
-static void FA(row_gram)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                         real *A, real *rhs, void *work) {
+/* D of one coordinate: what stands on the diagonal of a row's system before its cells. */
+FA_INLINE real FA(diagonal)(const FA_S(fa_side) * side, ptrdiff_t p, real lambda) {
+    return side->base[p] + (p < side->ridged ? lambda : 0);
+}
+
+static void FA(add_system)(ptrdiff_t k, const real *B, const real *more, real *A, real *rhs) {
+    const ptrdiff_t ld = FA(system_ld)(k), size = FA(system_rows)(k) * ld;
+    for (ptrdiff_t c = 0; c < size; c++) A[c] += B[c];
+    for (ptrdiff_t c = 0; c < FA(padded)(k); c++) rhs[c] += more[c];
+}
+
+/* Elements of the workspace of one part of row_gram. */
+FA_INLINE ptrdiff_t FA(part_room)(ptrdiff_t k) {
+    return 2 * FA(block_cells)(k) + 2 * FA(block_cells)(k) * FA(system_ld)(k);
+}
+
+/* A and rhs of at most FA_PART_CELLS cells; on the diagonal D if `whole`, else 0. */
+static void FA(part_gram)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
+                          const int whole, real *A, real *rhs, real *work) {
     const ptrdiff_t k = side->k, ld = FA(system_ld)(k), block = FA(block_cells)(k);
     real *a = work, *b = a + block, *P = b + block, *Q = P + block * ld;
     const int unit = side->a0 == 1 && side->a1 == 0 && !side->scale; /* a = 1 throughout: plain ratings */
     for (ptrdiff_t i = 0; i < FA(system_rows)(k); i++) {
         for (ptrdiff_t c = 0; c < ld; c++) A[i * ld + c] = 0;
-        A[i * ld + i] = i < k ? side->base[i] + lambda : 1;
+        A[i * ld + i] = i >= k ? 1 : whole ? FA(diagonal)(side, i, lambda) : 0;
     }
     for (ptrdiff_t c = 0; c < FA(padded)(k); c++) rhs[c] = 0;
     for (ptrdiff_t j = 0; j < n; j += block) {
@@ -152,23 +175,36 @@ static void FA(row_gram)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t 
     }
 }
 
+/* A and rhs of one row; see row_gram. */
+static void FA(row_gram)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
+                         real *A, real *rhs, void *work) {
+    real *room = work, *B = room + FA(part_room)(side->k);
+    real *more = B + FA(system_rows)(side->ld) * FA(system_ld)(side->k);
+    FA(part_gram)(side, n < FA_PART_CELLS ? n : FA_PART_CELLS, idx, val, lambda, 1, A, rhs, room);
+    for (ptrdiff_t j = FA_PART_CELLS; j < n; j += FA_PART_CELLS) {
+        const ptrdiff_t m = n - j < FA_PART_CELLS ? n - j : FA_PART_CELLS;
+        FA(part_gram)(side, m, idx + j, val + j, lambda, 0, B, more, room);
+        FA(add_system)(side->k, B, more, A, rhs);
+    }
+}
+
 /* The twin of row_gram; see row_system. */
 static void FA(row_system)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
                            double *A, double *rhs) {
     const ptrdiff_t k = side->k;
     for (ptrdiff_t i = 0; i < k; i++) {
         for (ptrdiff_t c = 0; c < k; c++) A[i * k + c] = 0;
-        A[i * k + i] = (double)side->base[i] + (double)lambda;
+        A[i * k + i] = (double)side->base[i] + (i < side->ridged ? (double)lambda : 0);
         rhs[i] = 0;
     }
     for (ptrdiff_t j = 0; j < n; j++) {
         const real *z = side->Z + idx[j] * side->ld;
-        real a, b;
-        FA(weights)(side, 1, val + j, &a, &b);
+        double a, b;
+        FA(wide_weights)(side, val + j, &a, &b);
         for (ptrdiff_t i = 0; i < k; i++) {
-            const double az = (double)a * (double)z[i];
+            const double az = a * (double)z[i];
             for (ptrdiff_t c = i; c < k; c++) A[i * k + c] += az * (double)z[c];
-            rhs[i] += (double)b * (double)z[i];
+            rhs[i] += b * (double)z[i];
         }
     }
     for (ptrdiff_t i = 0; i < k; i++)

@@ -8,9 +8,9 @@ typedef struct {
     ptrdiff_t k, ld, m;  /* m coordinates are free */
     const real *A, *rhs;
     real *B, *b, *y, *g; /* their system, destroyed; their solution; the gradient A x - rhs of all */
+    real *slack;         /* what of each gradient, or where free of y, is rounding */
     int32_t *columns;    /* which they are */
     int32_t *state;      /* of each coordinate: 1 free, 0 at its bound, -1 at its bound and to be left there */
-    real scale, right;   /* largest entries of A and rhs */
 } FA(guess);
 
 /* The solution where all others are zero. Returns 0, or not where there is none that is finite. */
@@ -32,14 +32,27 @@ static int FA(solve_free)(FA(guess) * s) {
     return bad;
 }
 
-/* g = A y - rhs; returns what of it is rounding. */
-static real FA(gradient)(FA(guess) * s) {
-    for (ptrdiff_t c = 0; c < s->ld; c++) s->g[c] = c < s->k ? -s->rhs[c] : 0;
-    for (ptrdiff_t i = 0; i < s->m; i++) {
-        const real *row = s->A + s->columns[i] * s->ld;
-        for (ptrdiff_t c = 0; c < s->k; c += VL) STORE(s->g + c, LOAD(s->g + c) + s->y[i] * LOAD(row + c));
+/* g = A y - rhs, and the slack of each coordinate. */
+static void FA(gradient)(FA(guess) * s) {
+    real longest = 0;
+    for (ptrdiff_t c = 0; c < s->ld; c++) {
+        s->g[c] = c < s->k ? -s->rhs[c] : 0;
+        s->slack[c] = FA_ABS(s->g[c]);
     }
-    return NNLS_SLACK * (s->scale * FA(max_abs)(s->m, s->y, 1) + s->right);
+    for (ptrdiff_t i = 0; i < s->m; i++) {
+        const real *row = s->A + s->columns[i] * s->ld, length = FA_ABS(s->y[i]) * FA_SQRT(row[s->columns[i]]);
+        if (length > longest) longest = length;
+        for (ptrdiff_t c = 0; c < s->k; c += VL) {
+            const vec term = s->y[i] * LOAD(row + c);
+            STORE(s->g + c, LOAD(s->g + c) + term);
+            STORE(s->slack + c, LOAD(s->slack + c) + FA(absolute)(term));
+        }
+    }
+    for (ptrdiff_t i = 0; i < s->m; i++) {
+        const ptrdiff_t c = s->columns[i];
+        s->slack[c] = longest / FA_SQRT(s->A[c * (s->ld + 1)]);
+    }
+    for (ptrdiff_t c = 0; c < s->k; c++) s->slack[c] *= NNLS_SLACK;
 }
 
 /* Block principal pivoting (Portugal, Judice & Vicente 1994; Kim & Park 2011): solve for the free coordinates, and
@@ -52,12 +65,12 @@ static int FA(block_pivoting)(FA(guess) * s, ptrdiff_t bounded, real *x) {
     for (ptrdiff_t c = 0; c < s->k; c++) s->state[c] = support == 0 || c >= bounded || x[c] > 0;
     for (ptrdiff_t round = 0; round < s->k + 20; round++) {
         if (FA(solve_free)(s)) return 1;
-        const real slack = FA(gradient)(s), own_slack = NNLS_SLACK * FA(max_abs)(s->m, s->y, 1);
+        FA(gradient)(s);
         /* a free coordinate takes the place of its gradient: what must not be negative is all in one vector */
         for (ptrdiff_t i = 0; i < s->m; i++) s->g[s->columns[i]] = s->y[i];
         ptrdiff_t wrong = 0, last = 0;
         for (ptrdiff_t c = 0; c < bounded; c++)
-            if (s->g[c] < (s->state[c] ? -own_slack : -slack)) {
+            if (s->g[c] < -s->slack[c]) {
                 wrong++;
                 last = c;
             }
@@ -70,7 +83,7 @@ static int FA(block_pivoting)(FA(guess) * s, ptrdiff_t bounded, real *x) {
         if (patience < 0) s->state[last] = !s->state[last];
         else
             for (ptrdiff_t c = 0; c < bounded; c++)
-                if (s->g[c] < (s->state[c] ? -own_slack : -slack)) s->state[c] = !s->state[c];
+                if (s->g[c] < -s->slack[c]) s->state[c] = !s->state[c];
     }
     return 1;
 }
@@ -107,10 +120,10 @@ static int FA(active_set)(FA(guess) * s, ptrdiff_t bounded, real *x) {
             s->state[leaving] = leaving == entering ? -1 : 0;
             continue;
         }
-        const real slack = FA(gradient)(s);
+        FA(gradient)(s);
         entering = -1;
         for (ptrdiff_t c = 0; c < bounded; c++)
-            if (s->state[c] == 0 && s->g[c] < -slack && (entering < 0 || s->g[c] < s->g[entering])) entering = c;
+            if (s->state[c] == 0 && s->g[c] < -s->slack[c] && (entering < 0 || s->g[c] < s->g[entering])) entering = c;
         if (entering < 0) return 0;
         s->state[entering] = 1;
     }
@@ -119,14 +132,26 @@ static int FA(active_set)(FA(guess) * s, ptrdiff_t bounded, real *x) {
 
 static int FA(nnls)(ptrdiff_t k, ptrdiff_t bounded, const real *A, const real *rhs, real *x, void *work) {
     const ptrdiff_t ld = FA(system_ld)(k);
-    FA(guess) s = {.k = k, .ld = ld, .A = A, .rhs = rhs, .B = work, .right = FA(max_abs)(k, rhs, 1)};
+    FA(guess) s = {.k = k, .ld = ld, .A = A, .rhs = rhs, .B = work};
     s.b = s.B + FA(system_rows)(k) * ld;
     s.y = s.b + ld;
     s.g = s.y + ld;
-    s.columns = (int32_t *)(s.g + ld);
+    s.slack = s.g + ld;
+    s.columns = (int32_t *)(s.slack + ld);
     s.state = s.columns + ld;
-    s.scale = FA(max_abs)(k, A, ld + 1);
     return FA(block_pivoting)(&s, bounded, x) && FA(active_set)(&s, bounded, x);
+}
+
+/* 2 x'rhs - x'Ax of a system whose both triangles are set. */
+static double FA(system_decrease)(ptrdiff_t k, const real *A, const real *rhs, const real *x) {
+    const ptrdiff_t ld = FA(system_ld)(k);
+    double gain = 0;
+    for (ptrdiff_t i = 0; i < k; i++) {
+        double right = 2 * (double)rhs[i];
+        for (ptrdiff_t c = 0; c < k; c++) right -= (double)A[i * ld + c] * (double)x[c];
+        gain += (double)x[i] * right;
+    }
+    return gain;
 }
 
 static int FA(solve_row_nnls)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
@@ -142,10 +167,12 @@ static int FA(solve_row_nnls)(const FA_S(fa_side) * side, ptrdiff_t n, const int
                 if (side->common) A[i * ld + c] += side->common[i * side->ld + c];
                 A[c * ld + i] = A[i * ld + c];
             }
+        real least = 0;
+        for (ptrdiff_t c = 0; c < side->bounded; c++) least = x[c] < least ? x[c] : least;
+        const double before = least < 0 ? 0 : FA(system_decrease)(k, A, rhs, x);
         bad = FA(nnls)(k, side->bounded, A, rhs, x, row_work);
-        double gain = 0;
-        for (ptrdiff_t c = 0; c < k; c++) gain += (double)x[c] * (double)rhs[c];
-        *decrease = bad ? 0 : gain;
+        *decrease = bad ? 0 : FA(system_decrease)(k, A, rhs, x);
+        if (!(*decrease >= 0 && *decrease >= before - 1e-6 * fabs(before))) bad = 1; /* worse than it was, or than zeros */
     }
     if (n == 0 || bad)
         for (ptrdiff_t c = 0; c < side->ld; c++) x[c] = 0;

@@ -64,9 +64,49 @@ FA_INLINE real FA(max_abs)(ptrdiff_t n, const real *v, ptrdiff_t stride) {
  * g. Where it stays large although W W' is (cells that contradict each other: near-duplicate z, more cells than factors),
  * x = D^-1 Z' A^1/2 e is a difference of large numbers; the k x k form has no such step. */
 #define SHORT_LOSS ((real)100)
+#define SHORT_NOISE ((real)(FA_REAL_BYTES == 4 ? 1e-5 : 1e-13))
 
-/* The n x n form (Woodbury), for n < k, all a > 0 and D > 0. With W = A^1/2 Z D^-1/2:
- *     (I + W W') e = A^-1/2 b,      x = D^-1 Z' A^1/2 e,      x'rhs = g'(g - e) with g = A^-1/2 b.
+/* 2 g'v - v'v - y'y of n and k elements (whole vectors, zero behind them). */
+FA_INLINE double FA(short_decrease)(ptrdiff_t n, const real *g, const real *v, ptrdiff_t k, const real *y) {
+    vec gain = (vec){0}, own = (vec){0};
+    for (ptrdiff_t j = 0; j < n; j += VL) gain += LOAD(v + j) * (2 * LOAD(g + j) - LOAD(v + j));
+    for (ptrdiff_t p = 0; p < k; p += VL) own += LOAD(y + p) * LOAD(y + p);
+    return (double)FA(lane_sum)(gain) - (double)FA(lane_sum)(own);
+}
+
+/* v (n) = W y of the transposed Wt (k, ldw). */
+FA_INLINE void FA(short_scores)(ptrdiff_t n, ptrdiff_t k, const real *Wt, ptrdiff_t ldw, const real *y, real *v) {
+    ptrdiff_t j = 0;
+    for (; j + 4 * VL <= n; j += 4 * VL) {
+        vec s[4] = {(vec){0}, (vec){0}, (vec){0}, (vec){0}};
+        for (ptrdiff_t p = 0; p < k; p++)
+            FA_UNROLL for (int i = 0; i < 4; i++) s[i] += y[p] * LOAD(Wt + p * ldw + j + i * VL);
+        FA_UNROLL for (int i = 0; i < 4; i++) STORE(v + j + i * VL, s[i]);
+    }
+    for (; j < n; j += VL) {
+        vec s = (vec){0};
+        for (ptrdiff_t p = 0; p < k; p++) s += y[p] * LOAD(Wt + p * ldw + j);
+        STORE(v + j, s);
+    }
+}
+
+/* Whether what rounding puts into the flattest coordinate, eps^2 of a cell's a |z|^2, is next to nothing beside its D. */
+static int FA(short_is_sound)(ptrdiff_t n, ptrdiff_t k, const real *Wt, ptrdiff_t ldw, const real *d, real flattest) {
+    for (ptrdiff_t j = 0; j < n; j += VL) {
+        vec size = (vec){0};
+        for (ptrdiff_t p = 0; p < k; p++) {
+            const vec w = LOAD(Wt + p * ldw + j) * (1 / d[p]);
+            size += w * w;
+        }
+        real sizes[VL];
+        STORE(sizes, size);
+        if (!(FA(max_abs)(VL, sizes, 1) * FA_EPS * FA_EPS <= SHORT_NOISE * flattest)) return 0;
+    }
+    return 1;
+}
+
+/* The n x n form (Woodbury), for n < k, all a > 0 and D > 0. With W = A^1/2 Z D^-1/2 and g = A^-1/2 b:
+ *     (I + W W') e = g,      y = W'e,      x = D^-1/2 y,      2 x'rhs - x'Ax = 2 g'v - v'v - y'y with v = W y.
  * Every eigenvalue of I + W W' is at least 1, so this cannot break down. Returns 0 if the row is not of that kind,
  * or its cells contradict each other. */
 static int FA(solve_short)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
@@ -74,12 +114,15 @@ static int FA(solve_short)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_
     const ptrdiff_t k = side->k, kp = side->ld, ld = FA(system_ld)(k), ldw = FA(system_ld)(n);
     const ptrdiff_t np = FA(round_up)(n, VL);
     real *A = work, *Wt = A + FA(system_rows)(kp) * ld, *s = Wt + kp * ld, *g = s + ld, *e = g + ld, *d = e + ld,
-         *rhs = d + ld;
+         *rhs = d + ld, *y = rhs + ld;
     if (!(lambda > 0) || !FA(weights)(side, n, val, s, g)) return 0;
+    real flattest = FA_HUGE, steepest = 0;
     for (ptrdiff_t p = 0; p < kp; p++) {
-        const real D = p < k ? side->base[p] + lambda : 1;
+        const real D = p < k ? FA(diagonal)(side, p, lambda) : 1;
         if (!(D >= FA_TINY)) return 0;
         d[p] = 1 / FA_SQRT(D);
+        if (p < k && D < flattest) flattest = D;
+        if (p < k && D > steepest) steepest = D;
     }
     for (ptrdiff_t j = 0; j < n; j++) {
         s[j] = FA_SQRT(s[j]);
@@ -94,78 +137,116 @@ static int FA(solve_short)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_
     FA(gather_transposed)(side, n, idx, s, d, Wt, ldw);
     FA(syrk)(k, n, Wt, Wt, ldw, A, ldw);
     const real largest = FA(max_abs)(n, A, ldw + 1);
+    if (!(flattest >= 1e-4f * steepest) && !FA(short_is_sound)(np, k, Wt, ldw, d, flattest)) return 0;
     if (FA(potrs)(n, A, ldw, rhs, e)) return 0;
     if (!(largest * FA(max_abs)(n, e, 1) <= SHORT_LOSS * FA(max_abs)(n, g, 1))) return 0;
-    double gain = 0;
-    for (ptrdiff_t j = 0; j < n; j++) {
-        gain += (double)g[j] * ((double)g[j] - (double)e[j]);
-        e[j] *= s[j];
-    }
+    for (ptrdiff_t j = 0; j < n; j++) e[j] *= s[j];
     FA(combine)(side, n, idx, e, d, x);
-    *decrease = gain;
-    return 1;
+    for (ptrdiff_t p = 0; p < FA(round_up)(k, VL); p += VL) STORE(y + p, LOAD(x + p) / LOAD(d + p));
+    FA(short_scores)(np, k, Wt, ldw, y, rhs);
+    *decrease = FA(short_decrease)(np, g, rhs, k, y);
+    return *decrease >= 0 && *decrease <= (double)FA_HUGE;
 }
 
-/* A solution in float32 has lost digits where the smallest pivot has lost most of the diagonal entry it came from. Those
- * rows are refined: the residual in double, straight from the cells, the correction through the factor at hand. The few
- * factors of a toy model, where digits are compared by eye, always are. */
+static double FA(row_decrease)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
+                               const real *x, double *residual) {
+    enum { PARTS = 8 };
+    const ptrdiff_t ld = side->ld;
+    double decrease = 0;
+    for (ptrdiff_t c = 0; c < side->k; c++) {
+        const double D = (double)side->base[c] + (c < side->ridged ? (double)lambda : 0);
+        decrease -= D * (double)x[c] * (double)x[c];
+        if (residual) residual[c] = -D * (double)x[c];
+    }
+    for (ptrdiff_t j = 0; j < n; j++) {
+        const real *z = side->Z + idx[j] * ld;
+        double a, b, s[PARTS] = {0};
+        FA(wide_weights)(side, val + j, &a, &b);
+        /* the padding of z and x is zero and whole cache lines long */
+        for (ptrdiff_t c = 0; c < ld; c += PARTS)
+            for (int i = 0; i < PARTS; i++) s[i] += (double)z[c + i] * (double)x[c + i];
+        const double score = ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
+        decrease += score * (2 * b - a * score);
+        if (residual) {
+            const double t = b - a * score;
+            for (ptrdiff_t c = 0; c < side->k; c++) residual[c] += t * (double)z[c];
+        }
+    }
+    return decrease;
+}
+
+/* A solution has lost digits where the smallest pivot has lost most of the diagonal entry it came from. Those rows are
+ * refined: the residual in double, straight from the cells, the correction through the factor at hand. The few factors of
+ * a toy model, where digits are compared by eye, always are. */
 #define REFINE_BELOW(k) ((real)((k) <= 4 ? 1.1 : 0.1))
 #define REFINE_STEPS 5
+
+/* A direction this flat beside the steepest is known by rounding alone, that of the rotation and of the common term. */
+#define FLAT ((real)(FA_REAL_BYTES == 4 ? 1e-9 : 1e-15))
+
+/* What refinement may leave to be gained, as a part of what the row gains in all. */
+#define REFINED ((double)(FA_REAL_BYTES == 4 ? 1e-8 : 1e-14))
 
 /* A pivot this small beside the largest diagonal entry is rounding where no regularization stands behind it. */
 #define NULL_PIVOT(k) ((real)(8 * (k)) * FA_EPS)
 
+/* d = inverse(U'U) r */
+static void FA(correction)(ptrdiff_t k, const real *U, ptrdiff_t ld, const double *r, real *d) {
+    for (ptrdiff_t c = 0; c < k; c++) d[c] = (real)r[c];
+    for (ptrdiff_t i = 0; i < k; i++) {
+        d[i] /= U[i * ld + i];
+        for (ptrdiff_t c = i + 1; c < k; c++) d[c] -= U[i * ld + c] * d[i];
+    }
+    for (ptrdiff_t i = k - 1; i >= 0; i--) {
+        for (ptrdiff_t c = i + 1; c < k; c++) d[i] -= U[i * ld + c] * d[c];
+        d[i] /= U[i * ld + i];
+    }
+}
+
 /* See api.inc.h; squares[c] is the squared length of column c of U, which is A[c][c]. */
 static int FA(refine)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                      const real *U, real *x, void *work) {
-    enum { PARTS = 8 };
+                      const real *U, real *x, double *decrease, void *work) {
     const ptrdiff_t k = side->k, kp = FA(round_up)(k, VL), ld = FA(system_ld)(k);
     double *r = work;
-    real *d = (real *)(r + ld), *squares = d;
-    if (sizeof(real) == sizeof(double) && lambda > 0) return 0;
+    real *d = (real *)(r + ld), *kept = d + ld, *squares = d;
     for (ptrdiff_t c = 0; c < kp; c++) squares[c] = 0;
-    real ratio = 1, pivot = FA_HUGE, largest = 0;
+    real ratio = 1, pivot = FA_HUGE, largest = 0, own = 1;
     for (ptrdiff_t i = 0; i < k; i++) {
         for (ptrdiff_t c = i / VL * VL; c < kp; c += VL)
             STORE(squares + c, LOAD(squares + c) + LOAD(U + i * ld + c) * LOAD(U + i * ld + c));
         const real square = U[i * ld + i] * U[i * ld + i];
-        if (square < pivot) pivot = square;
         if (square < ratio * squares[i]) ratio = square / squares[i];
+        if (i >= side->ridged) { /* a bias, whose column of ones has a scale of its own */
+            if (square < own * squares[i]) own = square / squares[i];
+            continue;
+        }
+        if (square < pivot) pivot = square;
         if (squares[i] > largest) largest = squares[i];
     }
-    if (!(lambda > 0) && !(pivot > NULL_PIVOT(k) * largest)) return 1;
-    if (sizeof(real) == sizeof(double) || ratio >= REFINE_BELOW(k)) return 0;
-    for (int step = 0; step < REFINE_STEPS; step++) {
-        for (ptrdiff_t c = 0; c < k; c++) r[c] = -((double)side->base[c] + (double)lambda) * (double)x[c];
-        for (ptrdiff_t j = 0; j < n; j++) {
-            const real *z = side->Z + idx[j] * side->ld;
-            real a, b;
-            double s[PARTS] = {0};
-            FA(weights)(side, 1, val + j, &a, &b);
-            /* the padding of z and x is zero and whole cache lines long */
-            for (ptrdiff_t c = 0; c < side->ld; c += PARTS)
-                for (int i = 0; i < PARTS; i++) s[i] += (double)z[c + i] * (double)x[c + i];
-            const double t = (double)b - (double)a * (((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7])));
-            for (ptrdiff_t c = 0; c < k; c++) r[c] += t * (double)z[c];
+    const real least = lambda > 0 ? FLAT : NULL_PIVOT(k);
+    if (!(pivot > least * largest && own > least)) return 1;
+    if (ratio >= REFINE_BELOW(k)) return 0;
+    /* what a step of correction d promises is d'r; how much it brought, the next round tells */
+    double best = 0, promise = 0;
+    for (int step = 0;; step++) {
+        const double now = FA(row_decrease)(side, n, idx, val, lambda, x, r);
+        if (!(now >= best - REFINED * best)) {
+            if (step == 0) return 1;
+            for (ptrdiff_t c = 0; c < k; c++) x[c] = kept[c];
+            break;
         }
-        for (ptrdiff_t c = 0; c < k; c++) d[c] = (real)r[c];
-        for (ptrdiff_t i = 0; i < k; i++) {
-            d[i] /= U[i * ld + i];
-            for (ptrdiff_t c = i + 1; c < k; c++) d[c] -= U[i * ld + c] * d[i];
-        }
-        for (ptrdiff_t i = k - 1; i >= 0; i--) {
-            for (ptrdiff_t c = i + 1; c < k; c++) d[i] -= U[i * ld + c] * d[c];
-            d[i] /= U[i * ld + i];
-        }
-        real change = 0, size = 0;
+        best = now;
+        FA(correction)(k, U, ld, r, d);
+        promise = 0;
+        for (ptrdiff_t c = 0; c < k; c++) promise += (double)d[c] * r[c];
+        if (step == REFINE_STEPS || !(FA(max_abs)(k, d, 1) > FA_EPS * FA(max_abs)(k, x, 1))) break;
         for (ptrdiff_t c = 0; c < k; c++) {
+            kept[c] = x[c];
             x[c] += d[c];
-            if (FA_ABS(d[c]) > change) change = FA_ABS(d[c]);
-            if (FA_ABS(x[c]) > size) size = FA_ABS(x[c]);
         }
-        if (!(change > FA_EPS * size)) break;
     }
-    return 0;
+    *decrease = best;
+    return !(best <= (double)FA_HUGE && promise <= REFINED * best);
 }
 
 /* x and *decrease of the system A, rhs of these cells; A and rhs are destroyed. work: the rest of the workspace, behind
@@ -176,15 +257,14 @@ static int FA(solve_system)(const FA_S(fa_side) * side, ptrdiff_t n, const int32
     real *b = work;
     for (ptrdiff_t p = 0; p < side->ld; p++) b[p] = rhs[p];
     int bad = FA(posv)(k, A, rhs, x);
-    if (!bad) bad = FA(refine)(side, n, idx, val, lambda, A, x, b + ld);
-    if (bad) {
-        for (ptrdiff_t p = 0; p < side->ld; p++) x[p] = 0;
-        return bad;
-    }
+    /* of the solution 2 x'rhs - x'Ax is x'rhs */
     double gain = 0;
-    for (ptrdiff_t p = 0; p < k; p++) gain += (double)x[p] * (double)b[p];
-    *decrease = gain;
-    return 0;
+    for (ptrdiff_t p = 0; p < k && !bad; p++) gain += (double)x[p] * (double)b[p];
+    if (!bad) bad = FA(refine)(side, n, idx, val, lambda, A, x, &gain, b + ld);
+    if (bad)
+        for (ptrdiff_t p = 0; p < side->ld; p++) x[p] = 0;
+    *decrease = bad ? 0 : gain;
+    return bad;
 }
 
 static int FA(solve_row)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
@@ -205,7 +285,6 @@ static int FA(solve_row_given)(const FA_S(fa_side) * side, ptrdiff_t n, const in
     real *A = work, *rhs = A + FA(system_rows)(side->ld) * ld;
     for (ptrdiff_t p = 0; p < size; p++) A[p] = side->system[p];
     for (ptrdiff_t p = 0; p < side->ld; p++) rhs[p] = side->system[size + p];
-    *decrease = 0;
     return FA(solve_system)(side, n, idx, val, lambda, A, rhs, x, decrease, rhs + ld);
 }
 

@@ -97,6 +97,7 @@ static void T(check_rows)(const T(fa_kernels) * K, ptrdiff_t k, real a0, real a1
             .n_other = N_OTHER,
             .Z = Z,
             .base = base,
+            .ridged = k,
             .a0 = a0,
             .a1 = a1,
             .b0 = 0,
@@ -135,7 +136,7 @@ static void T(check_rows)(const T(fa_kernels) * K, ptrdiff_t k, real a0, real a1
             void *work = poisoned(K->workspace(k, group ? ROWS : 0));
             K->solve_rows(&side, cg ? K->solve_row_cg : K->solve_row, group, ROWS / tasks,
                                    order + t * (ROWS / tasks), indptr, indices, values, lambda, turned ? Q : NULL,
-                                   turned ? Q : NULL, warm, 0, X, decreases, status, work);
+                                   turned ? Q : NULL, warm ? X : NULL, 0, X, decreases, status, work);
             free(work);
         }
         for (int u = 0; u < ROWS; u++) {
@@ -169,8 +170,8 @@ static void T(check_rows)(const T(fa_kernels) * K, ptrdiff_t k, real a0, real a1
         double decreases[ROWS];
         void *work = poisoned(K->workspace(k, 0));
         for (ptrdiff_t j = 0; j < ROWS * k; j++) X[j] = warm ? (real)uniform() : (real)NAN;
-        K->solve_rows(&side, K->solve_row_nnls, 0, ROWS, order, indptr, indices, values, lambda, NULL, NULL, warm, 0, X,
-                      decreases, status, work);
+        K->solve_rows(&side, K->solve_row_nnls, 0, ROWS, order, indptr, indices, values, lambda, NULL, NULL, warm ? X : NULL, 0,
+                      X, decreases, status, work);
         for (int u = 0; u < ROWS; u++) {
             const double *M = systems + u * k * k, *r = sides + u * k;
             REQUIRE(status[u] == 0, "%s nnls k %td n %td", K->isa, k, lengths[u]);
