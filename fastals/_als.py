@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from ._descent import Descent
 from ._estimator import with_values
 from ._exceptions import ParameterError
 from ._fold_in import FoldIn
@@ -17,7 +18,7 @@ from ._inspection import Inspection
 from ._interactions import Interactions, as_observations
 from ._persistence import ModelState, Tensors, plain, read_state, save_model
 from ._row_equation import AXES
-from ._sweep import FactorArray, relaxation
+from ._sweep import FactorArray
 from ._threads import resolve_num_threads
 from ._training import (
     Callback,
@@ -168,15 +169,16 @@ class ALS(FoldIn, Inspection):
         if checkpoint is not None:
             identity = self._identity(interactions, twin, training, watch, initial_factors)
             saved = Checkpoint(checkpoint, checkpoint_every, *identity)
-        iterate = self._iteration(interactions, twin, training)
+        descent = self._descent(interactions, twin, training)
         if saved is not None:
             saved.restore(training)
         fitted = copy.copy(self)
         fitted._remember(interactions, twin, self.dtype)
         train(
-            iterate,
+            descent,
             training,
             iterations=self.iterations,
+            tol=None,
             validation=watch,
             measured=lambda: fitted._adopt(training),
             callback=callback,
@@ -188,6 +190,7 @@ class ALS(FoldIn, Inspection):
         self.loss_history_ = [loss for loss, _ in training.history]
         self.metrics_history_ = [dict(metrics) for _, metrics in training.history] if watch else []
         self.n_iter_ = len(training.history)
+        self.n_repeated_ = training.n_repeated
         self.best_iteration_ = training.best_iteration if watch else None
         self.scoring_ = interactions.scoring
         return self
@@ -215,38 +218,24 @@ class ALS(FoldIn, Inspection):
         users, items = (self._preset.start(rng, (n, self.factors), dtype) for n in shape)
         return (np.abs(users), np.abs(items)) if self.nonnegative else (users, items)
 
-    def _iteration(self, data: Interactions, twin: Interactions | None, training: Training) -> Callable[[bool], float]:
-        """Set both sides up; one call is one iteration on the factors of ``training``, and returns its objective."""
+    def _descent(self, data: Interactions, twin: Interactions | None, training: Training) -> Descent:
+        """Set both sides up for iterations on the factors of ``training``."""
         X, Y = training.X, training.Y
         threads = resolve_num_threads(self.num_threads)
         rows, columns = (self._rows(axis, data, twin, self.dtype, threads) for axis in AXES)
         rows, columns, training.mean, training.biases = self._offsets(rows, columns)
-        users = self._side("users", rows, X, Y, columns.counts(False))
-        items = self._side("items", columns, Y, X, rows.counts(False))
-        first, second = (users, items) if self._preset.last == "items" else (items, users)
-        fixed = 0.0 if self._joint_biases else second.constant(training.mean)
-
-        def iterate(last: bool) -> float:
-            iteration = len(training.history) + 1
-            before, training.before = training.before, None
-            if before is not None:
-                # not in the iteration before: up to here X and Y were a model, one side solved, of the loss reported
-                before -= second.factors
-                before *= -relaxation(iteration - 1)
-                second.factors[:] += before
-            relaxed = self.solver == "auto" and not last and self._sweep_solver(last) == "cg"
-            beyond = relaxation(iteration) if relaxed else 0.0
-            first.solve(self._sweep_solver(last=False), threads, beyond, training.mean)
-            if self._joint_biases and not self._preset.center:
-                training.mean += first.level()
-            before = second.factors.copy() if relaxed else None
-            decrease = second.solve(self._sweep_solver(last), threads, mean=training.mean)
-            training.before = before
-            # with the second side solved, cells and its penalty amount to -decrease: no pass over them is needed
-            constant = second.constant(training.mean) if self._joint_biases else fixed
-            return constant + first.penalty() - decrease
-
-        return iterate
+        return Descent(
+            training,
+            self._side("users", rows, X, Y, columns.counts(False)),
+            self._side("items", columns, Y, X, rows.counts(False)),
+            users_last=self._preset.last == "users",
+            sweep=self._sweep_solver(last=False),
+            exact=self._exact_solver,
+            automatic=self.solver == "auto",
+            signed=not self.nonnegative,
+            leveled=self._joint_biases and not self._preset.center,
+            num_threads=threads,
+        )
 
     # -- files --------------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ def loss_of_cells(side: Side, mean: float) -> tuple[float, float]:
     targets, others = side.targets(mean), side.inputs()
     scores = _kernels.pair_scores(side.factors, others, targets.lines(), targets.indices, 1).astype(np.float64)
     a, b = side.weights.of(targets.values, targets.scale)
-    at_zero = side.weights.constant(targets.values, targets.scale)
+    at_zero = side.constant(mean, 1)
     loss = at_zero + float(np.sum(scores * (a * scores - 2 * b)))
     if side.weights.unobserved:
         loss += side.weights.unobserved * float(np.sum(_kernels.gram(side.factors, 1) * _kernels.gram(others, 1)))
@@ -86,7 +86,7 @@ def _fit(model: Any, worries: list[str]) -> list[str]:
     lines = []
     sides = model._trained_sides()
     loss, at_zero = loss_of_cells(sides[0], mean)
-    penalties = [side.penalty() for side in sides]
+    penalties = [side.penalty(threads) for side in sides]
     lines.append(
         f"loss {loss + sum(penalties):.6g}: cells {loss:.6g}, users' penalty {penalties[0]:.6g}, "
         f"items' penalty {penalties[1]:.6g}; {at_zero:.6g} without factors"

@@ -171,7 +171,12 @@ class RowEquation(Estimator):
         self, axis: Axis, rows: Rows, factors: FactorArray, others: FactorArray, counts: NDArray[np.int64] | None = None
     ) -> Side:
         regularization = partial(self._row_regularization, axis)
-        return Side(rows, factors, others, self._cell_weights(), regularization, counts, biased=self._joint_biases)
+        own = self._bias_regularization(axis) if self._joint_biases else None
+        return Side(rows, factors, others, self._cell_weights(), regularization, counts, bias_regularization=own)
+
+    def _bias_regularization(self, axis: Axis) -> float:
+        """The lambda of this side's biases, where they are solved for."""
+        return check_pair_or_real("regularization", self.regularization, low=0)[axis == "items"]
 
     @property
     def _exact_solver(self) -> str:

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from ._validation import check_finite_factors, check_int, check_path
 
 Callback = Callable[[int, float, Mapping[str, float], float], object]
 
-CHECKPOINT_VERSION = "1"
+CHECKPOINT_VERSION = "2"
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Training:
     Parameters
     ----------
     X, Y : arrays of shape (n_users, k), (n_items, k)
-        Trained in place.
+        The factors after the last iteration.
     """
 
     X: FactorArray
@@ -51,6 +51,8 @@ class Training:
     """Of users and items, where they follow from the data; where they are trained, they are columns of X and Y."""
     best: tuple[int, FactorArray, FactorArray, float] | None = None
     """The iteration of the best metric so far, and copies of its factors and mean."""
+    n_repeated: int = 0
+    """Iterations that had to be made once more, exactly, since rounding had led them up."""
 
     @property
     def best_iteration(self) -> int:
@@ -66,7 +68,8 @@ class Training:
     def restore_best(self) -> None:
         """Go back to the best iteration, if there is one."""
         if self.best:
-            _, self.X[:], self.Y[:], self.mean = self.best
+            _, self.X, self.Y, self.mean = self.best
+            self.before = None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -199,6 +202,7 @@ class Checkpoint:
             "digests": self.digests,
             "mean": training.mean,
             "best": training.best_iteration,
+            "n_repeated": training.n_repeated,
             "best_mean": best_mean,
             "metrics_history": [dict(metrics) for _, metrics in training.history],
         }
@@ -234,6 +238,7 @@ class Checkpoint:
             training.X[:] = _take(tensors, "user_factors", training.X.shape)
             training.Y[:] = _take(tensors, "item_factors", training.Y.shape)
             training.mean = json_field(content, "mean", float)
+            training.n_repeated = json_field(content, "n_repeated", int)
             if "factors_before" in tensors:
                 training.before = _take(tensors, "factors_before", training.X.shape, training.Y.shape)
             if best:
@@ -277,61 +282,96 @@ def digest_of(data: Interactions) -> str:
 
 
 def train(
-    iterate: Callable[[bool], float],
+    descent: Iterations,
     training: Training,
     *,
     iterations: int,
+    tol: float | None = None,
     validation: Validation | None = None,
     measured: Callable[[], Recommender] | None = None,
     callback: Callback | None = None,
     checkpoint: Checkpoint | None = None,
     progress: bool | None = None,
 ) -> None:
-    """Iterate until ``iterations`` are done, patience has run out, the callback says so, or Ctrl-C is pressed.
+    """Iterate until one of these ends it: ``iterations`` are done, ``tol``, patience, the callback, or Ctrl-C.
 
     Parameters
     ----------
-    iterate : callable
-        ``(last) -> loss``: one iteration on the factors of ``training``; ``last``: no other follows.
+    descent : Iterations
+        Works on the factors of ``training``.
     training : Training
-        Goes on from what it holds, and holds the outcome: with validation, the factors of the best iteration.
+        Goes on from what it holds, and holds the outcome: with validation, the factors of the best iteration, and unless
+        Ctrl-C ended it, with the side that is solved last solved exactly. The last loss is that of the outcome.
+    tol : float, optional
+        The least part of itself by which an iteration must lower the objective for another to follow.
     measured : callable
         Gives the model of the present factors; for ``validation``.
 
     Warns
     -----
     UserWarning
-        Ctrl-C ended training. The factors are then those of the last whole iteration, or on the way to the next.
+        Ctrl-C ended training. The factors are then those of the last whole iteration.
     """
 
     def finished() -> bool:
-        return len(training.history) >= iterations or (validation is not None and validation.exhausted(training))
+        losses = [loss for loss, _ in training.history[-2:]]
+        settled = tol is not None and len(losses) == 2 and losses[0] - losses[1] < tol * abs(losses[0])
+        exhausted = validation is not None and validation.exhausted(training)
+        return settled or exhausted or len(training.history) >= iterations
 
     try:
-        with single_threaded_blas(), _progress_bar(iterations, len(training.history), progress) as bar:
-            while not finished():
-                start = time.perf_counter()
-                loss = iterate(len(training.history) + 1 == iterations)
-                seconds = time.perf_counter() - start
-                metrics: dict[str, float] = {}
-                if validation is not None and measured is not None:
-                    check_finite_factors(training.X, training.Y)
-                    metrics = validation.measure(measured())
-                training.record(loss, metrics, validation is not None and validation.is_better(metrics, training))
-                bar.set_postfix({"loss": f"{loss:.6g}", **{n: f"{v:.4g}" for n, v in metrics.items()}}, refresh=False)
-                bar.update()
-                done = len(training.history)
-                if checkpoint and (done % checkpoint.every == 0 or finished()):
-                    checkpoint.save(training)
-                if callback and callback(done, loss, metrics, seconds) is True:
-                    break
+        with single_threaded_blas():
+            with _progress_bar(iterations, len(training.history), progress) as bar:
+                while not finished():
+                    start = time.perf_counter()
+                    loss = descent.iterate(len(training.history) + 1 == iterations)
+                    seconds = time.perf_counter() - start
+                    if loss is None:
+                        break
+                    metrics: dict[str, float] = {}
+                    if validation is not None and measured is not None:
+                        check_finite_factors(training.X, training.Y)
+                        metrics = validation.measure(measured())
+                    training.record(loss, metrics, validation is not None and validation.is_better(metrics, training))
+                    shown = {"loss": f"{loss:.6g}", **{n: f"{v:.4g}" for n, v in metrics.items()}}
+                    bar.set_postfix(shown, refresh=False)
+                    bar.update()
+                    done = len(training.history)
+                    if checkpoint and (done % checkpoint.every == 0 or finished()):
+                        checkpoint.save(training)
+                    if callback and callback(done, loss, metrics, seconds) is True:
+                        break
+            _close(descent, training, iterations)
     except KeyboardInterrupt:
         warnings.warn(
             f"interrupted: the model stands as it was after {len(training.history)} of {iterations} iterations",
             stacklevel=3,
         )
-    training.restore_best()
+        training.restore_best()
     check_finite_factors(training.X, training.Y)
+
+
+class Iterations(Protocol):
+    """What the loop needs of a descent."""
+
+    def iterate(self, last: bool) -> float | None:
+        """One iteration, ``last`` if no other follows; returns the loss, or None where there is no way down."""
+
+    def finish(self, loss: float) -> float:
+        """Solve the side that is solved last exactly, once more; takes and returns the loss of the factors."""
+
+
+def _close(descent: Iterations, training: Training, iterations: int) -> None:
+    """Make the best iteration's factors, or else the last one's, the outcome."""
+    done = len(training.history)
+    kept = training.best_iteration or done
+    training.restore_best()
+    if kept and not kept == iterations:
+        # the last of all iterations has ended exactly already
+        loss = descent.finish(training.history[kept - 1][0])
+        training.history[-1] = loss, training.history[-1][1]
+    elif kept:
+        training.history[-1] = training.history[kept - 1][0], training.history[-1][1]
 
 
 def _progress_bar(total: int, done: int, progress: bool | None) -> Any:
