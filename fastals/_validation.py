@@ -564,6 +564,22 @@ def refuse_indefinite_row(row: int) -> NoReturn:
     )
 
 
+def refuse_negative_pair(user: object, item: object, weight: float) -> NoReturn:
+    """Refuse cells of one user and item that weigh less than nothing in all: the objective has no minimum."""
+    raise DataError(
+        f"the cells of user {user!r} and item {item!r} weigh w0 + sum s (alpha |r| - 1) = {weight:.6g} in all, which "
+        "must be >= 0, or the objective has no minimum: raise alpha or unobserved_weight, or merge repeated cells"
+    )
+
+
+def refuse_without_positive(n_cells: int) -> NoReturn:
+    """Refuse implicit feedback that is for nothing."""
+    raise DataError(
+        f"ImplicitALS needs at least one value above 0, of positive weight, but none of the {n_cells} is: 0 says "
+        "nothing and a negative value is a no; ratings of any sign are what ExplicitALS takes"
+    )
+
+
 def _advice(dtype: "np.dtype[Any]") -> str:
     return ": values this large need dtype='float64'" if dtype == np.float32 else ""
 
