@@ -87,7 +87,8 @@ def measuring(A: sparse.csr_array, threads: int, rounds: int) -> list[dict[str, 
     from implicit.evaluation import ranking_metrics_at_k
 
     train, test = evaluation.train_test_split(A, 0.1, random_state=0)
-    model = fastals.ImplicitALS(iterations=5, num_threads=threads, random_state=0).fit(train, progress=False)
+    model = fastals.ImplicitALS(regularization=0.01, iterations=5, num_threads=threads, random_state=0)
+    model.fit(train, progress=False)
     peer = AlternatingLeastSquares(factors=64, num_threads=threads)
     peer.user_factors, peer.item_factors = model.user_factors_, model.item_factors_
     # implicit reads int32 only

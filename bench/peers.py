@@ -142,6 +142,7 @@ def fastals(problem: Problem, A: sparse.csr_array, X: np.ndarray, Y: np.ndarray,
         "factors": problem.factors,
         "regularization": problem.regularization,
         "regularization_scaling": problem.scaling,
+        "tol": None,
         "iterations": problem.iterations,
         "solver": "cholesky" if problem.solver == "exact" else problem.solver,
         "num_threads": problem.threads,
@@ -149,7 +150,7 @@ def fastals(problem: Problem, A: sparse.csr_array, X: np.ndarray, Y: np.ndarray,
     if problem.feedback == "implicit":
         model = fastals.ImplicitALS(alpha=problem.alpha, **common)
     else:
-        model = fastals.ExplicitALS(**common)
+        model = fastals.ExplicitALS(biases=False, **common)
     seconds: list[float] = []
     model.fit(A, initial_factors=(X, Y), callback=lambda i, loss, metrics, s: seconds.append(s), progress=False)
     for s in seconds[:-1]:

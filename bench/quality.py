@@ -88,6 +88,7 @@ def train(
         factors=setting["factors"],
         regularization=setting["regularization"],
         regularization_scaling=setting["scaling"],
+        biases=False,
         iterations=ITERATIONS,
         random_state=seed,
     ).fit(A, progress=False)

@@ -142,7 +142,10 @@ def ml_1m(quick: bool, only: str = "") -> tuple[list[list[Any]], list[dict[str, 
             "rmse": rmse,
         }
 
-    als, explicit = fastals.ImplicitALS(iterations=12, random_state=0), fastals.ExplicitALS(random_state=0)
+    als, explicit = (
+        fastals.ImplicitALS(iterations=12, random_state=0),
+        fastals.ExplicitALS(biases=False, random_state=0),
+    )
     weights = [0.3] if quick else [0.1, 0.3, 1.0]
     contestants: list[tuple[str, Fit, list[Setting]]] = [
         ("popularity", popularity, [{}]),

@@ -37,7 +37,9 @@ def work(shape: str, threads: int) -> dict[str, Any]:
     start = time.perf_counter()
     data = Interactions.from_matrix(matrix)
     read = time.perf_counter() - start
-    model = ImplicitALS(factors=factors, iterations=iterations, random_state=0, num_threads=threads)
+    model = ImplicitALS(
+        factors=factors, regularization=0.01, iterations=iterations, tol=None, random_state=0, num_threads=threads
+    )
     model.fit(data, callback=lambda i, loss, metrics, s: seconds.append(s), progress=False)
     return {
         "shape": [*matrix.shape, data.nnz],

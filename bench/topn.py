@@ -174,7 +174,8 @@ def prepare(folder: Path, data: str, factors: int, threads: int) -> tuple[int, i
     from fastals import ImplicitALS
 
     A = sparse.csr_array(generate.load(data, "counts"), copy=True)
-    model = ImplicitALS(factors=factors, random_state=0, num_threads=threads).fit(A, progress=False)
+    model = ImplicitALS(factors=factors, regularization=0.01, tol=None, random_state=0, num_threads=threads)
+    model.fit(A, progress=False)
     np.save(folder / "users.npy", model.user_factors_)
     np.save(folder / "items.npy", model.item_factors_)
     np.save(folder / "sample.npy", np.sort(np.random.default_rng(0).choice(len(model.user_factors_), SAMPLE, False)))

@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     kind.add_argument("--explicit", action="store_true", help="ratings: only the observed cells count")
     kind.add_argument("--implicit", action="store_true", help="counts, plays, clicks: every cell counts")
     for name, (option, read, text) in PARAMETERS.items():
-        metavar = "N" if read is int else "X" if read is float else "NAME"
+        metavar = "N" if read is int else "NAME" if read is str else "X"
         help_ = text + _default(name)
         train.add_argument(option, dest=name, type=read, metavar=metavar, default=argparse.SUPPRESS, help=help_)
     train.add_argument("--out", required=True, metavar="MODEL", help="file to write")

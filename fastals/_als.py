@@ -18,6 +18,7 @@ from ._inspection import Inspection
 from ._interactions import Interactions, as_observations
 from ._persistence import ModelState, Tensors, plain, read_state, save_model
 from ._row_equation import AXES
+from ._settings import Settings, read_settings
 from ._sweep import FactorArray
 from ._threads import resolve_num_threads
 from ._training import (
@@ -123,7 +124,7 @@ class ALS(FoldIn, Inspection):
         UserWarning
             Ctrl-C ended training, as soon as the half-sweep under way was done. The model is fitted, ``n_iter_`` tells
             how far: with the factors of the best iteration where there is ``validation``, else those of the last whole
-            iteration, or on the way to the next.
+            iteration.
 
         Examples
         --------
@@ -153,6 +154,8 @@ class ALS(FoldIn, Inspection):
             num_threads=resolve_num_threads(self.num_threads),
         )
         shape = (interactions.n_users, interactions.n_items)
+        fitted = copy.copy(self)  # this model stays as it was until all is well
+        fitted.settings_ = self._chosen()[0]
         if initial_factors is None:
             X, Y = self._draw_factors(shape)
         else:
@@ -163,28 +166,28 @@ class ALS(FoldIn, Inspection):
             watch = Validation(validation, metric, patience, interactions)
         elif patience is not None or validation_metric is not None:
             raise ParameterError("patience and validation_metric need validation=, the interactions to measure")
-        if self._joint_biases:
+        if fitted._joint_biases:
             X, Y = (np.column_stack((factors, np.zeros(len(factors), factors.dtype))) for factors in (X, Y))
         training = Training(X, Y)
         if checkpoint is not None:
             identity = self._identity(interactions, twin, training, watch, initial_factors)
             saved = Checkpoint(checkpoint, checkpoint_every, *identity)
-        descent = self._descent(interactions, twin, training)
+        descent = fitted._descent(interactions, twin, training)
         if saved is not None:
             saved.restore(training)
-        fitted = copy.copy(self)
         fitted._remember(interactions, twin, self.dtype)
         train(
             descent,
             training,
             iterations=self.iterations,
-            tol=None,
+            tol=fitted.settings_["tol"],
             validation=watch,
             measured=lambda: fitted._adopt(training),
             callback=callback,
             checkpoint=saved,
             progress=progress,
         )
+        self.settings_ = fitted.settings_
         self._remember(interactions, twin, self.dtype)
         self._adopt(training)
         self.loss_history_ = [loss for loss, _ in training.history]
@@ -219,17 +222,19 @@ class ALS(FoldIn, Inspection):
         return (np.abs(users), np.abs(items)) if self.nonnegative else (users, items)
 
     def _descent(self, data: Interactions, twin: Interactions | None, training: Training) -> Descent:
-        """Set both sides up for iterations on the factors of ``training``."""
+        """Set both sides and ``settings_`` up, for iterations on the factors of ``training``."""
         X, Y = training.X, training.Y
         threads = resolve_num_threads(self.num_threads)
         rows, columns = (self._rows(axis, data, twin, self.dtype, threads) for axis in AXES)
+        self.settings_ = self._resolve(rows, columns)
+        self._check_minimum("users", rows, data)
         rows, columns, training.mean, training.biases = self._offsets(rows, columns)
         return Descent(
             training,
             self._side("users", rows, X, Y, columns.counts(False)),
             self._side("items", columns, Y, X, rows.counts(False)),
             users_last=self._preset.last == "users",
-            sweep=self._sweep_solver(last=False),
+            sweep=self._sweep_solver,
             exact=self._exact_solver,
             automatic=self.solver == "auto",
             signed=not self.nonnegative,
@@ -286,6 +291,7 @@ class ALS(FoldIn, Inspection):
             biases=self._biases,
             seen_weights=self._seen_weights,
             scoring=self.scoring_,
+            settings=self.settings_,
         )
 
     @classmethod
@@ -301,4 +307,29 @@ class ALS(FoldIn, Inspection):
         model.loss_history_, model.metrics_history_ = state.loss_history, state.metrics_history
         model.n_iter_, model.best_iteration_ = state.n_iter, state.best_iteration
         model.scoring_ = state.scoring
+        model.settings_ = model._settings_of(state)
         return model._set_factors(state.user_factors, state.item_factors, state.mean, state.biases)
+
+    def _settings_of(self, state: ModelState) -> Settings:
+        """The settings that a file holds; one of an older version has them as parameters, which are numbers there."""
+        biased = state.biases is not None
+        if state.settings is not None:
+            settings = read_settings(state.settings, self._setting_names)
+            if settings.get("biases", False) != biased:
+                raise ValueError("settings and tensors disagree about biases")
+            return settings
+        settings, of_data = self._chosen()
+        if of_data:
+            raise ValueError("'settings' is missing in the metadata")
+        return {**settings, "biases": biased} if "biases" in settings else settings
+
+    # -- settings -----------------------------------------------------------------------------------------------------
+
+    def _settled(self, data: Interactions) -> Self:
+        """A new model like this one, with the numbers that the rule gives for these data, where it asks the rule."""
+        model = type(self)(**self.get_params())
+        if model._chosen()[1]:
+            threads = resolve_num_threads(self.num_threads)
+            rows, columns = (model._rows(axis, data, None, self.dtype, threads) for axis in AXES)
+            model.set_params(**{name: value for name, value in model._resolve(rows, columns).items() if name != "tol"})
+        return model

@@ -1,8 +1,8 @@
 """Balancing the sides: the scale and the axes that the factors of both sides share.
 
-X C and Y C^-T predict the same for any invertible C; only the penalties see C. After the first sweep from a random start
-one side is far longer than the other, and alternating sweeps repair that slowly, whatever accelerates them. The C that
-makes the penalties least has a closed form. With Gx = X' diag(lambda) X and Gy = Y' diag(lambda) Y they are
+X C and Y C^-T predict the same for any invertible C; only the penalties see C. After the first sweep from a random
+start one side is far longer than the other, and alternating sweeps repair that slowly, whatever accelerates them. The C
+that makes the penalties least has a closed form. With Gx = X' diag(lambda) X and Gy = Y' diag(lambda) Y they are
 tr(Gx P) + tr(Gy P^-1) for P = C C', whose minimum solves P Gx P = Gy: the geometric mean of Gx^-1 and Gy
 
     P = Gx^-1/2 (Gx^1/2 Gy Gx^1/2)^1/2 Gx^-1/2        X <- X P^1/2        Y <- Y P^-1/2

@@ -20,6 +20,7 @@ from ._explicit import ExplicitALS
 from ._implicit import ImplicitALS
 from ._interactions import Interactions
 from ._lists import Lists
+from ._settings import told
 from ._storage import check_target, replacing, suffix_of
 
 __all__ = [
@@ -37,17 +38,33 @@ __all__ = [
 ]
 
 
+def _number(text: str) -> str | float:
+    return text if text == "auto" else float(text)
+
+
+def _number_or_none(text: str) -> str | float | None:
+    return None if text == "none" else _number(text)
+
+
 def _scaling(text: str) -> str | float:
-    return text if text in ("constant", "count") else float(text)
+    return text if text in ("constant", "count") else _number(text)
+
+
+def _flag(text: str) -> str | bool:
+    return text == "true" if text in ("true", "false") else text
 
 
 PARAMETERS: dict[str, tuple[str, Any, str]] = {
     "factors": ("--factors", int, "length of the vectors"),
-    "regularization": ("--regularization", float, "lambda"),
-    "regularization_scaling": ("--regularization-scaling", _scaling, "'constant', 'count' or an exponent"),
+    "regularization": ("--regularization", _number, "lambda, or 'auto'"),
+    "regularization_scaling": ("--regularization-scaling", _scaling, "'auto', 'constant', 'count' or an exponent"),
+    "biases": ("--biases", _flag, "a mean and a bias for each user and item: 'auto', 'true' or 'false'"),
+    "bias_regularization": ("--bias-regularization", _number, "lambda of the biases, or 'auto'"),
     "alpha": ("--alpha", float, "how fast confidence grows with the value"),
-    "unobserved_weight": ("--unobserved-weight", float, "weight of the cells without an interaction"),
-    "iterations": ("--iterations", int, "passes over both sides"),
+    "confidence": ("--confidence", str, "'auto', 'linear' or 'log'"),
+    "unobserved_weight": ("--unobserved-weight", _number, "weight of the cells without an interaction, or 'auto'"),
+    "iterations": ("--iterations", int, "passes over both sides, at most"),
+    "tol": ("--tol", _number_or_none, "end when an iteration gains less than this share: 'auto', 'none' or a number"),
     "solver": ("--solver", str, "'auto', 'cholesky', 'cg' or 'lapack'"),
     "dtype": ("--dtype", str, "'float32' or 'float64'"),
     "num_threads": ("--threads", int, "the result does not depend on it (default: all allowed cores)"),
@@ -92,7 +109,8 @@ def train(arguments: argparse.Namespace) -> None:
     cls = ExplicitALS if arguments.explicit else ImplicitALS
     given = {name: getattr(arguments, name) for name in PARAMETERS if hasattr(arguments, name)}
     for name in given.keys() - inspect.signature(cls).parameters.keys():
-        arguments.parser.error(f"{PARAMETERS[name][0]} has no meaning with --explicit")
+        kind = "--explicit" if arguments.explicit else "--implicit"
+        arguments.parser.error(f"{PARAMETERS[name][0]} has no meaning with {kind}")
     if arguments.explicit and arguments.rating is None:
         arguments.parser.error("--explicit needs --rating: the column of the ratings")
     model = cls(**given)
@@ -105,6 +123,7 @@ def train(arguments: argparse.Namespace) -> None:
     if not arguments.quiet:
         print(f"read     {arguments.data}: {_pipeline.count(data)}")
         print(f"trained  {model}: {model.n_iter_} iterations in {seconds:.1f} s, loss {_pipeline.loss(model)}")
+        print(f"settings {told(model.settings_)}")
         print(f"wrote    {arguments.out}{size(arguments.out)}")
 
 
@@ -204,6 +223,7 @@ def info(arguments: argparse.Namespace) -> None:
     }
     trained = f"{len(model._seen[1]):,} interactions"
     if isinstance(model, ALS):
+        lines["settings"] = told(model.settings_)
         lines["factors"] = f"{model.user_factors_.shape[1]}, {model.user_factors_.dtype}"
         trained += f", {model.n_iter_} iterations, loss {_pipeline.loss(model)}"
     else:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from ._balance import balance, weighted_gram
@@ -27,8 +25,8 @@ RECOMPUTED_BELOW = 0.01
 class Descent:
     """One iteration after the other on the factors of ``training``.
 
-    Nothing that ``training`` holds is written to: an iteration goes to other arrays, which take the place of the old ones
-    when it is done and has lowered the objective. So Ctrl-C leaves the last whole iteration, and no copy is made.
+    Nothing that ``training`` holds is written to: an iteration goes to other arrays, which take the place of the old
+    ones when it is done and has lowered the objective. So Ctrl-C leaves the last whole iteration, and no copy is made.
 
     Parameters
     ----------
@@ -39,7 +37,8 @@ class Descent:
     sweep, exact : str
         The solver of half-sweeps, and the exact one.
     automatic : bool
-        Half-sweeps go beyond their solutions where ``sweep`` is "cg"; the sides are balanced; the last half-sweep is exact.
+        Half-sweeps go beyond their solutions where ``sweep`` is "cg"; the sides are balanced; the last half-sweep is
+        exact.
     signed : bool
         Factors may be negative.
     leveled : bool
@@ -114,8 +113,8 @@ class Descent:
                 self._restore()
                 if not self.training.history:
                     raise NumericalError(
-                        f"the first iteration does not lower the objective: {self._factors()[0].dtype} is too narrow for "
-                        "these data and this regularization; use dtype='float64', or more regularization"
+                        f"the first iteration does not lower the objective: {self._factors()[0].dtype} is too narrow "
+                        "for these data and this regularization; use dtype='float64', or more regularization"
                     )
                 return None
         self._keep(self._mean, self._before)

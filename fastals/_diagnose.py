@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from . import _kernels
 from ._explain import row_system
+from ._settings import told
 from ._sweep import Rows, Side
 from ._threads import single_threaded_blas
 
@@ -62,6 +63,7 @@ def describe(model: Any) -> str:
     """Write the report of :meth:`fastals.ImplicitALS.diagnose`."""
     data, X, Y = model._seen, model.user_factors_, model.item_factors_
     lines = [f"{model!r}: {len(X):,} users x {len(Y):,} items, {len(data[1]):,} cells"]
+    lines.append(f"settings: {told(model.settings_)}")
     worries: list[str] = []
     counts = np.diff(data[0]), np.bincount(data[1], minlength=len(Y))
     if model._seen_values is None:

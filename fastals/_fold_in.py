@@ -113,7 +113,7 @@ class FoldIn(RowEquation):
         Returns
         -------
         self
-            ``loss_history_`` and its like stay those of ``fit``.
+            ``settings_``, ``loss_history_`` and its like stay those of ``fit``.
 
         Raises
         ------
@@ -153,6 +153,7 @@ class FoldIn(RowEquation):
         )
         threads = self._threads()
         rows, columns = (self._rows(axis, merged, twin, X.dtype, threads) for axis in AXES)
+        self._check_minimum("users", rows, merged)
         rows, columns, biases = self._grown_offsets(rows, columns, touched_users, touched_items)
         turns = (self._side("users", rows, X, Y), touched_users), (self._side("items", columns, Y, X), touched_items)
         with single_threaded_blas():
@@ -171,7 +172,9 @@ class FoldIn(RowEquation):
         """Exact rows for new users or items."""
         others = self.item_factors_ if axis == "users" else self.user_factors_
         histories, twin = as_observations(data, sample_weight, duplicates=self._preset.duplicates, **known)
-        rows, bias = self._new_offsets(axis, self._rows(axis, histories, twin, others.dtype, None))
+        rows = self._rows(axis, histories, twin, others.dtype, None)
+        self._check_minimum(axis, rows, histories)
+        rows, bias = self._new_offsets(axis, rows)
         if self._joint_biases and self._biases is not None:
             others = np.column_stack((others, self._biases[axis == "users"]))
         # of the factors' own shape and dtype: set_params may have changed the model's since fit

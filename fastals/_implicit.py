@@ -8,8 +8,9 @@ import numpy as np
 
 from ._als import ALS
 from ._presets import IMPLICIT
-from ._sweep import CellWeights, FactorArray
-from ._validation import check_choice, check_real
+from ._settings import IMPLICIT_SCALING, Cells, Settings, implicit_regularization, unobserved_weight
+from ._sweep import CellWeights, FactorArray, Rows
+from ._validation import check_real, refuse_without_positive
 
 
 class ImplicitALS(ALS):
@@ -28,22 +29,35 @@ class ImplicitALS(ALS):
     ----------
     factors : int, default 64
         k, the length of a user's and an item's vector.
-    regularization : float or (float, float), default 0.01
-        lambda; a pair is one for users, one for items.
+    regularization : float, (float, float) or "auto", default "auto"
+        lambda; a pair is one for users, one for items. "auto" fits it to the data at ``fit``: half of what singular
+        values noise alone would have. With z cells of positive value, of m users and n items, b the root mean square of
+        what these cells add to the right-hand side, s (1 + alpha r) with a sample weight s, this is
+        ``b (sqrt(z/m) + sqrt(z/n)) / 2`` ([4]_; at most half the largest singular value that there is, so that toy data
+        are not all noise), and lambda is what makes ``sqrt(lambda_u lambda_i)`` that for an average user and an average
+        item: a direction that explains less than this is not learnt, others are shrunk by it ([5]_). The half is
+        fastals' own, made with nine public data sets and met by nineteen; with ml-1m's ones it gives the .007 that
+        [2]_ found by search.
     alpha : float, default 1.0
         How fast confidence grows with the stored value.
-    confidence : {"linear", "log"}, default "linear"
+    confidence : {"auto", "linear", "log"}, default "auto"
         "log": r stands for sign(r) log(1 + |r| / epsilon) in these equations ([1]_, equation 6), which tames counts
-        that span orders of magnitude.
+        that span orders of magnitude. "auto": "log", but "linear" where ``regularization`` is a number.
     epsilon : float, default 1.0
         With "log": the value from which confidence bends.
-    regularization_scaling : {"constant", "count"} or float, default "constant"
+    regularization_scaling : {"auto", "constant", "count"} or float, default "auto"
         lambda_u = lambda ("constant"), lambda n_u ("count", as Spark) or lambda (n_u + w0 n_items)^v for a number v
-        ([2]_, equation 13), where n_u counts the user's cells of positive value; likewise for items.
-    unobserved_weight : float, default 1.0
-        w0, the weight of every cell. Smaller values trust the absence of an event less.
+        ([2]_, equation 13), where n_u counts the user's cells of positive value; likewise for items. "auto": 1.0, but
+        "constant" where ``regularization`` is a number.
+    unobserved_weight : float or "auto", default "auto"
+        w0, the weight of every cell. Smaller values trust the absence of an event less. "auto": five times the share of
+        the users who have the item of a typical event, ``5 sum_i d_i^2 / (z m)`` with d_i the cells of item i, at most
+        1: the fewer know even what is popular, the less does absence mean. But 1 where ``regularization`` is a number.
     iterations : int, default 15
-        Passes over both sides, users first.
+        Passes over both sides, users first, at most.
+    tol : float, "auto" or None, default "auto"
+        The first iteration that lowers the objective by less than this share is the last; None: all are done. "auto":
+        0.001 with ``solver="auto"`` and no preset, else None.
     solver : {"auto", "cholesky", "cg", "lapack"}, default "auto"
         "cholesky" solves every row exactly, "cg" takes a few steps of conjugate gradients from where the row was.
         "auto" is what reaches a given loss soonest: below 32 factors "cholesky"; from there on "cg", each half-sweep
@@ -65,6 +79,9 @@ class ImplicitALS(ALS):
     user_factors_ : array of shape (n_users, factors)
     item_factors_ : array of shape (n_items, factors)
         A score is ``user_factors_[u] @ item_factors_[i]``. A user or an item without cells has zeros.
+    settings_ : dict
+        What was meant by the parameters that may be "auto": ``regularization``, ``regularization_scaling``,
+        ``unobserved_weight``, ``confidence``, ``tol``. The model keeps to these until the next ``fit``.
     loss_history_ : list of float
         The objective after each iteration: ``w0 sum_all s^2 + sum_stored [a s^2 - 2 b s + b^2 / (w0 + a)]`` plus the
         penalties, s the score, a = alpha |r|, b = 1 + alpha r where r > 0.
@@ -86,6 +103,9 @@ class ImplicitALS(ALS):
        benchmarks. RecSys 2022.
     .. [3] J. Kim, H. Park. Fast nonnegative matrix factorization: an active-set-like method and comparisons. SIAM J.
        Sci. Comput. 33 (6), 2011.
+    .. [4] A. Bandeira, R. van Handel. Sharp nonasymptotic bounds on the norm of random matrices with independent
+       entries. Annals of Probability 44 (4), 2016.
+    .. [5] N. Srebro, J. Rennie, T. Jaakkola. Maximum-margin matrix factorization. NIPS 2004, lemma 1.
 
     Examples
     --------
@@ -101,22 +121,26 @@ class ImplicitALS(ALS):
     _default_metric = "ndcg@10"
     _merge_policy = "sum"
 
+    _setting_names = ("regularization", "regularization_scaling", "unobserved_weight", "confidence", "tol")
+    _rule_scaling = IMPLICIT_SCALING
+
     alpha: float
-    confidence: Literal["linear", "log"]
+    confidence: Literal["auto", "linear", "log"]
     epsilon: float
-    unobserved_weight: float
+    unobserved_weight: Literal["auto"] | float
 
     def __init__(
         self,
         *,
         factors: int = 64,
-        regularization: float | tuple[float, float] = 0.01,
+        regularization: Literal["auto"] | float | tuple[float, float] = "auto",
         alpha: float = 1.0,
-        confidence: Literal["linear", "log"] = "linear",
+        confidence: Literal["auto", "linear", "log"] = "auto",
         epsilon: float = 1.0,
-        regularization_scaling: Literal["constant", "count"] | float = "constant",
-        unobserved_weight: float = 1.0,
+        regularization_scaling: Literal["auto", "constant", "count"] | float = "auto",
+        unobserved_weight: Literal["auto"] | float = "auto",
         iterations: int = 15,
+        tol: Literal["auto"] | float | None = "auto",
         solver: Literal["auto", "cholesky", "cg", "lapack"] = "auto",
         nonnegative: bool = False,
         preset: str | None = None,
@@ -132,6 +156,7 @@ class ImplicitALS(ALS):
         self.regularization_scaling = regularization_scaling
         self.unobserved_weight = unobserved_weight
         self.iterations = iterations
+        self.tol = tol
         self.solver = solver
         self.nonnegative = nonnegative
         self.preset = preset
@@ -143,20 +168,34 @@ class ImplicitALS(ALS):
     def _check_params(self) -> None:
         super()._check_params()
         check_real("alpha", self.alpha, low=0)
-        check_choice("confidence", self.confidence, ("linear", "log"))
         check_real("epsilon", self.epsilon, low=0, low_open=True)
-        check_real("unobserved_weight", self.unobserved_weight, low=0)
+
+    def _resolve(self, rows: Rows, columns: Rows) -> Settings:
+        settings, of_data = self._chosen()
+        cells = Cells.of(rows, columns, positive_only=True)
+        if not cells.z:
+            refuse_without_positive(len(rows.values))
+        if "unobserved_weight" in of_data:
+            settings["unobserved_weight"] = unobserved_weight(cells)
+        if "regularization" in of_data:
+            weights = self._preset.cells(settings["unobserved_weight"], float(self.alpha))
+            scaling = settings["regularization_scaling"]
+            settings["regularization"] = implicit_regularization(rows, cells, weights, scaling)
+        return settings
 
     def _cell_weights(self) -> CellWeights:
-        return self._preset.cells(float(self.unobserved_weight), float(self.alpha))
+        return self._preset.cells(self._settings["unobserved_weight"], float(self.alpha))
 
     @property
     def _value_copies(self) -> int:
-        return 2 * (self.confidence == "log" or self._preset.zeros_count)
+        return 2 * (self._settings["confidence"] == "log" or self._preset.zeros_count)
 
     def _transform(self, values: FactorArray) -> FactorArray:
-        if self.confidence == "log":
-            values = np.copysign(np.log1p(np.abs(values) / values.dtype.type(self.epsilon)), values)
+        if self._settings["confidence"] == "log":
+            logs = np.abs(values)
+            logs /= values.dtype.type(self.epsilon)
+            np.log1p(logs, out=logs)
+            values = np.copysign(logs, values, out=logs)
         if self._preset.zeros_count:
             values = np.where(values == 0, np.finfo(values.dtype).tiny, values)
         return values

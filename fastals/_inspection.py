@@ -101,7 +101,9 @@ class Inspection(RowEquation):
         data, twin = as_observations(history, None, duplicates=self._preset.duplicates, items=self._items)
         if data.n_users != 1:
             raise DataError(f"history must be of one user, got {data.n_users}")
-        return self._rows("users", data, twin, self.item_factors_.dtype, None)
+        rows = self._rows("users", data, twin, self.item_factors_.dtype, None)
+        self._check_minimum("users", rows, data)
+        return rows
 
     def _free_entries(self, side: Side) -> NDArray[np.bool_] | slice:
         """Which entries of the solution of a side of one row no bound holds at zero."""
@@ -183,23 +185,24 @@ class Inspection(RowEquation):
         >>> import fastals
         >>> need = fastals.ImplicitALS(factors=64, num_threads=2).estimate_memory(138_493, 26_744, 20_000_263)
         >>> f"{need.total / 1e9:.1f} GB"
-        '0.4 GB'
+        '0.6 GB'
         """
         self._check_params()
         shape = check_int("n_users", n_users, low=1), check_int("n_items", n_items, low=1)
         held_out = check_int("validation", validation, low=0)
+        model = type(self)(**self.get_params())  # what a fit will need, whatever the last one had for settings
         return estimate(
             shape,
             check_int("nnz", nnz, low=1),
-            k=self.factors + self._joint_biases,
-            biased=self._joint_biases,
-            dtype=np.dtype(self.dtype),
-            num_threads=self._threads(),
-            copies=self._value_copies,
+            k=model.factors + model._joint_biases,
+            biased=model._joint_biases,
+            dtype=np.dtype(model.dtype),
+            num_threads=model._threads(),
+            copies=model._value_copies,
             weighted=check_bool("sample_weight", sample_weight),
-            relaxed=self.solver == "auto" and self._sweep_solver(False) == "cg",
+            relaxed=model.solver == "auto" and model._sweep_solver == "cg",
             held_out=held_out,
-            ranked=self._default_metric != "rmse",
+            ranked=model._default_metric != "rmse",
         )
 
     @property

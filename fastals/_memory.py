@@ -17,7 +17,7 @@ class MemoryEstimate(NamedTuple):
     cells : int
         The interactions, by user and by item.
     factors : int
-        The factors, and with validation those of the best iteration.
+        The factors, those of the iteration before, and with validation those of the best one.
     work : int
         What comes and goes: the other side's factors in another basis, the order of the rows, workspaces.
     total : int
@@ -33,8 +33,6 @@ CELL = 8
 """An index in either orientation."""
 WEIGHTED_CELL, HELD_OUT_CELL = 44, 44
 """What one more array of weights, and a held-out cell, take while they are put in order."""
-CONSTANT = 32
-"""Of a cell, while the objective's constant part is summed, which is done in pieces."""
 ROW = 72
 """Offsets, counts, lambda and the order of the rows."""
 
@@ -64,7 +62,7 @@ def estimate(
     weighted : bool
         The cells have weights.
     relaxed : bool
-        The items before their last solve are kept.
+        The items before their last solve are kept, beside those of the iteration before.
     held_out : int
         Cells for validation; ``ranked``: lists are made for them.
     """
@@ -72,9 +70,8 @@ def estimate(
     size, wide = np.dtype(dtype).itemsize, max(n_users, n_items)
     padded = _kernels.padded(dtype, k)
     cells = n_cells * (CELL + 2 * size + copies * size + (WEIGHTED_CELL if weighted else 0)) + 8 * (n_users + n_items)
-    factors = size * k * (n_users + n_items) * (2 if held_out else 1)
-    work = size * padded * wide + ROW * wide + num_threads * (8 * size * padded * padded) + held_out * HELD_OUT_CELL
-    work += CONSTANT * min(n_cells, 65_536)
+    factors = size * k * (n_users + n_items) * (3 if held_out else 2)
+    work = size * padded * wide + ROW * wide + num_threads * (10 * size * padded * padded) + held_out * HELD_OUT_CELL
     if biased:
         work += size * k * wide
     if relaxed:

@@ -11,7 +11,8 @@ Tensors in a file of :mod:`fastals._container`:
                                     "string", "bytes"  the (UTF-8) bytes, U8, and users_offsets, items_offsets
                                                        (n + 1,) I64: label i is bytes offsets[i] to offsets[i + 1]
 
-The content holds the class, its parameters and the kinds of the labels. Every value that compiled code uses as an
+The content holds the class, its parameters, what those that are "auto" stood for (``settings``, which files of older
+versions do not have) and the kinds of the labels. Every value that compiled code uses as an
 address (`seen_indptr`, `seen_indices`, the offsets) is checked before the model exists.
 """
 
@@ -57,6 +58,8 @@ class ModelState:
     mean: float = 0.0
     biases: tuple[NDArray[Any], NDArray[Any]] | None = None
     scoring: dict[str, Any] | None = None
+    settings: dict[str, Any] | None = None
+    """None: the file is of a version that had none."""
 
 
 Model = TypeVar("Model", bound="Persistent")
@@ -108,6 +111,8 @@ def save_model(model: Factorized, path: str, *, history: bool = True) -> None:
         "mean": state.mean,
         "scoring": state.scoring or {},
     }
+    if state.settings is not None:
+        content["settings"] = {name: plain(value) for name, value in state.settings.items()}
     write_model(path, model, state.parameters, {"users": state.users, "items": state.items}, content, tensors)
 
 
@@ -222,11 +227,7 @@ def read_state(content: Mapping[str, Any], tensors: Tensors) -> ModelState:
         dtype = user_factors.dtype.str
         biases = take("user_biases", dtype, n_users), take("item_biases", dtype, n_items)
     return ModelState(
-        # a pair is a tuple to whoever set it, and JSON has but lists
-        parameters={
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in field(content, "parameters", dict).items()
-        },
+        parameters=_with_pairs(content, "parameters"),
         user_factors=user_factors,
         item_factors=item_factors,
         users=tensors.take_labels("users", n_users),
@@ -241,7 +242,14 @@ def read_state(content: Mapping[str, Any], tensors: Tensors) -> ModelState:
         mean=field(content, "mean", float),
         biases=biases,
         scoring=field(content, "scoring", dict) or None,
+        settings=_with_pairs(content, "settings") if "settings" in content else None,
     )
+
+
+def _with_pairs(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return an object's entries; a pair is a tuple to whoever set it, and JSON has but lists."""
+    entries = field(content, name, dict)
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in entries.items()}
 
 
 def _check_offsets(name: str, offsets: NDArray[np.int64], end: int) -> None:

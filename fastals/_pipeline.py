@@ -7,7 +7,7 @@ A pipeline file, TOML, YAML or JSON, with paths relative to itself::
     [score]                    # a file, or the specification itself
     spec = "score.toml"
     out = "scores.parquet"     # optional
-    [train]                    # the constructor's parameters
+    [train]                    # the constructor's parameters; regularization = "auto" says that the defaults are meant
     kind = "implicit"
     factors = 64
     out = "model"
@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ from ._explicit import ExplicitALS
 from ._implicit import ImplicitALS
 from ._indexer import Ids, with_ids
 from ._interactions import Interactions
+from ._settings import told as told_settings
 from ._spec import read_settings
 from ._storage import check_target, fetched, is_remote, replacing, suffix_of
 from ._validation import check_choice, check_path
@@ -62,6 +64,8 @@ class Pipeline:
     model: ALS
     out: str
     keep_ids: bool
+    by_default: bool
+    """Nothing is said about lambda: not even that it is "auto"."""
     evaluate: dict[str, Any] | None
     publish: list[dict[str, Any]]
     report: str | None
@@ -131,6 +135,7 @@ class Pipeline:
             KINDS[kind](**train),
             at(out),
             bool(keep_ids),
+            "regularization" not in train,
             evaluated,
             targets,
             report,
@@ -211,6 +216,15 @@ def run(pipeline: Pipeline, *, quiet: bool = False, keep_measured: bool = False)
     model.scoring_ = pipeline.spec.to_dict() if data.scoring is None else data.scoring
     save(model, pipeline.out)
     tell("trained", start, f"{model}: {model.n_iter_} iterations, loss {loss(model)}, {pipeline.out}")
+    if not quiet:
+        settings = told_settings(model.settings_)
+        print(f"{'settings':9} {settings}", flush=True)
+        if pipeline.by_default:
+            print(
+                f"fastals: note: the default settings are new in this version, and are {settings} here; say "
+                'regularization = "auto" in [train] if that is meant, else a number',
+                file=sys.stderr,
+            )
     del data
 
     for target in pipeline.publish:

@@ -22,7 +22,7 @@ class Preset(NamedTuple):
     Attributes
     ----------
     parameters : mapping
-        The library's defaults, in the estimator's parameters.
+        The library's defaults, in the estimator's parameters; all of those that may be "auto" among them.
     cells : callable
         ``(w0, alpha) -> CellWeights``. A negative value of implicit feedback is a confident no (a = alpha |r|, b = 0)
         in every row, as in Spark: what the other libraries make of it is no positive definite system.
@@ -121,15 +121,21 @@ def _binary(w0: float, alpha: float) -> CellWeights:
     return CellWeights(w0, a0=alpha, a1=0.0, b0=1.0 + alpha, b1=0.0, positive_only=True)
 
 
+# all that fastals itself has a rule for is said here: "auto" alone would follow that
+_ALL = {"regularization_scaling": "constant", "tol": None}
+_RATINGS = {**_ALL, "biases": False, "bias_regularization": "auto"}  # with a number for lambda, that
+_EVENTS = {**_ALL, "unobserved_weight": 1.0, "confidence": "linear"}
+
 _SPARK = {"factors": 10, "iterations": 10, "regularization": 0.1, "regularization_scaling": "count"}
-_IRSPACK = {"factors": 20, "iterations": 16, "regularization": 1e-3, "regularization_scaling": 1.0}
+_IRSPACK = {**_EVENTS, "factors": 20, "iterations": 16, "regularization": 1e-3, "regularization_scaling": 1.0}
 _LENSKIT = {"factors": 64, "iterations": 10, "regularization": 0.1}
+_LENSKIT_EVENTS = {**_EVENTS, **_LENSKIT, "alpha": 40.0}
 
 EXPLICIT: Mapping[str | None, Preset] = {
     None: Preset({}, _ratings, _normal(1.0)),
-    "spark": Preset(_SPARK, _ratings, _unit, last="users", duplicates="keep"),
+    "spark": Preset({**_RATINGS, **_SPARK}, _ratings, _unit, last="users", duplicates="keep"),
     "cmfrec": Preset(
-        {"factors": 40, "iterations": 10, "regularization": 10.0, "biases": True},
+        {**_RATINGS, "factors": 40, "iterations": 10, "regularization": 10.0, "biases": True},
         _ratings,
         _normal(1.0),
         last="users",
@@ -137,7 +143,7 @@ EXPLICIT: Mapping[str | None, Preset] = {
         center=True,
     ),
     "lenskit": Preset(
-        {**_LENSKIT, "regularization_scaling": "count", "biases": True},
+        {**_RATINGS, **_LENSKIT, "regularization_scaling": "count", "biases": True},
         _ratings,
         _unit,
         duplicates="error",
@@ -148,15 +154,15 @@ EXPLICIT: Mapping[str | None, Preset] = {
 
 IMPLICIT: Mapping[str | None, Preset] = {
     None: Preset({}, _confidence, _normal(0.1)),
-    "spark": Preset({**_SPARK, "alpha": 1.0}, _confidence, _unit, last="users", duplicates="keep"),
+    "spark": Preset({**_EVENTS, **_SPARK, "alpha": 1.0}, _confidence, _unit, last="users", duplicates="keep"),
     "implicit": Preset(
-        {"factors": 100, "iterations": 15, "regularization": 0.01, "alpha": 1.0},
+        {**_EVENTS, "factors": 100, "iterations": 15, "regularization": 0.01, "alpha": 1.0},
         _confidence_alone,
         _uniform,
         duplicates="keep",
     ),
     "cmfrec": Preset(
-        {"factors": 50, "iterations": 10, "regularization": 1.0, "alpha": 1.0},
+        {**_EVENTS, "factors": 50, "iterations": 10, "regularization": 1.0, "alpha": 1.0},
         _confidence,
         _normal(1.0),
         last="users",
@@ -165,10 +171,10 @@ IMPLICIT: Mapping[str | None, Preset] = {
     ),
     "irspack": Preset(_IRSPACK, _added, _normal(0.1)),
     "irspack-original": Preset(_IRSPACK, _total, _normal(0.1), zeros_count=True),
-    "lenskit": Preset({**_LENSKIT, "alpha": 40.0}, _binary, _squared, duplicates="error", zeros_count=True),
-    "lenskit-ratings": Preset({**_LENSKIT, "alpha": 40.0}, _confidence, _squared, duplicates="error", zeros_count=True),
+    "lenskit": Preset(_LENSKIT_EVENTS, _binary, _squared, duplicates="error", zeros_count=True),
+    "lenskit-ratings": Preset(_LENSKIT_EVENTS, _confidence, _squared, duplicates="error", zeros_count=True),
     "buffalo": Preset(
-        {"factors": 20, "iterations": 10, "regularization": 0.1, "alpha": 8.0},
+        {**_EVENTS, "factors": 20, "iterations": 10, "regularization": 0.1, "alpha": 8.0},
         _confidence,
         _absolute,
         duplicates="keep",

@@ -53,7 +53,7 @@ def mmr(model: Recommender, recommended: Recommendations, n: int = 10, *, trade_
     >>> import fastals
     >>> from scipy.sparse import csr_array
     >>> plays = csr_array([[1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [0, 0, 0, 1, 1], [1, 0, 0, 1, 0]])
-    >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit(plays)
+    >>> model = fastals.ImplicitALS(factors=2, regularization=0.01, random_state=0).fit(plays)
     >>> lists = model.recommend(3, n=5, exclude_seen=False)
     >>> lists.items
     array([3, 0, 4, 1, 2], dtype=int32)

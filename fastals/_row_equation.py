@@ -16,6 +16,7 @@ from ._exceptions import NotFittedError, ParameterError
 from ._interactions import Interactions
 from ._presets import Preset
 from ._recommend import Axis
+from ._settings import Settings, check_setting, chosen, sizes
 from ._sweep import CellWeights, FactorArray, Rows, Side
 from ._threads import resolve_num_threads
 from ._training import Training
@@ -24,9 +25,8 @@ from ._validation import (
     check_choice,
     check_fitted,
     check_int,
-    check_pair_or_real,
     check_random_state,
-    check_real,
+    refuse_negative_pair,
 )
 
 if sys.version_info >= (3, 11):
@@ -53,16 +53,22 @@ class RowEquation(Estimator):
     _presets: ClassVar[Mapping[str | None, Preset]]
     _default_metric: ClassVar[str]
 
+    _setting_names: ClassVar[tuple[str, ...]]
+    """Parameters that may be "auto"."""
+    _rule_scaling: ClassVar[float]
+
     factors: int
-    regularization: float | tuple[float, float]
-    regularization_scaling: Literal["constant", "count"] | float
+    regularization: Literal["auto"] | float | tuple[float, float]
+    regularization_scaling: Literal["auto", "constant", "count"] | float
     iterations: int
+    tol: Literal["auto"] | float | None
     solver: Literal["auto", "cholesky", "cg", "lapack"]
     nonnegative: bool
     preset: str | None
     dtype: Literal["float32", "float64"]
     num_threads: int | None
     random_state: int | np.random.Generator | np.random.RandomState | None
+    settings_: Settings
     _seen_values: FactorArray | None
     _seen_weights: FactorArray | None
 
@@ -73,11 +79,8 @@ class RowEquation(Estimator):
 
     def _check_params(self) -> None:
         check_int("factors", self.factors, low=1, high=MAX_FACTORS)
-        check_pair_or_real("regularization", self.regularization, low=0)
-        if isinstance(self.regularization_scaling, str):
-            check_choice("regularization_scaling", self.regularization_scaling, ("constant", "count"), "or a number")
-        else:
-            check_real("regularization_scaling", self.regularization_scaling, low=0)
+        for name in self._setting_names:
+            check_setting(name, getattr(self, name))
         check_int("iterations", self.iterations, low=0, high=MAX_ITERATIONS)
         check_choice("solver", self.solver, ("auto", "cholesky", "cg", "lapack"))
         if check_bool("nonnegative", self.nonnegative) and self.solver in ("cg", "lapack"):
@@ -117,11 +120,37 @@ class RowEquation(Estimator):
         Examples
         --------
         >>> import fastals
-        >>> fastals.ExplicitALS.from_preset("spark", factors=16)
-        ExplicitALS(factors=16, regularization_scaling='count', iterations=10, solver='cholesky', preset='spark')
+        >>> model = fastals.ExplicitALS.from_preset("spark", factors=16)
+        >>> model.regularization, model.regularization_scaling, model.solver
+        (0.1, 'count', 'cholesky')
         """
         check_choice("name", name, _preset_names(cls))
         return cls(**{**cls._presets[name].parameters, "solver": "cholesky", "preset": name, **overrides})
+
+    # -- settings -----------------------------------------------------------------------------------------------------
+
+    def _chosen(self) -> tuple[Settings, set[str]]:
+        """The settings of a fit as far as they do not depend on the data, and those that do."""
+        given = {name: getattr(self, name) for name in self._setting_names}
+        return chosen(given, scaling=self._rule_scaling, preset=self.preset, solver=self.solver)
+
+    @property
+    def _settings(self) -> Settings:
+        """Those of the fit, whatever has become of the parameters since; before it, what is known of them."""
+        return self.settings_ if hasattr(self, "settings_") else self._chosen()[0]
+
+    @abstractmethod
+    def _resolve(self, rows: Rows, columns: Rows) -> Settings:
+        """The settings of a fit on these cells."""
+
+    def _of_axis(self, name: str, axis: Axis) -> float:
+        """One number of a setting that may be a pair."""
+        value = self._settings[name]
+        return float(value[axis == "items"] if isinstance(value, tuple) else value)
+
+    def _bias_regularization(self, axis: Axis) -> float:
+        """The lambda of this side's biases, where they are solved for."""
+        return self._of_axis("bias_regularization", axis)
 
     # -- the row equation ---------------------------------------------------------------------------------------------
 
@@ -144,15 +173,8 @@ class RowEquation(Estimator):
 
     def _row_regularization(self, axis: Axis, counts: NDArray[Any], n_other: int) -> NDArray[np.float64]:
         """lambda_u for rows of ``counts`` cells."""
-        regularization = check_pair_or_real("regularization", self.regularization, low=0)[axis == "items"]
-        scaling = self.regularization_scaling
-        if scaling == "constant":
-            size: NDArray[np.float64] = np.ones(len(counts))
-        elif scaling == "count":
-            size = counts.astype(np.float64)
-        else:
-            size = np.power(counts + self._cell_weights().unobserved * n_other, float(scaling), dtype=np.float64)
-        return regularization * size
+        scaling, unobserved = self._settings["regularization_scaling"], self._cell_weights().unobserved
+        return self._of_axis("regularization", axis) * sizes(scaling, counts, unobserved, n_other)
 
     def _rows(
         self, axis: Axis, data: Interactions, twin: Interactions | None, dtype: Any, num_threads: int | None
@@ -167,6 +189,15 @@ class RowEquation(Estimator):
         )
         return Rows(indptr, indices, self._transform(values), scale[0][2] if scale else None)
 
+    def _check_minimum(self, axis: Axis, rows: Rows, data: Interactions) -> None:
+        """Refuse cells by which the objective has no minimum: w0 and what a pair's cells add are below 0."""
+        pair = pair_below_zero(rows, self._cell_weights())
+        if pair is not None:
+            row, other, weight = pair
+            user, item = (row, other) if axis == "users" else (other, row)
+            who, what = data.user_labels.decode(np.array([user])), data.item_labels.decode(np.array([item]))
+            refuse_negative_pair(who.tolist()[0], what.tolist()[0], weight)
+
     def _side(
         self, axis: Axis, rows: Rows, factors: FactorArray, others: FactorArray, counts: NDArray[np.int64] | None = None
     ) -> Side:
@@ -174,26 +205,23 @@ class RowEquation(Estimator):
         own = self._bias_regularization(axis) if self._joint_biases else None
         return Side(rows, factors, others, self._cell_weights(), regularization, counts, bias_regularization=own)
 
-    def _bias_regularization(self, axis: Axis) -> float:
-        """The lambda of this side's biases, where they are solved for."""
-        return check_pair_or_real("regularization", self.regularization, low=0)[axis == "items"]
-
     @property
     def _exact_solver(self) -> str:
         return "nnls" if self.nonnegative else "lapack" if self.solver == "lapack" else "cholesky"
 
-    def _sweep_solver(self, last: bool) -> str:
-        """The solver of a half-sweep; ``last``: no other follows.
+    @property
+    def _sweep_solver(self) -> str:
+        """The solver of half-sweeps; "auto" ends by the exact one.
 
         Without regularization a row's matrix may be singular, where steps along null directions are steps into nowhere.
         """
         if self.nonnegative:
             return "nnls"
-        regularized = min(check_pair_or_real("regularization", self.regularization, low=0)) > 0
+        steps = min(self._of_axis("regularization", axis) for axis in AXES) > 0
         if self.solver == "auto":
-            return "cholesky" if self.factors < CG_PAYS_FROM or last or not regularized else "cg"
+            return "cg" if steps and self.factors >= CG_PAYS_FROM else "cholesky"
         if self.solver == "cg":
-            return "cg" if regularized else "cholesky"
+            return "cg" if steps else "cholesky"
         return self.solver
 
     # -- what is fixed before the rows are solved ---------------------------------------------------------------------
@@ -256,3 +284,25 @@ class RowEquation(Estimator):
 
 def _preset_names(model: type[RowEquation] | RowEquation) -> list[str]:
     return sorted(name for name in model._presets if name is not None)
+
+
+def pair_below_zero(rows: Rows, weights: CellWeights) -> tuple[int, int, float] | None:
+    """Return row, other and w0 + sum s a of the pair that weighs least, if that is below 0 by more than rounding."""
+    if weights.a0 >= 0 or not len(rows.values):
+        return None
+    w0, least = weights.unobserved, float(np.abs(rows.values).min())
+    if weights.a0 + weights.a1 * least >= 0:
+        return None
+    first = np.ones(len(rows.values), bool)
+    first[1:] = rows.indices[1:] != rows.indices[:-1]
+    first[rows.indptr[:-1][np.diff(rows.indptr) > 0]] = True
+    starts = np.flatnonzero(first)
+    a = weights.of(rows.values, rows.scale)[0]
+    sums = w0 + np.add.reduceat(a, starts)
+    rounding = np.finfo(rows.values.dtype).eps * (w0 + np.add.reduceat(np.abs(a), starts))
+    lightest = int(np.argmin(sums + rounding))
+    if sums[lightest] + rounding[lightest] >= 0:
+        return None
+    cell = starts[lightest]
+    row = int(np.searchsorted(rows.indptr, cell, side="right")) - 1
+    return row, int(rows.indices[cell]), float(sums[lightest])

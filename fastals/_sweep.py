@@ -99,7 +99,7 @@ class Rows(NamedTuple):
         total = self.counts(False) + damping
         return np.divide(sums, total, out=np.zeros_like(sums), where=total > 0).astype(self.values.dtype)
 
-    def less(self, mean: float, own: FactorArray | None = None, others: FactorArray | None = None) -> "Rows":
+    def less(self, mean: float, own: FactorArray | None = None, others: FactorArray | None = None) -> Rows:
         """The values less a mean, less what belongs to their row (``own``) and to their column (``others``)."""
         offsets = np.full(1, mean, self.values.dtype) if others is None else (others + others.dtype.type(mean))
         values = self.values - (offsets if others is None else offsets[self.indices])
@@ -137,7 +137,7 @@ class Groups(NamedTuple):
     num_threads: int
 
     def long(self, lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which rows the kernels walk through block by block (``cg_long``): to no others does company bring anything."""
+        """Which rows the kernels walk through block by block (``cg_long``); to others company brings nothing."""
         return (lengths > self.block) & (lengths // 32 > self.n_other // self.block)
 
 
@@ -165,10 +165,7 @@ def schedule(
     lengths = np.diff(indptr) if rows is None else np.diff(indptr)[rows]
     least = max(_kernels.PART_CELLS, lengths.sum() / SPLIT_SHARE)
     huge = lengths > (_kernels.CG_CELLS if groups else least if split else np.inf)
-    if groups:
-        heavy = groups.long(lengths)
-    else:
-        heavy = lengths > max(1024, 16 * lengths.sum() / max(1, len(lengths)))
+    heavy = groups.long(lengths) if groups else lengths > max(1024, 16 * lengths.sum() / max(1, len(lengths)))
     first = np.flatnonzero(heavy & ~huge)
     first = first[np.argsort(-lengths[first], kind="stable")]
     rest = np.flatnonzero(~(heavy | huge))
@@ -322,7 +319,7 @@ class Side:
     @property
     def n_ridged(self) -> int:
         """The columns that lambda_u belongs to."""
-        return self.factors.shape[1] - self.biased
+        return int(self.factors.shape[1]) - self.biased
 
     def plan(self, solver: str, num_threads: int) -> Plan:
         """How the rows are dealt out for this solver."""
@@ -524,8 +521,8 @@ def half_sweep(
     decrease : array of shape (n_rows,)
         By how much each row lowers the objective, compared with zeros.
     rescued : array
-        Rows that the dtype was too narrow for: they were solved in float64, and where their matrix is singular, hold the
-        minimum-norm solution.
+        Rows that the dtype was too narrow for: they were solved in float64, and where their matrix is singular, hold
+        the minimum-norm solution.
     """
     k = out.shape[1]
     limit = _kernels.short_limit(out.dtype, k) if short_limit is None else short_limit

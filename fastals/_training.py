@@ -300,8 +300,8 @@ def train(
     descent : Iterations
         Works on the factors of ``training``.
     training : Training
-        Goes on from what it holds, and holds the outcome: with validation, the factors of the best iteration, and unless
-        Ctrl-C ended it, with the side that is solved last solved exactly. The last loss is that of the outcome.
+        Goes on from what it holds, and holds the outcome: with validation, the factors of the best iteration, and
+        unless Ctrl-C ended it, with the side that is solved last solved exactly. The last loss is that of the outcome.
     tol : float, optional
         The least part of itself by which an iteration must lower the objective for another to follow.
     measured : callable
@@ -366,7 +366,7 @@ def _close(descent: Iterations, training: Training, iterations: int) -> None:
     done = len(training.history)
     kept = training.best_iteration or done
     training.restore_best()
-    if kept and not kept == iterations:
+    if kept and kept != iterations:
         # the last of all iterations has ended exactly already
         loss = descent.finish(training.history[kept - 1][0])
         training.history[-1] = loss, training.history[-1][1]

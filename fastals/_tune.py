@@ -43,7 +43,7 @@ class Tuning(Generic[AnyModel]):
     best_score : float
         On the held-out interactions.
     best_model : the model
-        Fitted, with ``best_params``.
+        Fitted, with ``best_params``, and numbers wherever the data decided settings.
 
     Examples
     --------
@@ -97,7 +97,9 @@ def tune(
     Parameters
     ----------
     model : ImplicitALS, ExplicitALS, ItemKNN or UserKNN
-        The parameters that are not searched; it is not changed.
+        The parameters that are not searched; it is not changed. Where its ``regularization`` is "auto", all that this
+        decides is resolved once, on what is trained on, and the grid's values take the place of some of it:
+        ``{"regularization": [0.003, 0.01, 0.03]}`` varies lambda alone. So is an "auto" in the grid.
     data : Interactions, or what :meth:`ImplicitALS.fit` takes
     grid : mapping of parameter names to lists or distributions
         All combinations of the lists. If any is a distribution (an object with ``rvs(random_state=…)``, as
@@ -142,8 +144,7 @@ def tune(
         raise ArgumentTypeError(f"model must be a model of fastals, got {type(model).__name__}")
     rng = check_random_state(random_state)
     settings = _settings(grid, check_int("n_samples", n_samples, low=1), rng)
-    models = [_with(model, setting) for setting in settings]
-    metric, k = _check_metric(metric, models)
+    metric, k = _check_metric(metric, [_with(model, setting) for setting in settings])
     warm = check_bool("warm_start", warm_start) and "iterations" not in grid
     check_bool("refit", refit)
     interactions = as_interactions(data)
@@ -153,6 +154,8 @@ def tune(
     else:
         validation = as_interactions(validation)
 
+    base = _settled(model, training)
+    models = [_settled(_with(base, setting), training) for setting in settings]
     sign = 1 if metric in ERRORS else -1
     rows: list[dict[str, Any]] = []
     done: list[tuple[dict[str, Any], ALS]] = []
@@ -182,7 +185,7 @@ def tune(
     rows.sort(key=lambda row: sign * row[metric])
     best_model = best[1]
     if refit:
-        best_model = _with(model, rows[0]["params"])
+        best_model = type(best_model)(**best_model.get_params())
         _fit(best_model, interactions, None)
     return Tuning(rows, metric, best_model)
 
@@ -219,6 +222,11 @@ def _with(model: AnyModel, setting: dict[str, Any]) -> AnyModel:
     for name in setting:
         check_choice("parameter name in grid", name, tuple(known))
     return type(model)(**{**known, **setting})
+
+
+def _settled(model: AnyModel, data: Interactions) -> AnyModel:
+    """A model whose settings are numbers, where the data were to decide them."""
+    return model._settled(data) if isinstance(model, ALS) else model
 
 
 def _check_metric(metric: str | None, models: Sequence[Estimator]) -> tuple[str, int]:

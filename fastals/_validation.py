@@ -560,7 +560,8 @@ def refuse_unrepresented(name: str, value: float, dtype: "np.dtype[Any]") -> NoR
     """Refuse a lambda that the dtype has no number for."""
     limits = np.finfo(dtype)
     raise NumericalError(
-        f"{name} must give rows a lambda that {dtype} holds, 0 or {limits.tiny:.2g} to {limits.max:.2g}, got {value:.3g}"
+        f"{name} must give rows a lambda that {dtype} holds, 0 or {limits.tiny:.2g} to {limits.max:.2g}, "
+        f"got {value:.3g}"
         f"{': use dtype=' + repr('float64') if dtype == np.float32 else ''}"
     )
 
@@ -578,6 +579,22 @@ def refuse_indefinite_row(row: int) -> NoReturn:
     raise NumericalError(
         f"the objective of row {row} has no minimum: its cells weigh less than nothing in all, as with the preset "
         "'implicit' and an unobserved_weight below 1"
+    )
+
+
+def refuse_negative_pair(user: object, item: object, weight: float) -> NoReturn:
+    """Refuse cells of one user and item that weigh less than nothing in all: the objective has no minimum."""
+    raise DataError(
+        f"the cells of user {user!r} and item {item!r} weigh w0 + sum s (alpha |r| - 1) = {weight:.6g} in all, which "
+        "must be >= 0, or the objective has no minimum: raise alpha or unobserved_weight, or merge repeated cells"
+    )
+
+
+def refuse_without_positive(n_cells: int) -> NoReturn:
+    """Refuse implicit feedback that is for nothing."""
+    raise DataError(
+        f"ImplicitALS needs at least one value above 0, of positive weight, but none of the {n_cells} is: 0 says "
+        "nothing and a negative value is a no; ratings of any sign are what ExplicitALS takes"
     )
 
 

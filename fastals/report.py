@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from . import evaluation
 from ._recommend import Recommender
+from ._settings import told
 from ._storage import need, replacing
 from ._validation import check_fitted, check_int, check_path
 
@@ -43,7 +44,7 @@ def write_report(
     n: int = 10,
     n_examples: int = 5,
 ) -> None:
-    """Write a report: parameters, loss curve, scores and degrees, quality beside popularity, example lists.
+    """Write a report: parameters, settings, loss curve, scores and degrees, quality beside popularity, example lists.
 
     Parameters
     ----------
@@ -144,6 +145,8 @@ def _facts(model: Any) -> str:
         ["interactions", len(model._seen[1])],
         ["parameters", parameters],
     ]
+    if settings := getattr(model, "settings_", None):
+        facts.append(["settings", told(settings)])
     if scoring := getattr(model, "scoring_", None):
         facts.append(["scores", ", ".join(f"{name} {value}" for name, value in scoring.items())])
     return _table(facts)

@@ -32,7 +32,7 @@ _interactions
 _config _indexer _metrics _persistence _splits _sweep
 _recommend
 _rerank
-_training _presets _explain _memory evaluation
+_training _presets _settings _explain _memory evaluation
 _diagnose
 _estimator
 _row_equation _neighbours

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -111,10 +112,29 @@ def test_train_uses_the_constructors_defaults(ratings, tmp_path):
     assert fastals.load(tmp_path / "m").alpha == 3
 
 
+def test_auto_is_a_value_of_options(ratings, tmp_path, capfd):
+    for kind, given in (
+        ("--implicit", {"regularization": "auto", "unobserved_weight": "auto", "confidence": "linear", "tol": 0.01}),
+        ("--implicit", {"regularization": 0.1, "unobserved_weight": 0.5, "confidence": "auto", "tol": None}),
+        ("--explicit", {"regularization_scaling": "auto", "biases": False, "bias_regularization": 2.0}),
+        ("--explicit", {"biases": True, "bias_regularization": "auto", "tol": "auto"}),
+    ):
+        options = [f"--{name.replace('_', '-')}={str(value).lower()}" for name, value in given.items()]
+        assert train(ratings, tmp_path / "m", kind, *options) == 0
+        model = fastals.load(tmp_path / "m")
+        assert {name: model.get_params()[name] for name in given} == given
+        settings = f"regularization={model.settings_['regularization']:.6g}, regularization_scaling="
+        assert f"settings {settings}" in capfd.readouterr().out
+        assert main(["info", str(tmp_path / "m")]) == 0
+        assert re.search(f"^settings +{settings}", capfd.readouterr().out, re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
         (("--factors", "0"), "factors must be >= 1"),
+        (("--confidence", "square"), "confidence must be one of 'auto', 'linear', 'log'"),
+        (("--tol", "-1"), "tol must be >= 0"),
         (("--regularization", "-1"), "regularization must be >= 0"),
         (("--regularization", "nan"), "regularization"),
         (("--solver", "magic"), "solver"),
@@ -186,6 +206,10 @@ def test_train_usage(ratings, capfd):
     assert "--alpha has no meaning" in misused(
         capfd, "train", ratings, "--explicit", "--rating", "rating", "--alpha", "1", "--out", "m"
     )
+    assert "--biases has no meaning with --implicit" in misused(
+        capfd, "train", ratings, "--implicit", "--biases", "true", "--out", "m"
+    )
+    assert "--regularization" in misused(capfd, "train", ratings, "--implicit", "--regularization", "log", "--out", "m")
     assert "needs --rating" in misused(capfd, "train", ratings, "--explicit", "--out", "m")
     assert "invalid int value" in misused(capfd, "train", ratings, "--implicit", "--factors", "x", "--out", "m")
     misused(capfd, "train", ratings, "--implicit", "--explicit", "--out", "m")

@@ -21,8 +21,10 @@ def random_matrix(signed: bool = False) -> sparse.csr_array:
 
 
 VARIANTS: dict[str, Any] = {
-    "explicit": lambda **kw: ExplicitALS(**kw),
-    "explicit, count": lambda **kw: ExplicitALS(regularization_scaling="count", **kw),
+    "default ratings": lambda **kw: ExplicitALS(**kw),
+    "default events": lambda **kw: ImplicitALS(**kw),
+    "explicit": lambda **kw: ExplicitALS(biases=False, **kw),
+    "explicit, count": lambda **kw: ExplicitALS(biases=False, regularization_scaling="count", **kw),
     "biases": lambda **kw: ExplicitALS(biases=True, **kw),
     "cmfrec": lambda **kw: ExplicitALS.from_preset("cmfrec", **kw),
     "lenskit": lambda **kw: ExplicitALS.from_preset("lenskit", **kw),
@@ -72,7 +74,7 @@ def test_contributions_sum_to_the_score(variant: str, weights: bool) -> None:
 def test_a_contribution_is_linear_in_the_rating() -> None:
     """Explicit: a rating of one more moves the score by contribution / rating, the others stay."""
     matrix = random_matrix()
-    model = ExplicitALS(factors=4, dtype="float64", random_state=0).fit(matrix)
+    model = ExplicitALS(factors=4, biases=False, dtype="float64", random_state=0).fit(matrix)
     row = matrix[[5]]
     before = model.explain(None, 3, n=50, history=row)
     more = row.copy()
@@ -131,7 +133,7 @@ def test_signs_singular_systems_and_no_history() -> None:
     negative = [item for item in why.items if signed[0, item] < 0]
     assert negative
     assert all(why.contributions[why.items.tolist().index(item)] == 0 for item in negative)
-    free = ExplicitALS(factors=20, regularization=0, dtype="float64", random_state=0).fit(random_matrix())
+    free = ExplicitALS(factors=20, regularization=0, biases=False, dtype="float64", random_state=0).fit(random_matrix())
     why = free.explain(0, 1)
     assert why.score == pytest.approx(free.fold_in(random_matrix())[0] @ free.item_factors_[1], rel=1e-6, abs=1e-8)
     lonely = sparse.csr_array(np.array([[1.0, 2.0], [0, 0]]))

@@ -172,10 +172,11 @@ def sweep(
     X = np.full((p.n_rows, len(p.base)), np.nan, p.Z.dtype) if start is None else start.copy()
     status = np.full(p.n_rows, -99, np.int32)
     decrease = np.zeros(p.n_rows)
+    ridged, wide = len(p.base) if ridged is None else ridged, wide_of(common, len(p.base))
     _kernels.half_sweep(
-        solver, p.Z, p.base, len(p.base) if ridged is None else ridged, p.weights, short_limit, cg_above, cg_steps, order,
-        np.array(tasks, np.int64), len(tasks) - 1 if groups else 0, np.array(split, np.int32), p.indptr, p.indices,
-        p.values, p.scale, p.lam, common, wide_of(common, len(p.base)), bounded, p.Q, p.QT, start, relaxation, X, decrease, status, num_threads,
+        solver, p.Z, p.base, ridged, p.weights, short_limit, cg_above, cg_steps, order, np.array(tasks, np.int64),
+        len(tasks) - 1 if groups else 0, np.array(split, np.int32), p.indptr, p.indices, p.values, p.scale, p.lam,
+        common, wide, bounded, p.Q, p.QT, start, relaxation, X, decrease, status, num_threads,
     )  # fmt: skip
     return X, status, float(decrease.sum())
 

@@ -114,7 +114,7 @@ def test_the_withheld_item_comes_first(dtype: Any, nonnegative: bool) -> None:
 def test_cholesky_solver(lam: float, expected: list[float], solver: Any) -> None:
     """Spark, CholeskySolver: one least-squares row, with and without lambda."""
     items = np.array([[1.0, 2], [1, 3], [1, 4]])
-    model = ExplicitALS(factors=2, regularization=lam, solver=solver, dtype="float64", iterations=0)
+    model = ExplicitALS(factors=2, regularization=lam, biases=False, solver=solver, dtype="float64", iterations=0)
     model.fit(sparse.csr_array(np.ones((1, 3))), initial_factors=(np.ones((1, 2)), items))
     np.testing.assert_allclose(model.fold_in(sparse.csr_array([[4.0, 9, 16]])), [expected], rtol=1e-6)
 
@@ -272,7 +272,7 @@ def test_every_combination_fits_and_folds_in(
         return
     train, _ = low_rank(2, n_users=25, n_items=18)
     train = (*train[:2], np.abs(train[2]) + 0.5)
-    parameters = {"biases": True} if biases else {}
+    parameters: dict[str, Any] = {"biases": biases} if model is ExplicitALS else {}
     parameters |= {"nonnegative": True} if solver == "nonnegative" else {"solver": solver}
     fitted = model(
         factors=4, regularization=regularization, dtype=dtype, iterations=6, random_state=0, **parameters

@@ -77,7 +77,10 @@ def expected(model, n):
 def test_without_a_server_it_writes_parquet(directory, capfd):
     assert main(["run", write(directory, TRAIN + "[evaluate]\nk = 5\n[report]\n")]) == 0
     out, err = capfd.readouterr()
-    assert err == ""
+    assert err.count("\n") == 1
+    assert err.startswith("fastals: note: the default settings are new in this version, and are regularization=0.0")
+    assert "unobserved_weight=1, confidence='log', tol=0.001" in err
+    assert "confidence='log'" in out
     for step in ("scored    4,000 events of 200 users with 50 items", "measured", "trained   ImplicitALS(factors=4"):
         assert step in out
     assert re.search(r"published lists of 200 users to .*recommendations\.parquet: [\d,]+ users/s", out)
@@ -87,6 +90,12 @@ def test_without_a_server_it_writes_parquet(directory, capfd):
     page = (directory / "report.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == 3
     assert "http" not in re.sub(r"base64,[^\"]*", "", page)
+
+
+def test_settings_that_are_stated_need_no_note(directory, capfd):
+    for value in ('"auto"', "0.1"):
+        assert main(["run", write(directory, TRAIN + f"regularization = {value}\n")]) == 0
+        assert capfd.readouterr().err == ""
 
 
 def test_the_commands_one_by_one_give_the_same(directory, capfd):
