@@ -29,7 +29,7 @@ from fastals import evaluation
 
 NEIGHBORS, LENGTH, CALL = 20, 10, 10_000
 KINDS = {
-    "cosine": ({}, "CosineRecommender"),
+    "cosine": ({"weighting": None}, "CosineRecommender"),
     "bm25": ({"weighting": "bm25", "similarity": "dot"}, "BM25Recommender"),
 }
 

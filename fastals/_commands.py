@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from . import _pipeline, evaluation, scoring, serving
 from ._als import ALS
+from ._check import check
 from ._exceptions import UnknownLabelError
 from ._explicit import ExplicitALS
 from ._implicit import ImplicitALS
@@ -124,7 +125,10 @@ def train(arguments: argparse.Namespace) -> None:
         print(f"read     {arguments.data}: {_pipeline.count(data)}")
         print(f"trained  {model}: {model.n_iter_} iterations in {seconds:.1f} s, loss {_pipeline.loss(model)}")
         print(f"settings {told(model.settings_)}")
-        print(f"wrote    {arguments.out}{size(arguments.out)}")
+        print(f"wrote    {arguments.out}{size(arguments.out)}", flush=True)
+        compared = check(model)
+        for line in compared.lines() if compared.measured else ():
+            print(line, file=sys.stderr)
 
 
 def read(arguments: argparse.Namespace) -> Interactions:

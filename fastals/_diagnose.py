@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _kernels
+from ._check import check
 from ._explain import row_system
 from ._settings import told
 from ._sweep import Rows, Side
@@ -17,6 +18,10 @@ SYSTEMS = 32
 """Rows of either side whose condition number is computed."""
 LISTS = 1000
 """Users whose lists are looked at."""
+PAIRS = 50_000
+"""Pairs that are scored for each side, all of whose rows occur where it has no more."""
+TARGETS = 3
+"""A score of so many times the largest target is no answer to any data."""
 
 
 def loss_of_cells(side: Side, mean: float) -> tuple[float, float]:
@@ -68,8 +73,10 @@ def describe(model: Any) -> str:
     counts = np.diff(data[0]), np.bincount(data[1], minlength=len(Y))
     if model._seen_values is None:
         lines.append("saved without its history: nothing to say about loss, singular rows and condition numbers")
+        lines.append(check(model).text)
     else:
-        lines += _fit(model, worries)
+        sides = model._trained_sides()
+        lines += _fit(model, sides, worries)
     for name, factors, cells in zip(("users", "items"), (X, Y), counts, strict=True):
         norms = np.linalg.norm(factors.astype(np.float64), axis=1)
         lines.append(
@@ -79,14 +86,18 @@ def describe(model: Any) -> str:
         if np.mean(cells == 0) > 0.5:
             worries.append(f"more than half of the {name} have no cells: is the matrix turned, or its shape too large?")
     lines.append(_popularity(model, counts[1]))
+    if model._seen_values is not None:
+        worries += _far_off(model, sides, counts)
+        compared = check(model)
+        lines.append(compared.text)
+        worries += [compared.worry] if compared.worry else []
     return "\n".join(lines + [f"! {worry}" for worry in worries])
 
 
-def _fit(model: Any, worries: list[str]) -> list[str]:
+def _fit(model: Any, sides: tuple[Side, Side], worries: list[str]) -> list[str]:
     """Loss, singular rows and condition numbers."""
     mean, threads, solver = model._mean, model._threads(), model._exact_solver
     lines = []
-    sides = model._trained_sides()
     loss, at_zero = loss_of_cells(sides[0], mean)
     penalties = [side.penalty(threads) for side in sides]
     lines.append(
@@ -127,3 +138,48 @@ def _popularity(model: Any, counts: NDArray[np.int64]) -> str:
         f"lists of {n} for {len(rows):,} users: the {len(top):,} most popular items (1 %) fill {share:.0%} of the "
         f"places, and {cells:.0%} of the cells; {len(np.unique(listed)):,} items occur"
     )
+
+
+def _far_off(model: Any, sides: tuple[Side, Side], counts: tuple[NDArray[np.int64], NDArray[np.int64]]) -> list[str]:
+    """Whether some scores are far from all that the data could mean, or no numbers."""
+    rng = np.random.default_rng(0)
+    held = [np.flatnonzero(each) for each in counts]
+    if not all(map(len, held)):
+        return []
+    all_rows = [rows[np.linspace(0, len(rows) - 1, PAIRS).astype(np.intp)] for rows in held]
+    any_rows = [rows[rng.integers(0, len(rows), PAIRS)] for rows in held]
+    users, items = np.append(all_rows[0], any_rows[0]), np.append(any_rows[1], all_rows[1])
+    scores = model._score_pairs(users.astype(np.int32), items.astype(np.int32)).astype(np.float64)
+    if model._predicts_ratings:
+        values = model._seen_values
+        least, most = float(values.min()), float(values.max())
+        # ratings that are all alike have no range
+        width = (most - least) or abs(most) or 1.0
+        low, high = least - width, most + width
+        limits = f"{low:.4g} to {high:.4g}, the range of the ratings and as much again on either side"
+    else:
+        high = TARGETS * _largest_target(sides[0])
+        low = -high
+        limits = f"{low:.4g} to {high:.4g}, {TARGETS} times the largest value that a cell asks for"
+    worries = []
+    if wrong := np.count_nonzero(~np.isfinite(scores)):
+        worries.append(f"{wrong:,} of {len(scores):,} scores are not finite")
+    scores = scores[np.isfinite(scores)]
+    if outside := np.count_nonzero((scores < low) | (scores > high)):
+        farthest = scores[np.argmax(np.maximum(low - scores, scores - high))]
+        worries.append(
+            f"{outside:,} of {2 * PAIRS:,} scores, the farthest {farthest:.4g}, are outside {limits}: "
+            "too little regularization, or a fit that failed"
+        )
+    return worries
+
+
+def _largest_target(side: Side) -> float:
+    """The largest |b| / (w0 + a) of a stored cell."""
+    largest = 0.0
+    for first in range(0, len(side.rows.values), 1 << 20):
+        part = slice(first, first + (1 << 20))
+        a, b = side.weights.of(side.rows.values[part], None if side.rows.scale is None else side.rows.scale[part])
+        a += side.weights.unobserved
+        largest = max(largest, float(np.max(np.divide(np.abs(b), a, out=np.zeros_like(a), where=a > 0), initial=0)))
+    return largest

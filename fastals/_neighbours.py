@@ -31,6 +31,7 @@ Found = tuple[NDArray[np.int32], Scores]
 Self = TypeVar("Self", bound="Neighbours")
 
 MAX_NEIGHBORS = 100_000
+WEIGHTINGS = ("logidf", "tfidf", "bm25")
 BM25_K1, BM25_B = 1.2, 0.75
 """The usual constants: how fast repeated events saturate, how much the length of a line counts."""
 
@@ -68,6 +69,7 @@ class Neighbours(Estimator):
     _axis: ClassVar[Axis]
 
     similarity_: sparse.csr_array[Any]
+    settings_: dict[str, Any]
     _data: Interactions
     _means: NDArray[np.float64] | None
 
@@ -78,7 +80,7 @@ class Neighbours(Estimator):
         feedback: Literal["implicit", "explicit"] = "implicit",
         similarity: Literal["cosine", "dot"] = "cosine",
         shrinkage: float = 0.0,
-        weighting: Literal["tfidf", "bm25"] | None = None,
+        weighting: Literal["auto", "logidf", "tfidf", "bm25"] | None = "auto",
         num_threads: int | None = None,
     ) -> None:
         self.neighbors = neighbors
@@ -97,9 +99,11 @@ class Neighbours(Estimator):
         if self.similarity == "dot" and self.shrinkage:
             raise ParameterError(f"shrinkage must be 0 with similarity='dot', which has no norms, got {self.shrinkage}")
         if self.weighting is not None:
-            check_choice("weighting", self.weighting, ("tfidf", "bm25"), "or None")
-            if self.feedback == "explicit":
-                raise ParameterError(f"weighting must be None with feedback='explicit', got {self.weighting!r}")
+            check_choice("weighting", self.weighting, ("auto", *WEIGHTINGS), "or None")
+            if self.feedback == "explicit" and self.weighting != "auto":
+                raise ParameterError(
+                    f"weighting must be 'auto' or None with feedback='explicit', got {self.weighting!r}"
+                )
         resolve_num_threads(self.num_threads)
 
     # -- training -----------------------------------------------------------------------------------------------------
@@ -124,14 +128,14 @@ class Neighbours(Estimator):
         Raises
         ------
         DataError, ParameterError, ArgumentTypeError
-            Among others: values below 0 with a ``weighting``, which is made of counts.
+            Among others: values below 0 with "tfidf" or "bm25", which are made of counts.
 
         Examples
         --------
         >>> import fastals
         >>> from scipy.sparse import csr_array
         >>> plays = csr_array([[1, 1, 0], [1, 1, 1], [0, 1, 1]])
-        >>> fastals.ItemKNN(neighbors=1).fit(plays).similarity_.toarray().round(2)
+        >>> fastals.ItemKNN(neighbors=1, weighting=None).fit(plays).similarity_.toarray().round(2)
         array([[0.  , 0.82, 0.  ],
                [0.82, 0.  , 0.  ],
                [0.  , 0.82, 0.  ]], dtype=float32)
@@ -140,17 +144,18 @@ class Neighbours(Estimator):
         threads = resolve_num_threads(self.num_threads)
         interactions = _distinct_cells(as_interactions(with_values(data, y), dtype="float32", num_threads=threads))
         lines, others = _both_ways(interactions, self._axis)
-        means = None
+        means, weighting = None, self.weighting
+        if weighting == "auto":
+            weighting = "logidf" if self.feedback == "implicit" else None
         if self.feedback == "explicit":
             means = _means(lines)
             lines, others = _centred(lines, others, means)
-        elif self.weighting:
-            if interactions.values.min() < 0:
-                raise DataError(
-                    f"values must be >= 0 with weighting={self.weighting!r}, got {interactions.values.min()}"
-                )
-            lines, others = _weighted(lines, others, self.weighting)
+        elif weighting:
+            if weighting != "logidf" and interactions.values.min() < 0:
+                raise DataError(f"values must be >= 0 with weighting={weighting!r}, got {interactions.values.min()}")
+            lines, others = _weighted(lines, others, weighting)
         self.similarity_ = self._neighbours(lines, others, threads)
+        self.settings_ = {"weighting": weighting}
         self._remember(interactions, means)
         return self
 
@@ -195,9 +200,14 @@ class Neighbours(Estimator):
         """What users did, as the scores take it."""
         indptr, items, values = self._data.arrays("float32")
         if self._means is None:
-            return indptr, items, values
+            return indptr, items, self._played(values)
         line = items if self._axis == "items" else _of_lines((indptr, items, values))
         return indptr, items, (values - self._means[line]).astype(np.float32)
+
+    def _played(self, counts: NDArray[Any]) -> NDArray[np.float32]:
+        """What stands for counts in the scores."""
+        played: NDArray[np.float32] = counts
+        return _logs(counts).astype(np.float32) if self.settings_["weighting"] == "logidf" else played
 
     def _scoring_towards(self, towards: Axis) -> Scoring:
         """How scores of items for users come about, or the other way round."""
@@ -370,6 +380,7 @@ class Neighbours(Estimator):
         content = {
             "fitted_feedback": "implicit" if self._means is None else "explicit",
             "shape": list(self._data.shape),
+            "settings": self.settings_,
         }
         labels = {"users": self._users, "items": self._items}
         write_model(check_path("path", path), self, self.get_params(), labels, content, tensors)
@@ -383,6 +394,10 @@ class Neighbours(Estimator):
         users, items = tensors.take_labels("users", n_users), tensors.take_labels("items", n_items)
         m = n_items if cls._axis == "items" else n_users
         model = cls(**field(content, "parameters", dict))
+        weighting = field(content, "settings", dict).get("weighting")
+        if weighting not in (None, *WEIGHTINGS):
+            raise ValueError(f"weighting is {weighting!r}")
+        model.settings_ = {"weighting": weighting}
         indptr, indices = tensors.take_rows("similarity", m, m)
         values = tensors.take("similarity", "<f4", len(indices))
         model.similarity_ = sparse.csr_array((values, indices, indptr), shape=(m, m))
@@ -400,7 +415,8 @@ class ItemKNN(Neighbours):
     Two items are as similar as the cosine of their columns, ``s_ij = r_i.r_j / (|r_i| |r_j| + shrinkage)`` [3]_. Each
     item keeps its K most similar others with s > 0, N(i). The score of an item is
 
-    * implicit [1]_: ``sum_{j in the user's history, i in N(j)} r_uj s_ij``
+    * implicit [1]_: ``sum_{j in the user's history, i in N(j)} r_uj s_ij``, of which r_uj too is a logarithm with the
+      default weighting
     * explicit [2]_: ``m_i + sum_{j in N(i) and rated} s_ij (r_uj - m_j) / sum_j s_ij``, m the items' mean ratings,
       which are subtracted before the cosine too; m_i where the user has rated no neighbour.
 
@@ -416,11 +432,13 @@ class ItemKNN(Neighbours):
         "dot" leaves the norms out.
     shrinkage : float, default 0
         Takes similarity from items that few users have had.
-    weighting : {"tfidf", "bm25"}, optional
-        What stands for a count r in the similarity, users being the terms of an item: ``sqrt(r) idf``, or ``r (k1 + 1)
-        / (k1 (1 - b + b l / mean of l) + r) idf`` with l the item's sum, k1 = 1.2, b = 0.75, and
-        ``idf = ln(n_items / (1 + the user's items))``. With similarity="dot", "bm25" is what `implicit` calls
-        BM25Recommender.
+    weighting : {"auto", "logidf", "tfidf", "bm25"} or None, default "auto"
+        What stands for a count r in the similarity, users being the terms of an item. "logidf": ``log(1 + r) ln(1 +
+        n_items / the user's items)``, a value below 0 keeping its sign; scores then take ``log(1 + r)`` for r. "tfidf":
+        ``sqrt(r) idf``. "bm25": ``r (k1 + 1) / (k1 (1 - b + b l / mean of l) + r) idf`` with l the item's sum, k1 =
+        1.2, b = 0.75; with similarity="dot" it is what `implicit` calls BM25Recommender. Both have ``idf = ln(n_items /
+        (1 + the user's items))``. None: r itself, of which a few large counts outweigh all others. "auto" is "logidf"
+        for counts, and None for ratings.
     num_threads : int, optional
         All allowed cores by default. The result does not depend on it, to the bit.
 
@@ -428,6 +446,8 @@ class ItemKNN(Neighbours):
     ----------
     similarity_ : csr_array of shape (n_items, n_items), float32
         Row i holds N(i).
+    settings_ : dict
+        The ``weighting`` that "auto" stood for.
     users_, items_ : array or None
         Labels, where the data had labels.
 
@@ -453,7 +473,10 @@ class ItemKNN(Neighbours):
 
     def _fold_in_queries(self, histories: Any) -> tuple[Any, ItemLists]:
         data = _distinct_cells(as_interactions(histories, dtype="float32", items=self._items))
-        values = data.values if self._means is None else (data.values - self._means[data.indices]).astype(np.float32)
+        if self._means is None:
+            values = self._played(data.values)
+        else:
+            values = (data.values - self._means[data.indices]).astype(np.float32)
         lists = ItemLists.of_rows(data.indptr, data.indices)
         return Queries(lists, values, None), lists
 
@@ -572,15 +595,26 @@ def _centred(lines: Compressed, others: Compressed, means: NDArray[np.float64]) 
     return (*lines[:2], by_line), (*others[:2], by_other)
 
 
+def _logs(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Logarithms of 1 + |value|, with the value's sign."""
+    r = values.astype(np.float64)
+    return np.copysign(np.log1p(np.abs(r)), r)
+
+
 def _weighted(lines: Compressed, others: Compressed, weighting: str) -> tuple[Compressed, Compressed]:
     """Values weighted as counts of terms (the other lines) in documents (the lines), both ways."""
-    idf = np.log(len(lines[0]) - 1) - np.log1p(np.diff(others[0]))
-    sums = _line_sums(lines, lines[2].astype(np.float64))
-    lengths = 1 - BM25_B + BM25_B * sums / sums.mean()
+    documents, held = len(lines[0]) - 1, np.diff(others[0])
+    # the usual idf is 0 for a term of almost all documents, which on small data is every term
+    idf = np.log1p(documents / np.maximum(held, 1)) if weighting == "logidf" else np.log(documents) - np.log1p(held)
+    if weighting == "bm25":
+        sums = _line_sums(lines, lines[2].astype(np.float64))
+        lengths = 1 - BM25_B + BM25_B * sums / sums.mean()
 
     def weigh(values: NDArray[Any], document: NDArray[Any], term: NDArray[Any]) -> NDArray[np.float32]:
         weights = values.astype(np.float64)
-        if weighting == "tfidf":
+        if weighting == "logidf":
+            weights = _logs(values)
+        elif weighting == "tfidf":
             weights = np.sqrt(weights)
         else:
             weights *= (BM25_K1 + 1) / (BM25_K1 * lengths[document] + weights)

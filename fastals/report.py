@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import evaluation
+from ._als import ALS
+from ._check import check
 from ._recommend import Recommender
 from ._settings import told
 from ._storage import need, replacing
@@ -45,6 +47,8 @@ def write_report(
     n_examples: int = 5,
 ) -> None:
     """Write a report: parameters, settings, loss curve, scores and degrees, quality beside popularity, example lists.
+
+    A model of factors is also checked as :meth:`ImplicitALS.diagnose` does it.
 
     Parameters
     ----------
@@ -98,7 +102,7 @@ def write_report(
         "<h2>Recommendations</h2>",
         _lists(model, sample, items, scores, n),
         "<h2>Quality</h2>",
-        _quality(metrics, baseline),
+        _quality(metrics, baseline) + _checked(model),
         "<h2>Examples</h2>",
         _examples(model, sample, items, scores, n_examples),
     ]
@@ -227,6 +231,13 @@ def _quality(metrics: Mapping[str, float] | None, baseline: Mapping[str, float] 
     rows = [[name, float(metrics[name]), float((baseline or {}).get(name, np.nan))] for name in names]
     rows += [[name[2:] + " measured", int(metrics[name]), ""] for name in metrics if name.startswith("n_")]
     return _table(rows, ["", "this model", "most popular"])
+
+
+def _checked(model: Any) -> str:
+    """Say how a model of the same settings did beside what needs no model."""
+    if not isinstance(model, ALS):
+        return ""
+    return "".join(f"<p class=note>{html.escape(line)}</p>" for line in check(model).lines())
 
 
 def _examples(

@@ -33,6 +33,7 @@ _config _indexer _metrics _persistence _splits _sweep
 _recommend
 _rerank
 _training _presets _settings _explain _memory evaluation
+_check
 _diagnose
 _estimator
 _row_equation _neighbours

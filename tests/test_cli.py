@@ -12,6 +12,7 @@ import pytest
 
 import fastals
 from fastals.__main__ import main
+from fastals._check import check
 
 USERS, ITEMS = ("ann", "bob", "cid"), ("jazz", "rock", "folk", 'Ä, "q"')
 
@@ -127,6 +128,26 @@ def test_auto_is_a_value_of_options(ratings, tmp_path, capfd):
         assert f"settings {settings}" in capfd.readouterr().out
         assert main(["info", str(tmp_path / "m")]) == 0
         assert re.search(f"^settings +{settings}", capfd.readouterr().out, re.MULTILINE)
+
+
+def test_train_compares_with_no_model(tmp_path, capfd):
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(60, 2)), rng.normal(size=(40, 2))
+    lines = [
+        f"u{u},i{i},{min(5, max(1, round(3 + X[u] @ Y[i])))}\n"
+        for u, i in zip(*np.nonzero(rng.random((60, 40)) < 0.4), strict=True)
+    ]
+    (tmp_path / "r.csv").write_text("user,item,rating\n" + "".join(lines))
+    options = ("train", str(tmp_path / "r.csv"), "--explicit", "--rating", "rating", "--factors", "3", "--seed", "0")
+    for regularization, told in (("0.5", 1), ("1e6", 2)):
+        to = ("--regularization", regularization, "--out", str(tmp_path / "model"))
+        assert main([*options, *to]) == 0
+        err = capfd.readouterr().err.splitlines()
+        assert [line.startswith("! ") for line in err] == [False, True][:told]
+        assert err[0].startswith("fitted again without")
+        assert err == check(fastals.load(tmp_path / "model")).lines()
+        assert main([*options, *to, "--quiet"]) == 0
+        assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from scipy import sparse
 
 import fastals
 from fastals import ExplicitALS, ImplicitALS
-from fastals._diagnose import conditions, loss_of_cells
+from fastals._diagnose import _far_off, conditions, loss_of_cells
 
 
 def random_matrix(n_users: int = 60, n_items: int = 40, density: float = 0.2) -> sparse.csr_array:
@@ -96,6 +96,43 @@ def test_what_is_wrong_is_said() -> None:
     negative = sparse.csr_array(np.where(np.arange(60)[:, None] < 20, -matrix.toarray(), matrix.toarray()))
     report = ImplicitALS(factors=4, iterations=20, random_state=0).fit(negative).diagnose()
     assert "users: 0 without cells, 20 with cells but of zeros" in report
+
+
+def test_scores_far_outside_the_data_are_told() -> None:
+    matrix = random_matrix()
+    model = ExplicitALS(factors=4, regularization=1.0, biases=True, random_state=0).fit(matrix)
+    assert "are outside" not in model.diagnose()
+    model.user_factors_[7] *= 1000
+    model._forget_derived()
+    said = re.search(
+        r"! ([\d,]+) of 100,000 scores, the farthest (\S+), are outside -3 to 9, the range", model.diagnose()
+    )
+    assert said
+    scores = model.predict(np.full(40, 7), np.arange(40))
+    assert float(said[2]) == pytest.approx(scores[np.argmax(np.abs(scores - 3))], rel=1e-3)
+    share = int(said[1].replace(",", "")) / 100_000
+    assert 0.5 / 60 < share < 1.5 / 60
+    model.user_factors_[7] = np.nan
+    model._forget_derived()
+    wrong = _far_off(model, model._trained_sides(), (np.ones(60, int), np.ones(40, int)))
+    assert len(wrong) == 1
+    assert re.match(r"1,\d\d\d of 100,000 scores are not finite", wrong[0])
+
+    model = ImplicitALS(
+        factors=4, regularization=5.0, alpha=1.0, unobserved_weight=1.0, confidence="linear", random_state=0
+    ).fit(matrix)
+    assert "are outside" not in model.diagnose()
+    model.item_factors_[3] *= -1000
+    model._forget_derived()
+    # the largest target is (1 + r) / (1 + r)
+    assert re.search(r"! [\d,]+ of 100,000 scores, the farthest -\S+, are outside -3 to 3, 3 times", model.diagnose())
+
+
+def test_ratings_that_are_all_alike_have_a_range() -> None:
+    matrix = random_matrix()
+    matrix.data[:] = 4
+    model = ExplicitALS(factors=2, regularization=1.0, biases=True, random_state=0).fit(matrix)
+    assert "are outside" not in model.diagnose()
 
 
 def test_any_model_can_be_asked(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ MODELS = [fastals.ItemKNN, fastals.UserKNN]
 OPTIONS = [
     {"neighbors": 3},
     {"neighbors": 100, "shrinkage": 2.0},
+    {"neighbors": 4, "weighting": None},
+    {"neighbors": 4, "weighting": "logidf", "similarity": "dot"},
     {"neighbors": 4, "weighting": "tfidf"},
     {"neighbors": 4, "weighting": "bm25"},
     {"neighbors": 4, "weighting": "bm25", "similarity": "dot"},
@@ -44,6 +46,8 @@ def twin_means(R):
 
 def twin_weighted(R, weighting):
     """Rows are documents, columns terms."""
+    if weighting == "logidf":
+        return np.sign(R) * np.log(1 + np.abs(R)) * np.log(1 + len(R) / np.maximum((R != 0).sum(0), 1))
     idf = np.log(len(R)) - np.log1p((R != 0).sum(0))
     if weighting == "tfidf":
         return np.sqrt(R) * idf
@@ -51,8 +55,9 @@ def twin_weighted(R, weighting):
     return R * 2.2 / (1.2 * lengths[:, None] + R) * idf
 
 
-def twin_similarity(lines, *, neighbors, feedback="implicit", similarity="cosine", shrinkage=0.0, weighting=None):
+def twin_similarity(lines, *, neighbors, feedback="implicit", similarity="cosine", shrinkage=0.0, weighting="auto"):
     """The K best others of each row, those above 0."""
+    weighting = "logidf" if weighting == "auto" else weighting
     W = lines.astype(np.float64)
     if feedback == "explicit":
         W = np.where(lines != 0, lines - twin_means(lines)[:, None], 0)
@@ -69,10 +74,12 @@ def twin_similarity(lines, *, neighbors, feedback="implicit", similarity="cosine
     return np.maximum(S, 0)
 
 
-def twin_scores(cls, R, S, feedback="implicit"):
+def twin_scores(cls, R, S, feedback="implicit", weighting="auto"):
     """Scores, NaN where an item has none."""
     R = R.astype(np.float64)
     if feedback == "implicit":
+        if weighting in ("auto", "logidf"):
+            R = np.sign(R) * np.log(1 + np.abs(R))
         scores = R @ S if cls is fastals.ItemKNN else S @ R
         return np.where(scores > 0, scores, np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -87,7 +94,7 @@ def case(cls, options):
     R = ratings()
     dense = R.toarray()
     S = twin_similarity(dense.T if cls is fastals.ItemKNN else dense, **options)
-    return R, S, twin_scores(cls, dense, S, options.get("feedback", "implicit"))
+    return R, S, twin_scores(cls, dense, S, options.get("feedback", "implicit"), options.get("weighting", "auto"))
 
 
 @pytest.mark.parametrize("cls", MODELS)
@@ -108,7 +115,8 @@ def test_scores_match_the_twin(cls, options):
     R, _, _ = case(cls, options)
     feedback = options.get("feedback", "implicit")
     model = cls(**options).fit(R)
-    scores = twin_scores(cls, R.toarray(), model.similarity_.toarray().astype(np.float64), feedback)
+    similarity = model.similarity_.toarray().astype(np.float64)
+    scores = twin_scores(cls, R.toarray(), similarity, feedback, options.get("weighting", "auto"))
     users, items = map(np.ravel, np.indices(R.shape))
     means = twin_means(R.toarray().T)[items] if cls is fastals.ItemKNN else twin_means(R.toarray())[users]
     fallback = means if feedback == "explicit" else 0
@@ -285,13 +293,43 @@ def test_repeated_cells_are_summed():
         ({"similarity": "pearson"}, "similarity must be one of"),
         ({"shrinkage": -1}, "shrinkage must be >= 0"),
         ({"shrinkage": 1, "similarity": "dot"}, "shrinkage must be 0 with similarity='dot'"),
-        ({"weighting": "idf"}, "weighting must be one of 'tfidf', 'bm25' or None, got 'idf'"),
-        ({"weighting": "bm25", "feedback": "explicit"}, "weighting must be None with feedback='explicit'"),
+        ({"weighting": "idf"}, "weighting must be one of 'auto', 'logidf', 'tfidf', 'bm25' or None, got 'idf'"),
+        ({"weighting": "bm25", "feedback": "explicit"}, "weighting must be 'auto' or None with feedback='explicit'"),
     ],
 )
 def test_parameters_are_checked(cls, parameters, message):
     with pytest.raises(fastals.ParameterError, match=re.escape(message)):
         cls(**parameters)
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_auto_is_one_of_the_others(cls, tmp_path):
+    R = ratings()
+    R.data[::6] *= -1
+    for feedback, weighting in (("implicit", "logidf"), ("explicit", None)):
+        auto, told = cls(feedback=feedback), cls(feedback=feedback, weighting=weighting)
+        assert_array_equal(auto.fit(R).similarity_.toarray(), told.fit(R).similarity_.toarray())
+        assert auto.weighting == "auto"
+        assert auto.settings_ == told.settings_ == {"weighting": weighting}
+        auto.save(tmp_path / "model")
+        auto.set_params(weighting=None)  # takes effect at the next fit
+        loaded = fastals.load(tmp_path / "model")
+        assert loaded.weighting == "auto"
+        assert loaded.settings_ == {"weighting": weighting}
+        users, items = map(np.ravel, np.indices(R.shape))
+        for model in (auto, loaded):
+            assert_array_equal(model.predict(users, items), told.predict(users, items))
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_a_few_large_counts_do_not_outweigh_the_others(cls):
+    """Plays as they are put ItemKNN below popularity here."""
+    train, test = evaluation.train_test_split(
+        real_data.matrix(real_data.table("lastfm-hetrec2k"), "count"), 0.2, random_state=0
+    )
+    model = cls().fit(train)
+    metrics, popular = (f(model, train, test) for f in (evaluation.evaluate, evaluation.popularity_baseline))
+    assert metrics["ndcg@10"] > 2 * popular["ndcg@10"]
 
 
 @pytest.mark.parametrize("cls", MODELS)
@@ -302,6 +340,8 @@ def test_errors(cls):
         cls().save("model")
     with pytest.raises(fastals.DataError, match="values must be >= 0 with weighting='tfidf', got -1"):
         cls(weighting="tfidf").fit(([0, 1], [0, 0], [1, -1]))
+    for weighting in ("auto", "logidf", None):
+        cls(weighting=weighting).fit(([0, 1], [0, 0], [1, -1]))
     model = cls().fit(ratings())
     assert cls().set_params(neighbors=3).neighbors == 3
     assert repr(cls(neighbors=7)) == f"{cls.__name__}(neighbors=7)"

@@ -36,6 +36,7 @@ def test_for_any_model(data, tmp_path, kind):
     assert page.count("data:image/svg+xml;base64,") == (3 if kind in ("implicit", "explicit") else 2)
     assert "&lt;u&amp;" in page
     assert "<u&" not in page
+    assert ("fitted again without" in page) == (kind != "neighbours")
     # nothing is fetched from anywhere
     assert not re.search(r"(?:src|href)=\"(?!data:)", page)
 
