@@ -220,7 +220,7 @@ def main() -> None:
     elif options.quick:
         parser.set_defaults(data="1m", factors=[32, 64])
     if options.quick:
-        parser.set_defaults(rounds=1)
+        parser.set_defaults(rounds=1, iterations=40)
     options = parser.parse_args()
     if options.before:
         options.before = str(Path(options.before).resolve())

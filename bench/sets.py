@@ -100,12 +100,12 @@ def ratings(name: str) -> Events:
     return rated._replace(users=users, items=items)
 
 
-def held_last(events: Events, shape: tuple[int, int], seed: int) -> tuple[Matrix, Matrix, Events]:
-    """The last item of each user put aside, a random one without times; also the events that remain."""
+def held_last(events: Events, shape: tuple[int, int], seed: int, n: int) -> tuple[Matrix, Matrix, Events]:
+    """The last n items of each user put aside, random ones without times; also the events that remain."""
     if events.times is None:
-        train, test = (own(part) for part in leave_random_out(matrix(events, shape), random_state=seed))
+        train, test = (own(part) for part in leave_random_out(matrix(events, shape), n, random_state=seed))
     else:
-        held = leave_last_out(events[:2], events.times)[1]
+        held = leave_last_out(events[:2], events.times, n=n)[1]
         rows = np.repeat(np.asarray(held.users), np.diff(held.matrix.indptr))
         test = matrix(Events(rows, np.asarray(held.items)[held.matrix.indices], held.matrix.data), shape)
         train = matrix(events.take(~within(events, test)), shape)
@@ -118,8 +118,8 @@ def within(events: Events, A: Matrix) -> np.ndarray:
     return np.isin(events.users.astype(np.int64) * A.shape[1] + events.items, stored)
 
 
-def split_lists(name: str, seed: int, *, by_time: bool = True) -> Split:
-    """For ranked lists: each user's last item is held out (where some event has no time, a random one).
+def split_lists(name: str, seed: int, n: int = 1, *, by_time: bool = True) -> Split:
+    """For ranked lists: each user's last n items are held out (where some event has no time, random ones).
 
     gowalla is split as published, a tenth of its training part being for validation.
     """
@@ -130,8 +130,8 @@ def split_lists(name: str, seed: int, *, by_time: bool = True) -> Split:
         train, test = (matrix(events.take(events.parts == part), events.shape) for part in (0, 1))
         inner, validation = (own(part) for part in train_test_split(train, 0.1, random_state=seed))
         return Split(train, test, inner, validation)
-    train, test, rest = held_last(events, events.shape, seed)
-    return Split(train, test, *held_last(rest, events.shape, seed + 1)[:2])
+    train, test, rest = held_last(events, events.shape, seed, n)
+    return Split(train, test, *held_last(rest, events.shape, seed + 1, n)[:2])
 
 
 def split_ratings(name: str, seeds: int) -> Iterator[tuple[int, Interactions, Interactions]]:
