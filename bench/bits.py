@@ -2,7 +2,7 @@
 
     python bench/bits.py            # all of it, hours; needs the data sets: $FASTALS_DATA, else ../shared/data
     python bench/bits.py --data ml-1m gowalla --factors 128
-    python bench/bits.py --quick    # three small sets, two numbers of factors: minutes
+    python bench/bits.py --quick    # two small sets, two numbers of factors: minutes
 
 A case is fitted with 1, 2, 3, 4 and 7 threads from the same seed. Compared to the bit with the first of them: the
 factors of both sides (with them biases and mean), the history of the loss, folded-in rows of users short and long, the

@@ -5,7 +5,7 @@
     python bench/defaults.py --only lists        # or ratings
     python bench/defaults.py --held 5            # items of each user; --random: not the last ones, any
     python bench/defaults.py --rule explicit     # the rule's numbers computed here and given, whatever the defaults are
-    python bench/defaults.py --quick             # three small sets, one seed; nothing recorded
+    python bench/defaults.py --quick             # two small sets, one seed; nothing recorded
 
 **Ranked lists**, every set of `sets.py`, ratings taken as counts as they are: each user's last item is held out where
 all events have a time, else a random one (gowalla: as published), all items that the user does not have are ranked, and

@@ -29,7 +29,7 @@ LISTS = (
     "ml-1m",
 )
 RATINGS = ("ml-100k", "ml-latest-small", "movietweetings-100k", "bookcrossing-strings", "ml-1m")
-QUICK = ("ml-100k", "ml-latest-small", "lastfm-hetrec2k")
+QUICK = ("ml-100k", "lastfm-hetrec2k")
 Matrix = sparse.csr_array
 
 

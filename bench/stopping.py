@@ -3,13 +3,13 @@
     python bench/stopping.py                          # needs the data sets: $FASTALS_DATA, else ../shared/data
     python bench/stopping.py --before ../other        # beside another checkout, built in place
     python bench/stopping.py --only tol               # or descent; --data, --tol, --factors restrict them
-    python bench/stopping.py --quick                  # three small sets; nothing recorded
+    python bench/stopping.py --quick                  # two small sets; nothing recorded
 
-**tol**: every set, the splits of `defaults.py`, the rule's settings, three seeds of the model: iterations done and
-NDCG@10 (ratings: RMSE) where an iteration that lowers the objective by less than the share `tol` of it was the last but
-for the closing solves, beside 15 iterations, and beside how far apart the seeds are there. Marked !: on the mean of the
-seeds further from 15 iterations, and to the worse, than the seeds are apart. A version without the parameter `tol` is
-fitted with as many iterations as its history says that it would have needed.
+**tol**: every set, the rule's settings, three seeds (of the split where it is random, and of the model, as in
+`defaults.py`): iterations done and NDCG@10 (ratings: RMSE) where an iteration that lowers the objective by less than
+the share `tol` of it was the last but for the closing solves, beside 15 iterations, and beside how far apart the seeds
+are there. Marked !: on the mean of the seeds further from 15 iterations, and to the worse, than the seeds are apart. A
+version without the parameter `tol` is fitted with as many iterations as its history says that it would have needed.
 
 **Descent**: iterations of `solver="auto"` to within 0.1 % of the lowest loss that any long descent reaches: auto of
 this checkout and of the other, until an iteration lowers the loss by less than a millionth of it, at most 150; on sets
@@ -29,7 +29,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
-from itertools import pairwise, product
+from itertools import islice, pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -59,21 +59,21 @@ def takes_tol() -> bool:
 class Trial:
     """A model of one set, trained on its training part and measured on the other."""
 
-    def __init__(self, name: str, metric: str) -> None:
-        self.metric = metric
+    def __init__(self, name: str, metric: str, seed: int) -> None:
+        self.metric, self.seed = metric, seed
         if metric == "RMSE":
-            _, self.train, self.test = next(sets.split_ratings(name, 1))
+            _, self.train, self.test = next(islice(sets.split_ratings(name, SEEDS), seed, None))
             self.setting = defaults.rating_setting(self.train.matrix)
         else:
-            split = sets.split_lists(name, 0)
+            split = sets.split_lists(name, seed)
             self.train, self.test = split.train, split.test
             self.setting = defaults.list_setting(split.train)
         if defaults.has_rule(fastals.ImplicitALS):
             self.setting = {}
 
-    def fit(self, seed: int, callback: Any = None, **parameters: Any) -> Any:
+    def fit(self, callback: Any = None, **parameters: Any) -> Any:
         model = fastals.ExplicitALS if self.metric == "RMSE" else fastals.ImplicitALS
-        fitted = model(**self.setting, **parameters, random_state=seed)
+        fitted = model(**self.setting, **parameters, random_state=self.seed)
         return fitted.fit(self.train, callback=callback, progress=False)
 
     def measure(self, model: Any) -> float:
@@ -82,22 +82,22 @@ class Trial:
         lists = model.recommend(np.arange(self.train.shape[0]), n=10).items
         return evaluation.ndcg_at_k(lists, self.test, 10)
 
-    def whole(self, seed: int) -> tuple[float, list[float]]:
+    def whole(self) -> tuple[float, list[float]]:
         """The measure after all iterations, and the losses on the way."""
         losses: list[float] = []
         never = {"tol": None} if takes_tol() else {}
-        model = self.fit(seed, lambda i, loss, metrics, s: losses.append(loss), iterations=ITERATIONS, **never)
+        model = self.fit(lambda i, loss, metrics, s: losses.append(loss), iterations=ITERATIONS, **never)
         return self.measure(model), losses
 
-    def stopped(self, seed: int, tol: float, losses: list[float]) -> tuple[int, float]:
+    def stopped(self, tol: float, losses: list[float]) -> tuple[int, float]:
         """Iterations done under `tol`, and the measure then."""
         if takes_tol():
             done: list[int] = []
-            model = self.fit(seed, lambda i, loss, metrics, s: done.append(i), iterations=ITERATIONS, tol=tol)
+            model = self.fit(lambda i, loss, metrics, s: done.append(i), iterations=ITERATIONS, tol=tol)
             return len(done), self.measure(model)
         falls = [(a - b) / a for a, b in pairwise(losses)]
         n = next((i for i, fall in enumerate(falls, 2) if fall < tol), ITERATIONS)
-        return n, self.measure(self.fit(seed, iterations=n))
+        return n, self.measure(self.fit(iterations=n))
 
 
 def tolerances(names: list[str], tolerances: list[float], seeds: int) -> tuple[report.Table, list[Run]]:
@@ -106,12 +106,12 @@ def tolerances(names: list[str], tolerances: list[float], seeds: int) -> tuple[r
     cases = [(name, "NDCG@10") for name in names]
     cases += [(name, "RMSE") for name in names if name in sets.RATINGS]
     for name, metric in cases:
-        trial = Trial(name, metric)
         found: list[Run] = []
         for seed in range(seeds):
-            figure, losses = trial.whole(seed)
+            trial = Trial(name, metric, seed)
+            figure, losses = trial.whole()
             run: Run = {"data": name, "metric": metric, "seed": seed, "losses": losses, "whole": figure}
-            run["stopped"] = [trial.stopped(seed, tol, losses) for tol in tolerances]
+            run["stopped"] = [trial.stopped(tol, losses) for tol in tolerances]
             found.append(run)
             print(run, flush=True)
         whole = [run["whole"] for run in found]
