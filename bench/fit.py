@@ -4,6 +4,7 @@
     python bench/fit.py --factors 64 --peers implicit irspack cmfrec lenskit buffalo
     python bench/fit.py --feedback explicit     # ml-1m, beside cmfrec and Spark; needs the data set, see README.md
     python bench/fit.py --solver auto           # implicit feedback: time to a loss instead
+    python bench/fit.py --before ../other --peers --rounds 5    # beside another checkout alone; also --solver auto
     python bench/fit.py --quick                 # less than 1 M cells
 
 Exact solvers: seconds per iteration, both sides. Everyone starts from the same factors, and the losses after equally
@@ -12,15 +13,22 @@ of its own; a run's time is the median of its iterations, the ratio is the media
 
 Otherwise contestants descend at different rates, and time per iteration says little. Measured is the time until the
 loss is reached that implicit ends with after 15 iterations at its defaults, and the time until within 0.1 % of the
-converged loss, the lowest that fastals reaches in 60 iterations. A contestant that is not there after its last one
-has a lower bound: ">".
+converged loss, the lowest that any contestant reaches: fastals goes on until an iteration lowers its loss by less than
+a millionth, the others until both losses are reached, all for at most 150 iterations. A contestant that is not there
+after its last one has a lower bound: ">". The first round tells how many iterations each needs; in the others, a peer
+runs some of them, whose median stands for all.
+
+`--before PATH` takes another checkout of fastals, built in place, as one more contestant: what a change has cost or won
+per iteration, and to a loss. Nothing is recorded then.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-from itertools import accumulate
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import peers
@@ -28,6 +36,7 @@ import report
 from peers import Problem
 
 Run = dict[str, Any]
+Measure = Callable[[Run], float]
 
 # The same objective, start and order of sides: what remains is the rounding of float32.
 SAME_LOSS = 1e-4
@@ -40,8 +49,9 @@ OBJECTIVE: dict[str, dict[str, Any]] = {
     "explicit": {"feedback": "explicit", "regularization": 0.05, "scaling": "count"},
 }
 DEFAULT_ITERATIONS = 15  # implicit's
-DESCENT_ITERATIONS = {"fastals": 60}  # until it is converged; the others: --iterations
+SETTLED = 1e-6  # the share of the loss by which an iteration of a converged descent lowers it
 NEARLY = 1.001
+REPEATED = 5  # iterations of a peer in each round but the first
 # irspack has a third solver, "ialspp": with blocks of 64 factors it took twice as long as its "cg" to the same loss
 DESCENTS = [("implicit", "cg"), ("irspack", "cg"), ("buffalo", "cg")]
 
@@ -52,7 +62,14 @@ def per_iteration(run: Run) -> float:
 
 def in_turn(problems: list[Problem], rounds: int) -> list[list[Run]]:
     """For each problem its runs: one of each, then again one of each, so that a slow spell of the machine hits all."""
-    return [list(runs) for runs in zip(*([peers.run(p) for p in problems] for _ in range(rounds)), strict=True)]
+    each_round = [[peers.run(problem) for problem in problems] for _ in range(rounds)]
+    return [[runs[i] for runs in each_round] for i in range(len(problems))]
+
+
+def contestants(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Ours first, then the other checkout, if there is one: what says of a Problem who trains."""
+    before = {"contestant": "before", "checkout": options.before}
+    return [{"contestant": "fastals"}, *([before] if options.before else [])]
 
 
 def exact(options: argparse.Namespace) -> tuple[list[report.Table], list[Run]]:
@@ -66,8 +83,15 @@ def exact(options: argparse.Namespace) -> tuple[list[report.Table], list[Run]]:
         for threads in options.threads:
             ours, *theirs = in_turn(
                 [
-                    Problem(who, options.data, k, iterations.get(who, 1), threads, **OBJECTIVE[options.feedback])
-                    for who in ("fastals", *options.peers)
+                    Problem(
+                        **who,
+                        data=options.data,
+                        factors=k,
+                        iterations=iterations.get(who["contestant"].replace("before", "fastals"), 1),
+                        threads=threads,
+                        **OBJECTIVE[options.feedback],
+                    )
+                    for who in (*contestants(options), *({"contestant": peer} for peer in options.peers))
                 ],
                 options.rounds,
             )
@@ -115,52 +139,67 @@ def memory_row(run: Run) -> list[Any]:
 
 def descent(options: argparse.Namespace) -> tuple[list[report.Table], list[Run]]:
     """Seconds until a loss is reached, the contestants in turn."""
-    contestants = [("fastals", options.solver), *(c for c in DESCENTS if c[0] in options.peers)]
     every_run: list[Run] = []
     rows = []
-    n = options.iterations
     for k in options.factors:
         common: dict[str, Any] = {"data": options.data, "factors": k, "threads": options.threads[-1]}
-        ours, *theirs = in_turn(
-            [
-                Problem(who, iterations=DESCENT_ITERATIONS.get(who, n), solver=solver, every_loss=True, **common)
-                for who, solver in contestants
-            ],
-            options.rounds,
-        )
-        default = next((runs[0] for runs in theirs if runs[0]["contestant"] == "implicit"), None) or peers.run(
-            Problem("implicit", iterations=DEFAULT_ITERATIONS, solver="cg", every_loss=True, **common)
-        )
-        targets = default["losses"][DEFAULT_ITERATIONS - 1], NEARLY * min(ours[0]["losses"])
-        every_run.append(default)
-        for (who, solver), its_runs in zip(contestants, (ours, *theirs), strict=True):
-            row: list[Any] = [k, f"{who} {solver}", statistics.median(map(per_iteration, its_runs))]
-            for target in targets:
-                reached = [[seconds_to(run, target) for run in runs] for runs in (its_runs, ours)]
-                if None in reached[1]:
-                    raise AssertionError(f"{k} factors: fastals does not reach a loss of {target}")
-                late = None in reached[0]
-                theirs_s = [s or sum(run["seconds"]) for s, run in zip(reached[0], its_runs, strict=True)]
-                ratio = statistics.median(t / o for t, o in zip(theirs_s, reached[1], strict=True))
-                seconds = statistics.median(theirs_s)
-                row += [f"> {seconds:.2f}", f"> {ratio:.1f}"] if late else [seconds, ratio]
-            rows.append([*row, f"{its_runs[0]['losses'][-1]:,.0f}"])
-            every_run += its_runs
-    columns = [
-        "factors",
-        "contestant",
-        "s per iteration",
-        "s to implicit's loss",
-        "x fastals",
-        "s to 0.1 %",
-        "x fastals",
-    ]
-    title = f"Time to a loss, {options.threads[-1]} threads; >: not reached in {n} iterations"
+        common |= {"iterations": options.iterations, "every_loss": True}
+        ours = [Problem(**who, solver=options.solver, settled=SETTLED, **common) for who in contestants(options)]
+        theirs = [Problem(who, solver=solver, **common) for who, solver in DESCENTS if who in options.peers]
+        first = [peers.run(problem) for problem in ours]
+        targets = {}
+        if options.peers:
+            default = peers.run(replace(Problem("implicit", solver="cg", **common), iterations=DEFAULT_ITERATIONS))
+            every_run.append(default)
+            targets["implicit's loss"] = default["losses"][-1]
+        within = NEARLY * min(min(run["losses"]) for run in first)
+        first += [peers.run(replace(problem, target=min(within, *targets.values()))) for problem in theirs]
+        targets["0.1 %"] = NEARLY * min(min(run["losses"]) for run in first)
+        again = [replace(problem, target=min(targets.values())) for problem in ours]
+        again += [
+            replace(problem, every_loss=False, iterations=min(REPEATED, len(run["seconds"])))
+            for problem, run in zip(theirs, first[len(ours) :], strict=True)
+        ]
+        by_contestant = [[run, *later] for run, later in zip(first, in_turn(again, options.rounds - 1), strict=True)]
+        for runs in by_contestant:
+            whole = runs[0]
+            row: list[Any] = [k, f"{whole['contestant']} {whole['solver']}"]
+            row += beside(runs, by_contestant[0], per_iteration, per_iteration)
+            for name, target in targets.items():
+                needed, our_needed = (iterations_to(of[0], target) for of in (runs, by_contestant[0]))
+                if our_needed is None:
+                    raise AssertionError(f"{k} factors: fastals does not reach {name}, {target}")
+                n = needed or len(whole["losses"])
+                seconds, ratio = beside(
+                    runs,
+                    by_contestant[0],
+                    lambda run, n=n: seconds_of(run, n),
+                    lambda run, n=our_needed: seconds_of(run, n),
+                )
+                row += [n, seconds, ratio] if needed else [f"> {n}", f"> {seconds:.2f}", f"> {ratio:.1f}"]
+            rows.append([*row, f"{whole['losses'][-1]:,.0f}"])
+            every_run += runs
+    columns = ["factors", "contestant", "s per iteration", "x fastals"]
+    for name in targets:
+        columns += [f"iterations to {name}", "s", "x fastals"]
+    title = f"Time to a loss, {options.threads[-1]} threads; >: not reached in {options.iterations} iterations"
     return [report.table(title, [*columns, "its last loss"], rows)], every_run
 
 
-def seconds_to(run: Run, target: float) -> float | None:
-    return next((s for s, at in zip(accumulate(run["seconds"]), run["losses"], strict=True) if at <= target), None)
+def beside(theirs: list[Run], ours: list[Run], measure: Measure, our_measure: Measure) -> tuple[float, float]:
+    """Median over the rounds of what is measured of a contestant, and of its ratio to ours."""
+    pairs = [(measure(t), our_measure(o)) for t, o in zip(theirs, ours, strict=True)]
+    return statistics.median(t for t, _ in pairs), statistics.median(t / o for t, o in pairs)
+
+
+def iterations_to(run: Run, target: float) -> int | None:
+    return next((n for n, loss in enumerate(run["losses"], 1) if loss <= target), None)
+
+
+def seconds_of(run: Run, n: int) -> float:
+    """Of the first n iterations; of those that were not run again in this round, the median of the others."""
+    done = run["seconds"][:n]
+    return sum(done) + (n - len(done)) * per_iteration(run)
 
 
 def main() -> None:
@@ -168,11 +207,12 @@ def main() -> None:
     parser.add_argument("--data", default="20m", help="a shape of generate.py")
     parser.add_argument("--factors", type=int, nargs="+", default=[32, 64, 128, 256])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--peers", nargs="+", default=["implicit", "irspack"], choices=list(peers.CONTESTANTS)[1:])
+    parser.add_argument("--peers", nargs="*", default=["implicit", "irspack"], choices=list(peers.CONTESTANTS)[1:])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--feedback", default="implicit", choices=list(OBJECTIVE))
     parser.add_argument("--solver", default="exact", help="exact, or one of fastals's that is not")
-    parser.add_argument("--iterations", type=int, default=25, help="of a peer's descent")
+    parser.add_argument("--iterations", type=int, default=150, help="of a descent, at most")
+    parser.add_argument("--before", metavar="PATH", default="", help="another checkout, built in place")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     if options.feedback == "explicit":
@@ -180,12 +220,14 @@ def main() -> None:
     elif options.quick:
         parser.set_defaults(data="1m", factors=[32, 64])
     if options.quick:
-        parser.set_defaults(rounds=1)
+        parser.set_defaults(rounds=1, iterations=40)
     options = parser.parse_args()
+    if options.before:
+        options.before = str(Path(options.before).resolve())
     machine = report.machine()
     tables, runs = (exact if options.solver == "exact" else descent)(options)
     name = "-".join(["fit", *(x for x in (options.feedback, options.solver) if x not in ("implicit", "exact"))])
-    report.save(name, machine, tables, runs, quick=options.quick)
+    report.save(name, machine, tables, runs, quick=options.quick or bool(options.before))
 
 
 if __name__ == "__main__":

@@ -105,15 +105,21 @@ def implicit_neighbours(name: str) -> Fit:
 
 def irspack(A: sparse.csr_array, setting: Setting) -> Fitted:
     from irspack.recommenders.ials import IALSRecommender
-    from irspack.utils.id_mapping import retrieve_recommend_from_score
 
     model = IALSRecommender(sparse.csr_matrix(ones(A).astype(np.float64)), **setting, random_seed=0)
     model.learn()
+    return Fitted(irspack_lists(model, A.shape[0]))
+
+
+def irspack_lists(model: Any, n_users: int) -> np.ndarray:
+    """Lists of all users, without what they have, padded with -1."""
+    from irspack.utils.id_mapping import retrieve_recommend_from_score
+
     rows = []
-    for begin in range(0, A.shape[0], 1000):
-        scores = model.get_score_remove_seen_block(begin, min(begin + 1000, A.shape[0]))
+    for begin in range(0, n_users, 1000):
+        scores = model.get_score_remove_seen_block(begin, min(begin + 1000, n_users))
         rows += retrieve_recommend_from_score(scores, [], LENGTH, 1)
-    return Fitted(np.array([[item for item, _ in row] + [-1] * (LENGTH - len(row)) for row in rows]))
+    return np.array([[item for item, _ in row] + [-1] * (LENGTH - len(row)) for row in rows])
 
 
 # ---------------------------------------------------------------------------------------------------------------------

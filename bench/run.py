@@ -16,7 +16,15 @@ import time
 import peers
 import report
 
-NEED_REAL_DATA = ("fit.py --feedback explicit", "quality.py", "ranking.py", "neighbours.py")
+NEED_REAL_DATA = (
+    "bits.py",
+    "fit.py --feedback explicit",
+    "stopping.py",
+    "defaults.py",
+    "quality.py",
+    "ranking.py",
+    "neighbours.py",
+)
 COMMANDS = [
     "kernels.py",
     "parity.py",
