@@ -358,6 +358,11 @@ class Point(NamedTuple):
         return all(np.asarray(one).tobytes() == np.asarray(two).tobytes() for one, two in zip(self, other, strict=True))
 
 
+def is_auto(name: str, value: Any) -> bool:
+    """Whether a setting is to be found by the model."""
+    return name != "solver" and isinstance(value, str) and value == "auto"
+
+
 def ratio(top: Any, bottom: Any) -> Any:
     """0 where the bottom is 0."""
     return np.divide(top, bottom, out=np.zeros_like(top), where=bottom != 0)
@@ -590,8 +595,8 @@ class Side:
 
         float32: 1e-4 of what the row takes off f(0), and what is lost by rounding the row (its length times eps in any
         direction, 16 times over, in energy), and by rounding the targets and what is taken off them.
-        float64, which is also what float32 may ask for help: 1e-10 of the former, and what a stable solution of the
-        normal equations loses. Never more than zeros.
+        float64, which is also what float32 may ask for help: 1e-10 of the former, 1e-6 of it as the condition nears
+        1 / eps, and what a stable solution of the normal equations loses. Never more than zeros.
         """
         k, norm = A.shape[1], np.sqrt(np.sum(A * A, axis=(1, 2)))
         length = np.sum(least * least, axis=1)
@@ -629,7 +634,10 @@ class Judge:
         self.case = case
         self.failures: list[tuple[str, str]] = []
         self.data: Any = None
+        self.at_start: tuple[float, float] | None = None
+        """The objective there, and its rounding."""
         self.what = ""
+        """Which fit is judged."""
 
     def fail(self, kind: str, detail: str) -> None:
         self.failures.append((kind, f"{self.what}{detail}"))
@@ -703,8 +711,9 @@ class Judge:
                 self.fail("a shorter fit is refused", str(prefix))
             elif prefix is not None:
                 self.judge(equation, prefix, start, j)
-                exact = not self.may_be_cg()
-                if exact and list(prefix.loss_history_) != list(model.loss_history_[:j]):
+                if case.parameters["solver"] in ("cholesky", "lapack") and list(prefix.loss_history_) != list(
+                    model.loss_history_[:j]
+                ):
                     self.fail("a shorter fit has other losses", f"{prefix.loss_history_} {model.loss_history_[:j]}")
         self.what = ""
         for threads in case.threads:
@@ -725,7 +734,7 @@ class Judge:
         if resolved is None:
             return given
         for name, value in given.items():
-            if value != "auto" and name in resolved and resolved[name] != value:
+            if not is_auto(name, value) and name in resolved and np.any(resolved[name] != np.asarray(value)):
                 self.fail("settings_ differ from what was given", f"{name}: {resolved[name]!r} for {value!r}")
         return {**given, **resolved}
 
@@ -744,15 +753,11 @@ class Judge:
     def refused(self, error: fastals.FastalsError) -> None:
         """Whether an error is due."""
         case = self.case
-        if any(value == "auto" for value in case.parameters.values() if isinstance(value, str)) and case.tame:
-            settings = {**case.parameters, "regularization": 1.0, "regularization_scaling": "constant"}
-            settings |= {"confidence": "linear", "unobserved_weight": 1.0, "bias_regularization": 1.0}
-        else:
-            settings = dict(case.parameters)
-        try:
-            equation = Equation(case, settings)
-        except (TypeError, ValueError):
-            return  # what "auto" stands for is not known
+        # whatever "auto" stands for, it is no cause
+        usual = {"regularization": 1.0, "regularization_scaling": "constant", "bias_regularization": 1.0}
+        usual |= {"confidence": "linear", "unobserved_weight": 1.0, "biases": True}
+        settings = {name: usual[name] if is_auto(name, value) else value for name, value in case.parameters.items()}
+        equation = Equation(case, settings)
         due = equation.no_minimum or equation.doubtful or not equation.any_positive or not equation.L0
         if due or (case.weights is not None and not case.weights.all()):
             return
@@ -805,8 +810,10 @@ class Judge:
         return float(L)
 
     def never_up(self, equation: Equation, start: Point, told: list[float], L: float) -> None:
-        at_start, error = equation.objective(start, np.longdouble)
-        at_start = float(at_start)
+        if self.at_start is None:
+            exact, error = equation.objective(start, np.longdouble)
+            self.at_start = float(exact), error
+        at_start, error = self.at_start
         allowed = self.tolerance(equation, at_start) + error
         if allowed < L - at_start:
             self.fail("above the start", f"{L:.9g} for {at_start:.9g}, {(L - at_start) / allowed:.2g} x")
