@@ -223,6 +223,7 @@ def draw_parameters(
     rng: np.random.Generator, model: str, shape: tuple[int, int], long_row: bool
 ) -> tuple[dict[str, Any], bool]:
     """Settings, and whether they are gentle. What is drawn does not depend on which parameters the model has."""
+    known = SIGNATURES[model]
     most = min(4 * max(shape), 240)
     factors = int(rng.integers(1, min(most, 9) + 1))
     more = pick(rng, {"few": 45, "some": 45, "many": 10})
@@ -262,13 +263,14 @@ def draw_parameters(
     biases, autos = bool(rng.random() < 0.4), rng.random(6) < 0.5
     if model == "explicit":
         parameters["biases"] = biases
-        bias = {"auto": "auto", "zero": 0.0}.get(bias_kind, float(bias_lambda))
+        bias: Any = {"auto": "auto", "zero": 0.0}.get(bias_kind, float(bias_lambda))
+        if autos[0] and bias != "auto" and "tuple" in str(known.get("bias_regularization")):
+            bias = (bias, 2 * bias)
         parameters["bias_regularization"] = bias
     else:
         parameters |= {"alpha": alpha, "unobserved_weight": w0, "epsilon": epsilon}
         parameters["confidence"] = "log" if confidence else "linear"
     parameters["tol"] = tol
-    known = SIGNATURES[model]
     if rng.random() < 0.08 and known["regularization"].default == "auto" and parameters["preset"] is None:
         names = ("regularization", "regularization_scaling", "unobserved_weight", "confidence", "biases")
         parameters |= {name: "auto" for name, auto in zip(names, autos, strict=False) if auto and name in parameters}
