@@ -503,7 +503,7 @@ class Side:
     bounded: int
     dtype: str
     moved: float = 0.0
-    """What the last coordinate has been shifted by since the row was solved."""
+    """The last coordinate has been shifted since the row was solved, by numbers of this size."""
 
     def value(self, F: Floats) -> Floats:
         distance = F @ self.Y.T - self.T
@@ -587,10 +587,20 @@ class Side:
             # once more in long double, before it is told
             row, d = rows[i : i + 1], best_step[i : i + 1].astype(np.longdouble)
             exact = self.gradient(F[i : i + 1], row, np.longdouble)
+            null = self.null(A[i], F[i])
+            if null.size and not self.bounded:
+                d -= (d @ null) @ null.T
+                d *= max(0, np.sum(exact * d) / max(self.curvature(d, row)[0], np.longdouble(1e-300)))
             true = float(2 * np.sum(exact * d) - self.curvature(d, row)[0])
             if not true <= bound[i]:
                 found.append((int(rows[i]), true, float(bound[i])))
         return found
+
+    def null(self, A: Floats, x: Floats) -> Floats:
+        """Directions along which A is rounding of its largest entries, and where x, of minimum norm, is zero."""
+        values, vectors = np.linalg.eigh(A)
+        zero = np.abs(x @ vectors) <= 1e-6 * np.linalg.norm(x)
+        return vectors[:, zero & (values <= 16 * len(A) * EPS["float64"] * values[-1])]
 
     def allowed(self, rows: Any, A: Floats, right: Floats, least: Floats) -> Floats:
         """How far above its least f may be.
@@ -598,7 +608,9 @@ class Side:
         float32: 1e-4 of what the row takes off f(0), and what is lost by rounding the row (its length times eps in any
         direction, 16 times over, in energy), and by rounding the targets and what is taken off them.
         float64, which is also what float32 may ask for help: 1e-10 of the former, 1e-6 of it as the condition nears
-        1 / eps, and what a stable solution of the normal equations loses. Never more than zeros.
+        1 / eps, and what a stable solution of the normal equations loses. Never more than zeros. Nothing is asked
+        along directions in which the system is singular to rounding and x is zero.
+        Nothing is asked along directions in which the system is singular to rounding and x is zero.
         """
         k, norm = A.shape[1], np.sqrt(np.sum(A * A, axis=(1, 2)))
         length = np.sum(least * least, axis=1)
@@ -607,13 +619,15 @@ class Side:
         if self.bounded:
             drop = np.maximum(2 * np.sum(right * least, axis=1) - curvature, 0)
         W, at_zero = np.abs(self.W[rows]), np.sum(self.W[rows] * self.T[rows] ** 2, axis=1)
-        unit = 4 * k * EPS["float64"]
-        ill = np.minimum(1, unit * norm / np.maximum(np.min(self.lam[rows], axis=1), 1e-100))
+        unit, least_lam = 4 * k * EPS["float64"], np.min(self.lam[rows], axis=1)
+        ill = np.minimum(1, unit * norm / np.maximum(least_lam, 1e-100))
         bound = (1e-10 + 1e-6 * ill * ill) * drop + 16 * unit * norm * length * ill
+        wrong = 8 * EPS["float64"] * np.linalg.norm((W * self.size[rows]) @ np.abs(self.Y), axis=1)
+        bound += wrong**2 / np.maximum(np.maximum(least_lam, unit * norm), 1e-100)
         share, eps = (1e-7 if self.dtype == "float32" else 1e-14), EPS[self.dtype]
         if self.dtype == "float32":
             bound += 1e-4 * drop + 16 * (eps * np.sqrt(length) + TINY) ** 2 * norm
-        rounded = np.sum(W * (8 * eps * (self.size[rows] + abs(self.moved))) ** 2, axis=1)
+        rounded = np.sum(W * (8 * eps * (self.size[rows] + self.moved)) ** 2, axis=1)
         rounded += self.lam[rows, -1] * (8 * eps * self.moved) ** 2
         return np.minimum(bound, drop + share * at_zero) + rounded
 
@@ -855,7 +869,7 @@ class Judge:
             other = np.zeros(self.case.shape[1 - side]) if other is None else other
             after = after._replace(user_biases=own if side == 0 else other, item_biases=other if side == 0 else own)
         rows = equation.side(after, side)
-        rows.moved = moved
+        rows.moved = max(abs(moved), abs(start.mean), abs(point.mean)) if moved else 0.0
         if not self.may_be_cg():
             self.rows_solved("first side", rows)
             return
@@ -868,7 +882,7 @@ class Judge:
         relative, absolute = (1e-5, 1e-7) if self.case.dtype == "float32" else (1e-12, 1e-14)
         bound = relative * was + absolute * at_zero
         if self.case.dtype == "float32":
-            bound = bound + np.sum(np.abs(rows.W) * (8 * EPS["float32"] * (rows.size + abs(moved))) ** 2, axis=1)
+            bound = bound + np.sum(np.abs(rows.W) * (8 * EPS["float32"] * (rows.size + rows.moved)) ** 2, axis=1)
         worse = now - was > bound
         if worse.any():
             row = int(np.argmax((now - was) / np.maximum(bound, 1e-300)))
