@@ -22,6 +22,7 @@ What is judged, eps being the dtype's rounding unit, L0 the objective where all 
 
 import argparse
 import collections
+import faulthandler
 import inspect
 import itertools
 import os
@@ -622,12 +623,12 @@ class Side:
         unit, least_lam = 4 * k * EPS["float64"], np.min(self.lam[rows], axis=1)
         ill = np.minimum(1, unit * norm / np.maximum(least_lam, 1e-100))
         bound = (1e-10 + 1e-6 * ill * ill) * drop + 16 * unit * norm * length * ill
-        wrong = 8 * EPS["float64"] * np.linalg.norm((W * self.size[rows]) @ np.abs(self.Y), axis=1)
-        bound += wrong**2 / np.maximum(np.maximum(least_lam, unit * norm), 1e-100)
         share, eps = (1e-7 if self.dtype == "float32" else 1e-14), EPS[self.dtype]
         if self.dtype == "float32":
             bound += 1e-4 * drop + 16 * (eps * np.sqrt(length) + TINY) ** 2 * norm
-        rounded = np.sum(W * (8 * eps * (self.size[rows] + self.moved)) ** 2, axis=1)
+        wrong = 8 * EPS["float64"] * np.linalg.norm((W * self.size[rows]) @ np.abs(self.Y), axis=1)
+        rounded = wrong**2 / np.maximum(np.maximum(least_lam, unit * norm), 1e-100)
+        rounded += np.sum(W * (8 * eps * (self.size[rows] + self.moved)) ** 2, axis=1)
         rounded += self.lam[rows, -1] * (8 * eps * self.moved) ** 2
         return np.minimum(bound, drop + share * at_zero) + rounded
 
@@ -928,6 +929,7 @@ def main(arguments: list[str] | None = None) -> int:
     kinds: dict[str, list[str]] = collections.defaultdict(list)
     failing = done = 0
     begin = time.perf_counter()
+    faulthandler.enable()
     threadpool_limits(limits=1, user_api="blas")
     for number in range(options.first, options.first + options.cases):
         if failing >= options.stop_at or time.perf_counter() - begin > 60 * options.minutes:
