@@ -30,10 +30,11 @@ _batches
 _readers
 _interactions
 _config _indexer _metrics _persistence _splits _sweep
+_balance
 _recommend
 _rerank
 _training _presets _settings _explain _memory evaluation
-_check
+_check _descent
 _diagnose
 _estimator
 _row_equation _neighbours
