@@ -24,6 +24,10 @@ from ._sweep import FactorArray
 FLOOR = 1e-7
 """Eigenvalues below this part of the largest are taken for it, where powers are taken: what is less is rounding."""
 
+LONGEST = 1e5
+"""No direction is stretched or shrunk more than this: where lambda is next to nothing on a side, factors would leave what
+arithmetic bears for a penalty that nobody feels."""
+
 
 class Turn(NamedTuple):
     """What balances two sides.
@@ -70,14 +74,20 @@ def balance(Gx: NDArray[np.float64], Gy: NDArray[np.float64], *, signed: bool = 
         c = np.ones(len(x))
         c[both] = (y[both] / x[both]) ** 0.25
         gain = float(np.sum((np.sqrt(x[both]) - np.sqrt(y[both])) ** 2))
-        return Turn(gain, np.diag(c), np.diag(1 / c))
+        return _moderate(Turn(gain, np.diag(c), np.diag(1 / c)))
     root, inverse = _powers(Gx, 0.5, -0.5)
     middle, _ = _powers(root @ Gy @ root, 0.5, -0.5)
     P = inverse @ middle @ inverse
     forth, back = _powers((P + P.T) / 2, 0.5, -0.5)
     P, Q = forth @ forth, back @ back
     gain = float(np.trace(Gx) + np.trace(Gy) - np.sum(Gx * P) - np.sum(Gy * Q))
-    return Turn(gain, forth, back)
+    return _moderate(Turn(gain, forth, back))
+
+
+def _moderate(turn: Turn) -> Turn | None:
+    if not (np.isfinite(turn.forth).all() and np.isfinite(turn.back).all()):
+        return None
+    return turn if max(np.linalg.norm(matrix, 2) for matrix in (turn.forth, turn.back)) <= LONGEST else None
 
 
 def _powers(A: NDArray[np.float64], *exponents: float) -> list[NDArray[np.float64]]:

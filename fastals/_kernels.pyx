@@ -103,8 +103,8 @@ cdef extern from "fastals.h" nogil:
         double (*row_decrease)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, const float *,
                                double *) noexcept nogil
         int (*posv)(Py_ssize_t, float *, float *, float *) noexcept nogil
-        int (*refine)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, const float *, float *, double *,
-                      void *) noexcept nogil
+        int (*refine)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, const float *, float *, double,
+                      double *, void *) noexcept nogil
         fa_row_solver_f32 solve_row
         fa_row_solver_f32 solve_row_given
         fa_row_solver_f32 solve_row_cg
@@ -149,8 +149,8 @@ cdef extern from "fastals.h" nogil:
         double (*row_decrease)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double, const double *,
                                double *) noexcept nogil
         int (*posv)(Py_ssize_t, double *, double *, double *) noexcept nogil
-        int (*refine)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double, const double *, double *, double *,
-                      void *) noexcept nogil
+        int (*refine)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double, const double *, double *, double,
+                      double *, void *) noexcept nogil
         fa_row_solver_f64 solve_row
         fa_row_solver_f64 solve_row_given
         fa_row_solver_f64 solve_row_cg
@@ -598,6 +598,7 @@ cdef int lapack_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, c
     cdef float *A = <float *>work
     cdef float *rhs = A + K32.system_rows(side.ld) * ld
     cdef int info
+    cdef double right = 0
     for p in range(side.ld):
         x[p] = 0
     if n == 0:
@@ -607,8 +608,9 @@ cdef int lapack_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, c
     decrease[0] = 0
     for p in range(side.k):
         decrease[0] += <double>x[p] * rhs[p]
+        right += <double>rhs[p] * rhs[p]
     if info == 0:
-        info = K32.refine(side, n, idx, val, lam, A, x, decrease, rhs + 2 * ld)
+        info = K32.refine(side, n, idx, val, lam, A, x, right, decrease, rhs + 2 * ld)
     if info:
         decrease[0] = 0
         memset(x, 0, <size_t>side.ld * sizeof(float))
@@ -621,6 +623,7 @@ cdef int lapack_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, c
     cdef double *A = <double *>work
     cdef double *rhs = A + K64.system_rows(side.ld) * ld
     cdef int info
+    cdef double right = 0
     for p in range(side.ld):
         x[p] = 0
     if n == 0:
@@ -630,8 +633,9 @@ cdef int lapack_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, c
     decrease[0] = 0
     for p in range(side.k):
         decrease[0] += <double>x[p] * rhs[p]
+        right += <double>rhs[p] * rhs[p]
     if info == 0:
-        info = K64.refine(side, n, idx, val, lam, A, x, decrease, rhs + 2 * ld)
+        info = K64.refine(side, n, idx, val, lam, A, x, right, decrease, rhs + 2 * ld)
     if info:
         decrease[0] = 0
         memset(x, 0, <size_t>side.ld * sizeof(double))

@@ -87,12 +87,12 @@ typedef struct {
     double (*row_decrease)(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
                            const real *x, double *residual);
 
-    /* Looks at the factor U (A = U'U, as posv or LAPACK leaves it). Where the pivots show that digits were lost, improves
+    /* Looks at the factor U (A = U'U, as posv or LAPACK leaves it); `right` is the squared length of rhs. Where the pivots show that digits were lost, improves
      * x (padded) as long as a step lowers the objective, and corrects *decrease: 4 n k + 2 k^2 flop a step, residuals in
-     * double. Returns 1 where that leaves more to gain than rounding, or where lambda is 0 and some pivot nothing but
-     * rounding: the row then wants float64, or the solution of minimum norm. */
+     * double. Returns 1 where that leaves more to gain than rounding, or where some pivot is nothing but rounding, or so
+     * small that the rounding of Z shows in x: the row then wants float64, or the solution of minimum norm. */
     int (*refine)(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                  const real *U, real *x, double *decrease, void *work);
+                  const real *U, real *x, double right, double *decrease, void *work);
 
     /* The exact solver: k x k or n x n form, whichever costs less. Status: 1 + a pivot that is not safely positive. An
      * empty row gives x = 0. */

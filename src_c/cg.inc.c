@@ -234,13 +234,20 @@ FA_INLINE void FA(cg_direct)(const FA_S(fa_side) * side, FA(cg_row) * row, ptrdi
     const int partial = row->n < side->k || side->n_other < side->k;
     const real least = partial ? CG_LEAST : 0;
     vec rho = (vec){0}, gain = (vec){0}, size = (vec){0};
-    const real flat = FLAT * FA(max_abs)(side->k, row->M, 1);
+    const real steepest = FA(max_abs)(side->k, row->M, 1), flat = FLAT * steepest;
+    vec right = (vec){0};
+    real flattest = FA_HUGE;
     int sound = 1;
     for (ptrdiff_t c = 0; c < kp; c++) sound &= row->M[c] > 0 && row->D[c] >= least * row->M[c];
-    for (ptrdiff_t c = 0; c < side->k; c++) sound &= row->D[c] >= flat;
+    for (ptrdiff_t c = 0; c < side->k; c++) {
+        sound &= row->D[c] >= flat;
+        if (row->M[c] < flattest) flattest = row->M[c];
+    }
     for (ptrdiff_t c = 0; c < kp; c += VL) {
         const vec r = LOAD(row->r + c), inverse = 1 / LOAD(row->M + c), p = r * inverse, x = LOAD(row->x + c);
-        size += x * x * LOAD(row->M + c);
+        const vec ax = x * LOAD(row->M + c);
+        size += x * ax;
+        right += ax * ax + r * r;
         STORE(row->M + c, inverse);
         STORE(row->p + c, p);
         rho += r * p;
@@ -252,6 +259,9 @@ FA_INLINE void FA(cg_direct)(const FA_S(fa_side) * side, FA(cg_row) * row, ptrdi
     else if (row->rho <= row->noise) row->rho = 0;
     /* gain holds x'rhs; what x has already taken off the objective is x'rhs + x'r */
     row->gain += (double)FA(lane_sum)(gain);
+    if (row->rho > 0 && !(flattest >= FLAT_FROM * steepest) &&
+        !FA(flat_is_sound)((double)FA(lane_sum)(right), (double)flattest, fabs(row->gain) + row->rho))
+        row->rho = -1;
 }
 
 /* Before a step's pass: q = D p, and its part of p'A p. */

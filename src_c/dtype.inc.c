@@ -73,7 +73,8 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
 #undef CLOSE_BYTES
 #undef GRAM_ROWS
 #undef SHORT_LOSS
-#undef SHORT_NOISE
+#undef TURN_NOISE
+#undef FLAT_FROM
 #undef FLAT
 #undef NNLS_SLACK
 #undef SLACK

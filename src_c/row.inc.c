@@ -64,7 +64,6 @@ FA_INLINE real FA(max_abs)(ptrdiff_t n, const real *v, ptrdiff_t stride) {
  * g. Where it stays large although W W' is (cells that contradict each other: near-duplicate z, more cells than factors),
  * x = D^-1 Z' A^1/2 e is a difference of large numbers; the k x k form has no such step. */
 #define SHORT_LOSS ((real)100)
-#define SHORT_NOISE ((real)(FA_REAL_BYTES == 4 ? 1e-5 : 1e-13))
 
 /* 2 g'v - v'v - y'y of n and k elements (whole vectors, zero behind them). */
 FA_INLINE double FA(short_decrease)(ptrdiff_t n, const real *g, const real *v, ptrdiff_t k, const real *y) {
@@ -90,8 +89,20 @@ FA_INLINE void FA(short_scores)(ptrdiff_t n, ptrdiff_t k, const real *Wt, ptrdif
     }
 }
 
-/* Whether what rounding puts into the flattest coordinate, eps^2 of a cell's a |z|^2, is next to nothing beside its D. */
-static int FA(short_is_sound)(ptrdiff_t n, ptrdiff_t k, const real *Wt, ptrdiff_t ldw, const real *d, real flattest) {
+/* Turning Z puts this part of its length into coordinates that are zero: where these are flat, a little right-hand side
+ * goes a long way there. */
+#define TURN_NOISE ((double)(30 * FA_EPS))
+
+/* What the noise may seem to gain, as a part of what the row gains; a right-hand side of this squared length, a coordinate
+ * of this curvature. Nothing is turned where all are alike. */
+FA_INLINE int FA(flat_is_sound)(double right, double curvature, double gain) {
+    return TURN_NOISE * TURN_NOISE * right <= (FA_REAL_BYTES == 4 ? 1e-3 : 1e-12) * curvature * gain;
+}
+#define FLAT_FROM ((real)1e-4)
+
+/* Sum of |b_j| |z_j|, from which a right-hand side is made. */
+static double FA(short_right)(ptrdiff_t n, ptrdiff_t k, const real *Wt, ptrdiff_t ldw, const real *d, const real *g) {
+    double right = 0;
     for (ptrdiff_t j = 0; j < n; j += VL) {
         vec size = (vec){0};
         for (ptrdiff_t p = 0; p < k; p++) {
@@ -100,9 +111,9 @@ static int FA(short_is_sound)(ptrdiff_t n, ptrdiff_t k, const real *Wt, ptrdiff_
         }
         real sizes[VL];
         STORE(sizes, size);
-        if (!(FA(max_abs)(VL, sizes, 1) * FA_EPS * FA_EPS <= SHORT_NOISE * flattest)) return 0;
+        for (ptrdiff_t i = 0; i < VL; i++) right += fabs((double)g[j + i]) * sqrt((double)sizes[i]);
     }
-    return 1;
+    return right;
 }
 
 /* The n x n form (Woodbury), for n < k, all a > 0 and D > 0. With W = A^1/2 Z D^-1/2 and g = A^-1/2 b:
@@ -137,7 +148,6 @@ static int FA(solve_short)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_
     FA(gather_transposed)(side, n, idx, s, d, Wt, ldw);
     FA(syrk)(k, n, Wt, Wt, ldw, A, ldw);
     const real largest = FA(max_abs)(n, A, ldw + 1);
-    if (!(flattest >= 1e-4f * steepest) && !FA(short_is_sound)(np, k, Wt, ldw, d, flattest)) return 0;
     if (FA(potrs)(n, A, ldw, rhs, e)) return 0;
     if (!(largest * FA(max_abs)(n, e, 1) <= SHORT_LOSS * FA(max_abs)(n, g, 1))) return 0;
     for (ptrdiff_t j = 0; j < n; j++) e[j] *= s[j];
@@ -145,7 +155,10 @@ static int FA(solve_short)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_
     for (ptrdiff_t p = 0; p < FA(round_up)(k, VL); p += VL) STORE(y + p, LOAD(x + p) / LOAD(d + p));
     FA(short_scores)(np, k, Wt, ldw, y, rhs);
     *decrease = FA(short_decrease)(np, g, rhs, k, y);
-    return *decrease >= 0 && *decrease <= (double)FA_HUGE;
+    if (!(*decrease >= 0 && *decrease <= (double)FA_HUGE)) return 0;
+    if (flattest >= FLAT_FROM * steepest) return 1;
+    const double right = FA(short_right)(np, k, Wt, ldw, d, g);
+    return FA(flat_is_sound)(right * right, (double)flattest, *decrease);
 }
 
 static double FA(row_decrease)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
@@ -205,7 +218,7 @@ static void FA(correction)(ptrdiff_t k, const real *U, ptrdiff_t ld, const doubl
 
 /* See api.inc.h; squares[c] is the squared length of column c of U, which is A[c][c]. */
 static int FA(refine)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                      const real *U, real *x, double *decrease, void *work) {
+                      const real *U, real *x, double right, double *decrease, void *work) {
     const ptrdiff_t k = side->k, kp = FA(round_up)(k, VL), ld = FA(system_ld)(k);
     double *r = work;
     real *d = (real *)(r + ld), *kept = d + ld, *squares = d;
@@ -225,6 +238,7 @@ static int FA(refine)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *id
     }
     const real least = lambda > 0 ? FLAT : NULL_PIVOT(k);
     if (!(pivot > least * largest && own > least)) return 1;
+    if (!(pivot >= FLAT_FROM * largest) && !FA(flat_is_sound)(right, (double)pivot, *decrease)) return 1;
     if (ratio >= REFINE_BELOW(k)) return 0;
     /* what a step of correction d promises is d'r; how much it brought, the next round tells */
     double best = 0, promise = 0;
@@ -258,9 +272,12 @@ static int FA(solve_system)(const FA_S(fa_side) * side, ptrdiff_t n, const int32
     for (ptrdiff_t p = 0; p < side->ld; p++) b[p] = rhs[p];
     int bad = FA(posv)(k, A, rhs, x);
     /* of the solution 2 x'rhs - x'Ax is x'rhs */
-    double gain = 0;
-    for (ptrdiff_t p = 0; p < k && !bad; p++) gain += (double)x[p] * (double)b[p];
-    if (!bad) bad = FA(refine)(side, n, idx, val, lambda, A, x, &gain, b + ld);
+    double gain = 0, right = 0;
+    for (ptrdiff_t p = 0; p < k && !bad; p++) {
+        gain += (double)x[p] * (double)b[p];
+        right += (double)b[p] * (double)b[p];
+    }
+    if (!bad) bad = FA(refine)(side, n, idx, val, lambda, A, x, right, &gain, b + ld);
     if (bad)
         for (ptrdiff_t p = 0; p < side->ld; p++) x[p] = 0;
     *decrease = bad ? 0 : gain;
