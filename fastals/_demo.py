@@ -101,10 +101,7 @@ def settings(log: str, *, seed: int, to: str, out: str) -> dict[str, Any]:
         },
         "train": {
             "factors": 32,
-            "alpha": 2.0,
-            "regularization": 0.1,
-            "regularization_scaling": 1.0,
-            "unobserved_weight": 0.1,
+            "regularization": "auto",
             "random_state": seed,
             "out": out,
         },

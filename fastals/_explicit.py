@@ -21,8 +21,8 @@ class ExplicitALS(ALS):
 
     Minimises ``sum_observed w_ui (r_ui - x_u.y_i)^2 + sum_u lambda_u |x_u|^2 + sum_i lambda_i |y_i|^2``, w being the
     sample weights, 1 by default. With biases the score is ``mean + b_u + b_i + x_u.y_i`` ([2]_, equation 4), and the
-    penalties are ``lambda_u (|x_u|^2 + b_u^2)``, likewise for items: each row is solved together with its bias, as one
-    more factor against a column of ones, and the mean, which is free, takes what the biases share.
+    penalties are ``lambda_u |x_u|^2 + lambda_b b_u^2``, likewise for items: each row is solved together with its bias,
+    as one more factor against a column of ones, and the mean, which is free, takes what the biases share.
 
     Parameters
     ----------
@@ -52,7 +52,8 @@ class ExplicitALS(ALS):
         "cholesky" solves every row exactly, "cg" takes a few steps of conjugate gradients from where the row was.
         "auto" is what reaches a given loss soonest: below 32 factors "cholesky"; from there on "cg", each half-sweep
         going somewhat beyond its solutions (over-relaxation: half as many iterations), but for the last, which is
-        exact. "lapack" is the slow twin of "cholesky".
+        exact; in iterations 2 to 5 the sides are balanced, which changes no prediction and lowers the penalties.
+        "lapack" is the slow twin of "cholesky".
     nonnegative : bool, default False
         No entry of either side's factors below zero: each row is the exact solution of its nonnegative least-squares
         problem, by block principal pivoting ([3]_). Biases may have any sign. Initial factors are drawn without signs.
@@ -78,11 +79,13 @@ class ExplicitALS(ALS):
         What was meant by the parameters that may be "auto": ``regularization``, ``regularization_scaling``, ``biases``,
         ``bias_regularization``, ``tol``. The model keeps to these until the next ``fit``.
     loss_history_ : list of float
-        The objective after each iteration.
+        The objective after each iteration; the last is that of the model.
     metrics_history_ : list of dict
         What ``validation`` measured after each iteration; empty without.
     n_iter_ : int
         Iterations done.
+    n_repeated_ : int
+        Those of them that rounding had led up, and that were made once more, exactly; not in the file.
     best_iteration_ : int or None
         The iteration that the factors are of, where ``validation`` chose it.
     scoring_ : dict or None

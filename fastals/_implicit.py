@@ -62,7 +62,8 @@ class ImplicitALS(ALS):
         "cholesky" solves every row exactly, "cg" takes a few steps of conjugate gradients from where the row was.
         "auto" is what reaches a given loss soonest: below 32 factors "cholesky"; from there on "cg", each half-sweep
         going somewhat beyond its solutions (over-relaxation: half as many iterations), but for the last, which is
-        exact. "lapack" is the slow twin of "cholesky".
+        exact; in iterations 2 to 5 the sides are balanced, which changes no prediction and lowers the penalties.
+        "lapack" is the slow twin of "cholesky".
     nonnegative : bool, default False
         No entry of either side's factors below zero: each row is the exact solution of its nonnegative least-squares
         problem, by block principal pivoting ([3]_). Biases may have any sign. Initial factors are drawn without signs.
@@ -89,6 +90,8 @@ class ImplicitALS(ALS):
         What ``validation`` measured after each iteration; empty without.
     n_iter_ : int
         Iterations done.
+    n_repeated_ : int
+        Those of them that rounding had led up, and that were made once more, exactly; not in the file.
     best_iteration_ : int or None
         The iteration that the factors are of, where ``validation`` chose it.
     scoring_ : dict or None
