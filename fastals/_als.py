@@ -286,6 +286,7 @@ class ALS(FoldIn, Inspection):
             loss_history=self.loss_history_,
             metrics_history=self.metrics_history_,
             n_iter=self.n_iter_,
+            n_repeated=self.n_repeated_,
             best_iteration=self.best_iteration_,
             mean=self._mean,
             biases=self._biases,
@@ -305,7 +306,7 @@ class ALS(FoldIn, Inspection):
         model._seen = state.seen_indptr, state.seen_indices
         model._seen_values, model._seen_weights = state.seen_values, state.seen_weights
         model.loss_history_, model.metrics_history_ = state.loss_history, state.metrics_history
-        model.n_iter_, model.best_iteration_ = state.n_iter, state.best_iteration
+        model.n_iter_, model.n_repeated_, model.best_iteration_ = state.n_iter, state.n_repeated, state.best_iteration
         model.scoring_ = state.scoring
         model.settings_ = model._settings_of(state)
         return model._set_factors(state.user_factors, state.item_factors, state.mean, state.biases)

@@ -25,8 +25,8 @@ FLOOR = 1e-7
 """Eigenvalues below this part of the largest are taken for it, where powers are taken: what is less is rounding."""
 
 LONGEST = 1e5
-"""No direction is stretched or shrunk more than this: where lambda is next to nothing on a side, factors would leave what
-arithmetic bears for a penalty that nobody feels."""
+"""No direction is stretched or shrunk more than this: where lambda is next to nothing on a side, factors would leave
+what arithmetic bears for a penalty that nobody feels."""
 
 
 class Turn(NamedTuple):

@@ -109,19 +109,29 @@ def _fit(model: Any, sides: tuple[Side, Side], worries: list[str]) -> list[str]:
     history = model.loss_history_
     if len(history) > 1:
         change = (history[-2] - history[-1]) / abs(history[-2]) if history[-2] else 0.0
-        lines.append(f"after {model.n_iter_} iterations; the last one lowered the loss by {change:.2%}")
+        lowered = f"lowered the loss by {change:.2%}" if change >= 0 else "changed it by rounding"
+        lines.append(f"after {model.n_iter_} iterations; the last one {lowered}")
         if change > 0.01:
             worries.append("the loss is still falling: more iterations would lower it")
+    if model.n_repeated_:
+        lines.append(
+            f"{model.n_repeated_} iterations led up by rounding, and were made once more exactly or taken back"
+        )
+        worries.append(
+            f"{sides[0].factors.dtype} is at its limit here: more regularization or dtype='float64' would help"
+        )
     for name, side in zip(("users", "items"), sides, strict=True):
         step, rescued = one_more(side, solver, threads, mean)
         numbers = conditions(side, mean)
         lines.append(
-            f"{name}' systems: exact solutions are {step:.2%} away, {rescued:,} are singular and fell back to the "
-            f"minimum norm; condition numbers of {len(numbers)}: median {np.median(numbers):.2g}, "
-            f"largest {numbers.max():.2g}"
+            f"{name}' systems: exact solutions are {step:.2%} away, {rescued:,} are singular or nearly, and were solved in "
+            f"float64, by the minimum norm where nothing else is determined; condition numbers of {len(numbers)}: median "
+            f"{np.median(numbers):.2g}, largest {numbers.max():.2g}"
         )
         if rescued:
-            worries.append(f"{rescued:,} {name} have singular systems: a little regularization would settle them")
+            worries.append(
+                f"{rescued:,} {name} have all but singular systems: a little regularization would settle them"
+            )
     return lines
 
 

@@ -394,7 +394,8 @@ class Neighbours(Estimator):
         users, items = tensors.take_labels("users", n_users), tensors.take_labels("items", n_items)
         m = n_items if cls._axis == "items" else n_users
         model = cls(**field(content, "parameters", dict))
-        weighting = field(content, "settings", dict).get("weighting")
+        # files of versions that had no settings hold what the constructor was given
+        weighting = field(content, "settings" if "settings" in content else "parameters", dict).get("weighting")
         if weighting not in (None, *WEIGHTINGS):
             raise ValueError(f"weighting is {weighting!r}")
         model.settings_ = {"weighting": weighting}

@@ -51,6 +51,7 @@ class ModelState:
     seen_indices: NDArray[np.int32]
     loss_history: list[float]
     n_iter: int
+    n_repeated: int = 0
     metrics_history: list[dict[str, float]] = dataclass_field(default_factory=list)
     best_iteration: int | None = None
     seen_values: NDArray[Any] | None = None
@@ -106,6 +107,7 @@ def save_model(model: Factorized, path: str, *, history: bool = True) -> None:
         tensors["user_biases"], tensors["item_biases"] = state.biases
     content = {
         "n_iter": state.n_iter,
+        "n_repeated": state.n_repeated,
         "metrics_history": state.metrics_history,
         "best_iteration": state.best_iteration or 0,
         "mean": state.mean,
@@ -236,6 +238,7 @@ def read_state(content: Mapping[str, Any], tensors: Tensors) -> ModelState:
         seen_indices=seen_indices,
         loss_history=take("loss_history", "<f8", None).tolist(),
         n_iter=field(content, "n_iter", int),
+        n_repeated=field(content, "n_repeated", int) if "n_repeated" in content else 0,
         metrics_history=field(content, "metrics_history", list),
         best_iteration=field(content, "best_iteration", int) or None,
         **kept,
