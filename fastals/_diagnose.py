@@ -115,7 +115,7 @@ def _fit(model: Any, sides: tuple[Side, Side], worries: list[str]) -> list[str]:
             worries.append("the loss is still falling: more iterations would lower it")
     if model.n_repeated_:
         lines.append(
-            f"{model.n_repeated_} iterations led up by rounding, and were made once more exactly or taken back"
+            f"{model.n_repeated_} iterations were led up by rounding, and made once more exactly or taken back"
         )
         worries.append(
             f"{sides[0].factors.dtype} is at its limit here: more regularization or dtype='float64' would help"
@@ -124,14 +124,12 @@ def _fit(model: Any, sides: tuple[Side, Side], worries: list[str]) -> list[str]:
         step, rescued = one_more(side, solver, threads, mean)
         numbers = conditions(side, mean)
         lines.append(
-            f"{name}' systems: exact solutions are {step:.2%} away, {rescued:,} are singular or nearly, and were solved in "
-            f"float64, by the minimum norm where nothing else is determined; condition numbers of {len(numbers)}: median "
-            f"{np.median(numbers):.2g}, largest {numbers.max():.2g}"
+            f"{name}' systems: exact solutions are {step:.2%} away, {rescued:,} are singular or nearly, and were solved "
+            "in float64, by the minimum norm where nothing else is determined; condition numbers of "
+            f"{len(numbers)}: median {np.median(numbers):.2g}, largest {numbers.max():.2g}"
         )
         if rescued:
-            worries.append(
-                f"{rescued:,} {name} have all but singular systems: a little regularization would settle them"
-            )
+            worries.append(f"{rescued:,} {name} have singular systems, or nearly: a little regularization would help")
     return lines
 
 

@@ -91,7 +91,7 @@ class ImplicitALS(ALS):
     n_iter_ : int
         Iterations done.
     n_repeated_ : int
-        Those of them that rounding had led up, and that were made once more, exactly; not in the file.
+        Those that rounding had led up, and that were made once more, exactly, or taken back.
     best_iteration_ : int or None
         The iteration that the factors are of, where ``validation`` chose it.
     scoring_ : dict or None

@@ -86,7 +86,7 @@ def test_what_is_wrong_is_said() -> None:
     report = ImplicitALS(factors=4, regularization=5e4, random_state=0).fit(matrix).diagnose()
     assert "! the factors explain next to nothing: regularization outweighs the data" in report
     report = ExplicitALS(factors=30, regularization=0, random_state=0).fit(matrix).diagnose()
-    assert re.search(r"! \d+ users have singular systems: a little regularization", report)
+    assert re.search(r"! \d+ users have singular systems, or nearly: a little regularization", report)
     report = ExplicitALS(factors=8, iterations=2, random_state=0).fit(matrix).diagnose()
     assert "! the loss is still falling" in report
     wide = sparse.csr_array((matrix.data, matrix.indices, matrix.indptr), shape=(60, 400))
