@@ -124,8 +124,8 @@ def _fit(model: Any, sides: tuple[Side, Side], worries: list[str]) -> list[str]:
         step, rescued = one_more(side, solver, threads, mean)
         numbers = conditions(side, mean)
         lines.append(
-            f"{name}' systems: exact solutions are {step:.2%} away, {rescued:,} are singular or nearly, and were solved "
-            "in float64, by the minimum norm where nothing else is determined; condition numbers of "
+            f"{name}' systems: exact solutions are {step:.2%} away, {rescued:,} are singular or nearly, and were "
+            "solved in float64, by the minimum norm where nothing else is determined; condition numbers of "
             f"{len(numbers)}: median {np.median(numbers):.2g}, largest {numbers.max():.2g}"
         )
         if rescued:
