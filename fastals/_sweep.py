@@ -24,6 +24,7 @@ from ._validation import (
     check_finite_factors,
     refuse_indefinite_row,
     refuse_overflowing_row,
+    refuse_overflowing_weight,
     refuse_unrepresented,
     refuse_unrepresented_row,
 )
@@ -55,6 +56,14 @@ class CellWeights:
         if self.positive_only:
             b[r <= 0] = 0
         return s * (self.a0 + self.a1 * np.abs(r)), b
+
+    def check_range(self, rows: Rows) -> None:
+        """Refuse values whose weights the dtype does not hold."""
+        value = max(float(rows.values.max(initial=0)), -float(rows.values.min(initial=0)))
+        scale = 1.0 if rows.scale is None else float(rows.scale.max(initial=0))
+        largest = scale * max(abs(self.a0) + abs(self.a1) * value, abs(self.b0) + abs(self.b1) * value)
+        if not largest <= float(np.finfo(rows.values.dtype).max):
+            refuse_overflowing_weight(largest, rows.values.dtype)
 
     @property
     def of_cells(self) -> tuple[float, float, float, float, bool]:
@@ -304,6 +313,7 @@ class Side:
         self.lam: FactorArray = represented(
             "regularization", regularization(rows.counts(weights.positive_only), len(others)), factors.dtype
         )
+        weights.check_range(rows)
         if self.biased:
             represented("bias_regularization", np.array([bias_regularization]), factors.dtype)
         self.rescued = np.empty(0, np.intp)

@@ -556,6 +556,11 @@ def refuse_overflowing_row(row: int, dtype: "np.dtype[Any]") -> NoReturn:
     raise NumericalError(f"the system of row {row} overflows {dtype}{_advice(dtype)}")
 
 
+def refuse_overflowing_weight(weight: float, dtype: "np.dtype[Any]") -> NoReturn:
+    """Refuse cells of a weight that the dtype does not hold."""
+    raise NumericalError(f"the weight of a cell, {weight:.3g}, overflows {dtype}{_advice(dtype)}")
+
+
 def refuse_unrepresented(name: str, value: float, dtype: "np.dtype[Any]") -> NoReturn:
     """Refuse a lambda that the dtype has no number for."""
     limits = np.finfo(dtype)

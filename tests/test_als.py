@@ -64,7 +64,7 @@ def test_the_worked_example_is_met_sooner_by_auto(dtype: Any) -> None:
     rng = np.random.default_rng(0)
     X0, Y0 = rng.standard_normal((5, 3)), rng.standard_normal((6, 3))
     _, _, losses = reference.explicit_als(RATINGS, Y0, 0.01, 10)
-    model = ExplicitALS(factors=3, regularization=0.01, iterations=10, dtype=dtype)
+    model = ExplicitALS(factors=3, regularization=0.01, biases=False, iterations=10, tol=None, dtype=dtype)
     model.fit(sparse.csr_array(RATINGS), initial_factors=(X0, Y0))
     assert (np.array(model.loss_history_) <= np.array(losses) * (1 + 1e-5)).all()
     rated = RATINGS != 0
@@ -131,7 +131,7 @@ def test_conjugate_gradients_reach_the_same_loss(model: Any, factors: int) -> No
 @pytest.mark.parametrize("factors", [32, 48])
 def test_over_relaxation_never_raises_the_objective(model: Any, factors: int) -> None:
     matrix = random_matrix(300, 200, 0.1)
-    options = {**PLAIN[model], "factors": factors, "iterations": 60, "dtype": "float64", "random_state": 0}
+    options = {**PLAIN[model], "factors": factors, "iterations": 60, "tol": None, "dtype": "float64", "random_state": 0}
     fitted = model(**options).fit(matrix)
     assert np.diff(fitted.loss_history_).max() <= 1e-12 * fitted.loss_history_[0]
     plain = model(**options, solver="cg").fit(matrix)
