@@ -47,7 +47,7 @@ def conditions(side: Side, mean: float) -> NDArray[np.float64]:
         cells = slice(targets.indptr[row], targets.indptr[row + 1])
         scale = None if targets.scale is None else targets.scale[cells]
         one = Rows(np.array([0, cells.stop - cells.start]), targets.indices[cells], targets.values[cells], scale)
-        eigenvalues = np.linalg.eigvalsh(row_system(one, others, side.weights, float(side.lam[row]), gram)[0])
+        eigenvalues = np.linalg.eigvalsh(row_system(one, others, side.weights, side.ridge(row), gram)[0])
         found.append(eigenvalues[-1] / eigenvalues[0] if eigenvalues[0] > 0 else np.inf)
     return np.array(found)
 

@@ -32,16 +32,16 @@ class Explanation(NamedTuple):
 
 
 def row_system(
-    rows: Rows, others: FactorArray, weights: CellWeights, lam: float, gram: NDArray[np.float64]
+    rows: Rows, others: FactorArray, weights: CellWeights, lam: NDArray[np.float64], gram: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return A of the first of the rows, its cells' factor rows Y and their b, in float64: A x = Y'b.
 
-    ``gram`` is Y'Y of all the other side's rows.
+    ``lam`` is that of each coordinate, ``gram`` is Y'Y of all the other side's rows.
     """
     Y = others[rows.indices[: rows.indptr[1]]].astype(np.float64)
     scale = None if rows.scale is None else rows.scale[: rows.indptr[1]]
     a, b = weights.of(rows.values[: rows.indptr[1]], scale)
-    return weights.unobserved * gram + (Y.T * a) @ Y + lam * np.eye(Y.shape[1]), Y, b
+    return weights.unobserved * gram + (Y.T * a) @ Y + np.diag(lam), Y, b
 
 
 def contributions(

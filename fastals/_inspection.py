@@ -79,7 +79,7 @@ class Inspection(RowEquation):
         gram = np.zeros((Y.shape[1], Y.shape[1]))
         if side.weights.unobserved:
             gram = self._derive("gram of items", lambda: _kernels.gram(Y, self._threads()))
-        system = row_system(targets, Y, side.weights, float(side.lam[0]), gram)
+        system = row_system(targets, Y, side.weights, side.ridge(0), gram)
         parts = contributions(*system, Y[target].astype(np.float64), self._free_entries(side))
         base = self._mean + (0.0 if own is None else float(own[0]))
         if self._biases is not None:

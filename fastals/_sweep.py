@@ -331,6 +331,12 @@ class Side:
         """The columns that lambda_u belongs to."""
         return int(self.factors.shape[1]) - self.biased
 
+    def ridge(self, row: int) -> NDArray[np.float64]:
+        """The lambda of each coordinate of a row."""
+        lam = np.full(self.factors.shape[1], float(self.lam[row]))
+        lam[self.n_ridged :] = self.bias_regularization
+        return lam
+
     def plan(self, solver: str, num_threads: int) -> Plan:
         """How the rows are dealt out for this solver."""
         if solver not in self._plans:

@@ -139,8 +139,8 @@ def test_train_compares_with_no_model(tmp_path, capfd):
     ]
     (tmp_path / "r.csv").write_text("user,item,rating\n" + "".join(lines))
     options = ("train", str(tmp_path / "r.csv"), "--explicit", "--rating", "rating", "--factors", "3", "--seed", "0")
-    for regularization, told in (("0.5", 1), ("1e6", 2)):
-        to = ("--regularization", regularization, "--out", str(tmp_path / "model"))
+    for regularization, biases, told in (("0.5", "true", 1), ("1e6", "false", 2)):
+        to = ("--regularization", regularization, f"--biases={biases}", "--out", str(tmp_path / "model"))
         assert main([*options, *to]) == 0
         err = capfd.readouterr().err.splitlines()
         assert [line.startswith("! ") for line in err] == [False, True][:told]

@@ -46,7 +46,7 @@ def test_the_loss_is_the_one_that_fit_reports(variant: str, weights: bool) -> No
     sides = model._trained_sides()
     for side in sides:
         loss, at_zero = loss_of_cells(side, model._mean)
-        assert loss + sides[0].penalty() + sides[1].penalty() == pytest.approx(model.loss_history_[-1], rel=1e-9)
+        assert loss + sides[0].penalty(1) + sides[1].penalty(1) == pytest.approx(model.loss_history_[-1], rel=1e-9)
         assert loss < at_zero
     said = re.search(r"^loss (\S+): cells (\S+), users' penalty (\S+), items' penalty (\S+);", model.diagnose(), re.M)
     assert said

@@ -53,7 +53,7 @@ def test_interactions_in_an_order_of_ones_own():
     numbered = with_ids(data, Ids.fit(users), Ids(["z", "y", "x"]))
     assert numbered.users.tolist() == ["bob", "ann", "cid"]
     assert numbered.matrix.toarray().tolist() == [[0, 3, 2], [0, 0, 1], [4, 0, 0]]
-    model = fastals.ImplicitALS(factors=2, random_state=0).fit(numbered)
+    model = fastals.ImplicitALS(factors=2, regularization=0.01, random_state=0).fit(numbered)
     assert model.users_.tolist() == ["bob", "ann", "cid"]
     assert model.recommend("cid", 3, exclude_seen=False).items.tolist()[0] == "z"
 

@@ -557,6 +557,7 @@ class Objective:
         total = self.w0 + self.a
         self.constant = np.sum(np.divide(self.b**2, total, out=np.zeros(shape), where=total > 0))
         lam = np.broadcast_to(settings["regularization"], 2)
+        self.own = np.broadcast_to(settings.get("bias_regularization", 0.0), 2)
         scaling = settings["regularization_scaling"]
         self.lam = []
         for axis, n_other in ((0, ITEMS), (1, USERS)):
@@ -582,9 +583,11 @@ class Objective:
         if self.biased:
             S = S + mean + X[:, K:] + Y[:, K]
         value = self.w0 * np.sum(S**2) + np.sum(self.a * S**2 - 2 * self.b * S) + self.constant
-        value += self.lam[0] @ np.sum(X**2, axis=1) + self.lam[1] @ np.sum(Y**2, axis=1)
+        value += self.lam[0] @ np.sum(X[:, :K] ** 2, axis=1) + self.lam[1] @ np.sum(Y[:, :K] ** 2, axis=1)
+        value += self.own[0] * np.sum(X[:, K:] ** 2) + self.own[1] * np.sum(Y[:, K:] ** 2)
         D = 2 * (self.w0 * S + self.a * S - self.b)
         gX, gY = 2 * self.lam[0][:, None] * X, 2 * self.lam[1][:, None] * Y
+        gX[:, K:], gY[:, K:] = 2 * self.own[0] * X[:, K:], 2 * self.own[1] * Y[:, K:]
         gX[:, :K] += D @ Y[:, :K]
         gY[:, :K] += D.T @ X[:, :K]
         if self.biased:
@@ -608,6 +611,9 @@ VARIANTS: dict[str, tuple[Any, dict[str, Any], bool]] = {
         {"biases": True, "regularization": (0.3, 0.5), "regularization_scaling": "count"},
         True,
     ),
+    "biases of their own": (ExplicitALS, {"biases": True, "bias_regularization": (4.0, 2.0)}, True),
+    "the rule's ratings": (ExplicitALS, {"regularization": "auto"}, False),
+    "the rule's events": (ImplicitALS, {"regularization": "auto"}, True),
     "nonnegative": (ExplicitALS, {"nonnegative": True, "biases": False}, True),
     "nonnegative, biases": (ExplicitALS, {"nonnegative": True, "biases": True}, False),
     "implicit, nonnegative": (ImplicitALS, {"nonnegative": True, "alpha": 2.0, "unobserved_weight": 0.5}, True),

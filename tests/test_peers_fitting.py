@@ -323,11 +323,9 @@ def test_one_policy_for_repeats_in_any_dtype(model: Any) -> None:
 def test_every_solver_has_the_same_optimum(solver: Any) -> None:
     """cmfrec: its conjugate gradients end elsewhere than its own Cholesky."""
     matrix, _ = checkerboard(12)
-    model = ImplicitALS(factors=5, regularization=0.5, solver=solver, iterations=300, dtype="float64", random_state=0)
-    model.fit(matrix)
-    exact = ImplicitALS(
-        factors=5, regularization=0.5, solver="cholesky", iterations=300, dtype="float64", random_state=0
-    )
+    options: Any = {"factors": 5, "regularization": 0.5, "iterations": 300, "tol": None, "dtype": "float64"}
+    model = ImplicitALS(**options, solver=solver, random_state=0).fit(matrix)
+    exact = ImplicitALS(**options, solver="cholesky", random_state=0)
     assert model.loss_history_[-1] == pytest.approx(exact.fit(matrix).loss_history_[-1], rel=1e-6)
     np.testing.assert_allclose(model.fold_in_items(matrix), model.item_factors_, atol=1e-5)
 

@@ -17,7 +17,7 @@ def planted():
     return sparse.csr_array(likes.astype(np.float32))
 
 
-MODEL = fastals.ImplicitALS(regularization=0.01, iterations=9, random_state=0)
+MODEL = fastals.ImplicitALS(regularization=0.01, iterations=9, tol=None, random_state=0)
 
 
 def test_the_table_is_what_fits_measure(planted):
