@@ -66,7 +66,7 @@ def balance(Gx: NDArray[np.float64], Gy: NDArray[np.float64], *, signed: bool = 
 
     ``signed=False``: the factors must keep their signs, so only the lengths of their columns are balanced.
     """
-    if not (np.isfinite(Gx).all() and np.isfinite(Gy).all() and Gx.any() and Gy.any()):
+    if not all(np.isfinite(G).all() and np.trace(G) > np.finfo(np.float64).tiny ** 0.5 for G in (Gx, Gy)):
         return None
     if not signed:
         x, y = np.diag(Gx), np.diag(Gy)

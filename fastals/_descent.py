@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import _kernels
 from ._balance import balance, weighted_gram
 from ._exceptions import NumericalError
 from ._sweep import FactorArray, Side, relaxation
@@ -187,8 +188,11 @@ class Descent:
         dtype = self.second.factors.dtype
         doubt = ROWS_ARE_OFF[dtype.itemsize] * float(np.finfo(dtype).eps) * self.second.spread
         sound = loss >= RECOMPUTED_BELOW * self.zero and doubt <= self._rounding(loss) and not len(self.second.rescued)
-        # the first steps from an arbitrary start are differences of numbers as large as that start is bad
-        if not sound or (inexact and not self.training.history):
+        # steps from a bad start are differences of numbers as large as that start is bad; the rounding of many rows
+        # averages out
+        losses = [past for past, _ in self.training.history[-1:]]
+        bad_start = max(loss, *losses) > self.zero if losses else len(self.second.factors) <= _kernels.PART_ROWS
+        if not sound or (inexact and bad_start):
             loss = self._objective(mean)
         return loss
 

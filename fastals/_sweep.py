@@ -310,9 +310,11 @@ class Side:
     ) -> None:
         self.rows, self.factors, self.others, self.weights = rows, factors, np.ascontiguousarray(others), weights
         self.other_counts, self.bias_regularization = other_counts, bias_regularization
-        self.lam: FactorArray = represented(
-            "regularization", regularization(rows.counts(weights.positive_only), len(others)), factors.dtype
-        )
+        counts = rows.counts(weights.positive_only)
+        lam = regularization(counts, len(others))
+        # a row of which nothing counts has no lambda where that grows with the count: any gives it zeros
+        lam = np.where(counts > 0, lam, np.maximum(lam, lam.max(initial=0)))
+        self.lam: FactorArray = represented("regularization", lam, factors.dtype)
         weights.check_range(rows)
         if self.biased:
             represented("bias_regularization", np.array([bias_regularization]), factors.dtype)

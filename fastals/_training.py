@@ -347,7 +347,10 @@ def train(
             f"interrupted: the model stands as it was after {len(training.history)} of {iterations} iterations",
             stacklevel=3,
         )
+        kept = training.best_iteration
         training.restore_best()
+        if kept:
+            training.history[-1] = training.history[kept - 1][0], training.history[-1][1]
     check_finite_factors(training.X, training.Y)
 
 

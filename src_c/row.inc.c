@@ -164,7 +164,7 @@ static int FA(solve_short)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_
 static double FA(row_decrease)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
                                const real *x, double *residual) {
     enum { PARTS = 8 };
-    const ptrdiff_t ld = side->ld;
+    const ptrdiff_t ld = side->ld, ahead = FA(prefetch_cells)(side);
     double decrease = 0;
     for (ptrdiff_t c = 0; c < side->k; c++) {
         const double D = (double)side->base[c] + (c < side->ridged ? (double)lambda : 0);
@@ -174,6 +174,7 @@ static double FA(row_decrease)(const FA_S(fa_side) * side, ptrdiff_t n, const in
     for (ptrdiff_t j = 0; j < n; j++) {
         const real *z = side->Z + idx[j] * ld;
         double a, b, s[PARTS] = {0};
+        FA(prefetch)(side, idx + j, ahead);
         FA(wide_weights)(side, val + j, &a, &b);
         /* the padding of z and x is zero and whole cache lines long */
         for (ptrdiff_t c = 0; c < ld; c += PARTS)
