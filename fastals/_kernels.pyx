@@ -255,15 +255,17 @@ wherever its rows are, the total is the same to the bit."""
 
 DEF ROWS = 4096
 DEF PARTS_AT_ONCE = 64  # of which each holds a k x k matrix
+DEF WIDENED = 128  # rows of float32 that are copied to float64 at once
 
 
 def gram(const real[:, ::1] Y, int num_threads):
-    """Y'Y (k, k) in float64, summed in parts of PART_ROWS rows."""
-    cdef Py_ssize_t n = Y.shape[0], k = Y.shape[1], t, first, begin, last, tid
+    """Y'Y (k, k), every sum in float64, in parts of PART_ROWS rows."""
+    cdef Py_ssize_t n = Y.shape[0], k = Y.shape[1], t, i, c, first, begin, last, tid
     cdef Py_ssize_t parts = (n + ROWS - 1) // ROWS if k else 0, count
     cdef double[:, :, ::1] partial = np.empty((min(parts, PARTS_AT_ONCE), k, k))
-    cdef size_t stride = thread_bytes(real is float, k)
+    cdef size_t stride = thread_bytes(False, k)
     cdef unsigned char[::1] work = aligned_empty(num_threads * stride, np.uint8)
+    cdef double[:, :, ::1] rooms = np.empty((num_threads, WIDENED, k)) if real is float else np.empty((0, 0, 0))
     cdef double[:, ::1] G = np.zeros((k, k))
     for begin in range(0, parts, PARTS_AT_ONCE):
         count = min(parts - begin, PARTS_AT_ONCE)
@@ -273,7 +275,12 @@ def gram(const real[:, ::1] Y, int num_threads):
             last = first + ROWS if first + ROWS < n else n
             memset(&partial[t, 0, 0], 0, <size_t>(k * k) * sizeof(double))
             if real is float:
-                K32.gram(last - first, k, &Y[first, 0], k, &partial[t, 0, 0], &work[tid * stride])
+                while first < last:
+                    for i in range(min(WIDENED, last - first)):
+                        for c in range(k):
+                            rooms[tid, i, c] = <double>Y[first + i, c]
+                    K64.gram(min(WIDENED, last - first), k, &rooms[tid, 0, 0], k, &partial[t, 0, 0], &work[tid * stride])
+                    first = first + WIDENED
             else:
                 K64.gram(last - first, k, &Y[first, 0], k, &partial[t, 0, 0], &work[tid * stride])
         for t in range(count):

@@ -260,7 +260,7 @@ class Basis:
         """The same without any rotation, whose rounding some rows do not bear; the common term in float64."""
         plain = Basis(self.factors, 0.0, 1, own=self.own)
         if self.unobserved:
-            plain.wide = self.unobserved * wide_gram(self.factors)
+            plain.wide = self.unobserved * _kernels.gram(self.factors, 1)
         return plain
 
     @staticmethod
@@ -312,7 +312,8 @@ class Side:
         self.other_counts, self.bias_regularization = other_counts, bias_regularization
         counts = rows.counts(weights.positive_only)
         lam = regularization(counts, len(others))
-        # a row of which nothing counts has no lambda where that grows with the count: any gives it zeros
+        # a row of which nothing counts has no lambda where that grows with the count, and is zero for any
+        self.nothing = np.flatnonzero((counts == 0) & (np.diff(rows.indptr) > 0))
         lam = np.where(counts > 0, lam, np.maximum(lam, lam.max(initial=0)))
         self.lam: FactorArray = represented("regularization", lam, factors.dtype)
         weights.check_range(rows)
@@ -406,6 +407,7 @@ class Side:
             relaxation=relaxation,
             n_free=self.biased,
         )
+        out[self.nothing], decrease[self.nothing] = 0, 0
         self.factors, self.spread = out, float(_kernels.sum_rows(decrease * decrease)) ** 0.5
         return float(_kernels.sum_rows(decrease))
 
@@ -459,7 +461,9 @@ class Side:
         )
         common = 0.0
         if self.weights.unobserved:
-            common = self.weights.unobserved * float(np.sum(wide_gram(self.factors) * wide_gram(inputs)))
+            common = self.weights.unobserved * float(
+                np.sum(_kernels.gram(self.factors, num_threads) * _kernels.gram(inputs, num_threads))
+            )
         return self.constant(mean, num_threads) + common - float(fit)
 
 
@@ -471,14 +475,6 @@ def represented(name: str, values: NDArray[np.float64], dtype: np.dtype[Any]) ->
     if lost.any():
         refuse_unrepresented(name, float(values[np.argmax(lost)]), dtype)
     return cast
-
-
-def wide_gram(factors: FactorArray) -> NDArray[np.float64]:
-    """Y'Y with all sums in float64, in parts of rows."""
-    total = np.zeros((factors.shape[1], factors.shape[1]))
-    for first in range(0, len(factors), _kernels.PART_ROWS):
-        total += _kernels.gram(factors[first : first + _kernels.PART_ROWS].astype(np.float64), 1)
-    return total
 
 
 CG_STEPS = {True: 2, False: 3}

@@ -77,6 +77,7 @@ const FA_S(fa_kernels) FA(fa_kernels) = {
 #undef FLAT_FROM
 #undef FLAT
 #undef NNLS_SLACK
+#undef NNLS_PIVOT
 #undef SLACK
 #undef RANKED
 #undef ROOM

@@ -2,6 +2,7 @@
 
 /* What is nothing but rounding: in a coordinate beside the largest, in a gradient beside the terms it is made of. */
 #define NNLS_SLACK ((real)16 * FA_EPS)
+#define NNLS_PIVOT ((real)1e-5)
 
 /* A guess at which coordinates are not at their bound, and the solution for those. */
 typedef struct {
@@ -139,7 +140,14 @@ static int FA(nnls)(ptrdiff_t k, ptrdiff_t bounded, const real *A, const real *r
     s.slack = s.g + ld;
     s.columns = (int32_t *)(s.slack + ld);
     s.state = s.columns + ld;
-    return FA(block_pivoting)(&s, bounded, x) && FA(active_set)(&s, bounded, x);
+    if (FA(block_pivoting)(&s, bounded, x) && FA(active_set)(&s, bounded, x)) return 1;
+    if (FA_REAL_BYTES == 8) return 0;
+    /* B holds the factor of the free coordinates' system: pivots that have lost this much want float64 */
+    for (ptrdiff_t i = 0; i < s.m; i++) {
+        const real pivot = s.B[i * (ld + 1)];
+        if (!(pivot * pivot >= NNLS_PIVOT * A[s.columns[i] * (ld + 1)])) return 1;
+    }
+    return 0;
 }
 
 /* 2 x'rhs - x'Ax of a system whose both triangles are set. */

@@ -85,7 +85,7 @@ class Forger(Judge):
         kept = {name: getattr(model, name) for name in (*names, *biases) if hasattr(model, name)}
         copy = SimpleNamespace(**kept)
         copy.user_factors_, copy.item_factors_ = model.user_factors_.copy(), model.item_factors_.copy()
-        copy.loss_history_ = list(model.loss_history_)
+        copy.loss_history_, copy.n_repeated_ = list(model.loss_history_), model.n_repeated_
         if changes.get("iterations") != 0:
             self.forge(copy, changes)
         return copy
