@@ -4,6 +4,7 @@ Rows of all kinds are in every half-sweep: empty, one cell, short, as long as k,
 twins are float64 NumPy (`reference.py`); the kernels are reached through `_kernels` alone.
 """
 
+import math
 from collections.abc import Iterator
 from functools import cache
 from itertools import product
@@ -73,6 +74,55 @@ def padded_copy(Y: Any) -> Any:
     out[:] = 0
     out[:, : Y.shape[1]] = Y
     return out
+
+
+PART = _kernels.PART_ROWS
+LENGTHS = (0, 1, 5, PART - 1, PART, PART + 1, 2 * PART + 3)
+"""Numbers of rows on both sides of where a part of a sum ends."""
+CELL_WEIGHTS = [EXPLICIT, IMPLICIT, SPARK, SIGNED]
+
+
+@cache
+def numbers() -> Any:
+    return np.random.default_rng(0).standard_normal(1_100_000)
+
+
+def long_side(n: int, k: int, dtype: Any) -> Any:
+    """(n, k) numbers; of many rows of many factors, the same ones again."""
+    same = numbers()
+    same = same[: n * k].reshape(n, k) if n * k <= len(same) else np.resize(same, (n, k))
+    return np.ascontiguousarray(same, dtype)
+
+
+def long_rows(n: int, n_other: int, dtype: Any, weighted: bool) -> tuple[Any, Any, Any, Any]:
+    """indptr, indices, values of both signs and zero, and scale or None, of n rows, every third of them empty."""
+    rng = np.random.default_rng(n)
+    indptr = np.concatenate([[0], np.cumsum(rng.integers(1, 4, n) * (np.arange(n) % 3 > 0))]).astype(np.int64)
+    cells = int(indptr[-1])
+    values = rng.integers(-2, 6, cells).astype(dtype)
+    scale = (rng.uniform(0.1, 3, cells) * (rng.random(cells) < 0.9)).astype(dtype) if weighted else None
+    return indptr, rng.integers(0, n_other, cells).astype(np.int32), values, scale
+
+
+def parts_of(rows: Any) -> list[Any]:
+    """Rows cut where parts of a sum end."""
+    return [rows[first : first + PART] for first in range(0, len(rows), PART)]
+
+
+def cut(indptr: Any, indices: Any, values: Any, scale: Any) -> Iterator[tuple[Any, Any, Any, Any]]:
+    """Cells cut where parts of a sum of their rows end; each part owns its memory."""
+    for first in range(0, len(indptr) - 1, PART):
+        part = indptr[first : first + PART + 1]
+        i, j = part[0], part[-1]
+        yield part - i, *(None if cells is None else cells[i:j].copy() for cells in (indices, values, scale))
+
+
+def in_order(parts: list[float]) -> float:
+    """Added from the first to the last; the built-in sum is more exact than that since Python 3.12."""
+    total = 0.0
+    for part in parts:
+        total += part
+    return total
 
 
 class Problem(NamedTuple):
@@ -160,8 +210,9 @@ def sweep(
     relaxation: float = 0.0,
     split: Any = (),
     ridged: int | None = None,
+    room: Any = None,
 ) -> tuple[Any, Any, float]:
-    """X, status and decrease; the rows in an arbitrary order, in tasks of uneven sizes."""
+    """X, status and decrease; the rows in an arbitrary order, in tasks of uneven sizes; ``room``: what becomes X."""
     rng = np.random.default_rng(1)
     order = rng.permutation(p.n_rows).astype(np.int32)
     order = order[~np.isin(order, split)]
@@ -169,7 +220,9 @@ def sweep(
     tasks = [0]
     while tasks[-1] < len(order):
         tasks.append(min(len(order), tasks[-1] + int(rng.integers(1, longest + 1))))
-    X = np.full((p.n_rows, len(p.base)), np.nan, p.Z.dtype) if start is None else start.copy()
+    X = room
+    if X is None:
+        X = np.full((p.n_rows, len(p.base)), np.nan, p.Z.dtype) if start is None else start.copy()
     status = np.full(p.n_rows, -99, np.int32)
     decrease = np.zeros(p.n_rows)
     ridged, wide = len(p.base) if ridged is None else ridged, wide_of(common, len(p.base))
@@ -223,6 +276,134 @@ def test_rotate(dtype: Any, k: int) -> None:
         for num_threads in (1, 2, 4):
             assert np.array_equal(Z, _kernels.rotate(Y, padded_copy(Q), num_threads))
         assert np.array_equal(_kernels.rotate(Y, None, 2), padded_copy(Y))
+
+
+@pytest.mark.usefixtures("isa")
+def test_turn(dtype: Any, k: int) -> None:
+    """What a row becomes depends on it alone: any block of rows, any number of threads, in place or not."""
+    C = (long_side(k, k, np.float64) / np.sqrt(k)).astype(dtype)
+    for n in (0, 1, 5, 255, 256, 257, 600):
+        X = long_side(n, k, dtype)
+        kept, out = X.copy(), np.full_like(X, np.nan)
+        _kernels.turn(X, padded_copy(C), out, 1)
+        assert np.array_equal(X, kept)
+        error = np.abs(out - reference.float64(X) @ reference.float64(C))
+        assert np.all(error <= ROUNDING[dtype] * (np.abs(reference.float64(X)) @ np.abs(reference.float64(C)))), n
+        for num_threads in (1, 2, 7):
+            again = X.copy()
+            _kernels.turn(again, padded_copy(C), again, num_threads)
+            assert np.array_equal(out, again)
+        for size in (1, 3, 100, 256):
+            again = np.full_like(X, np.nan)
+            for first in range(0, min(n, 20 * size), size):
+                _kernels.turn(X[first : first + size], padded_copy(C), again[first : first + size], 1)
+            assert np.array_equal(out[: 20 * size], again[: 20 * size])
+
+
+@pytest.mark.usefixtures("isa")
+def test_gram_is_the_sum_of_its_parts(dtype: Any, k: int) -> None:
+    """Whole parts added in order, whatever n: whoever holds the rows comes to the same bits."""
+    sizes = (
+        (PART - 1, PART, PART + 1, 2 * PART + 77, 3 * PART)
+        if k <= 17
+        else (PART, 2 * PART + 3)
+        if k <= 64
+        else (PART + 1,)
+    )
+    for n in sizes:
+        Y = long_side(n, k, dtype)
+        G = _kernels.gram(Y, 1)
+        assert np.array_equal(G, sum(_kernels.gram(part, 1) for part in parts_of(Y))), n
+        for num_threads in (2, 7):
+            assert np.array_equal(G, _kernels.gram(Y, num_threads)), n
+
+
+@pytest.mark.usefixtures("isa")
+def test_gram_of_more_parts_than_are_summed_at_once(dtype: Any) -> None:
+    for n in (64 * PART, 65 * PART + 5, 130 * PART + 1):
+        Y = long_side(n, 2, dtype)
+        G = _kernels.gram(Y, 1)
+        assert np.all(np.abs(G - reference.gram(Y)) <= ROUNDING[dtype] * reference.gram(np.abs(Y))), n
+        assert np.array_equal(G, sum(_kernels.gram(part, 1) for part in parts_of(Y))), n
+        for num_threads in (2, 7):
+            assert np.array_equal(G, _kernels.gram(Y, num_threads)), n
+
+
+def test_sum_rows() -> None:
+    for n in (*LENGTHS, 70 * PART + 1):
+        # numbers of very different sizes: any other order gives other bits
+        values = long_side(n, 1, np.float64)[:, 0] * np.exp(5 * long_side(n, 2, np.float64)[:, 1])
+        total = _kernels.sum_rows(values)
+        assert abs(total - math.fsum(values)) <= 1e-12 * math.fsum(np.abs(values)), n
+        assert total == in_order([_kernels.sum_rows(part) for part in parts_of(values)]), n
+        assert total == in_order([in_order(part.tolist()) for part in parts_of(values)]), n
+
+
+def test_penalty(dtype: Any, k: int) -> None:
+    for n, ridged in product(LENGTHS if k <= 17 else (0, PART + 1), {k, k - 1, 0}):
+        X, lam = long_side(n, k, dtype), np.abs(long_side(n, 1, dtype)[:, 0])
+        total = _kernels.penalty(X, lam, ridged, 0.7, 1)
+        squares = reference.float64(X) ** 2
+        exact = float(reference.float64(lam) @ squares[:, :ridged].sum(axis=1) + 0.7 * squares[:, ridged:].sum())
+        assert total == pytest.approx(exact, rel=1e-12), n
+        whole = [_kernels.penalty(*both, ridged, 0.7, 1) for both in zip(parts_of(X), parts_of(lam), strict=True)]
+        assert total == in_order(whole), n
+        for num_threads in (2, 7):
+            assert total == _kernels.penalty(X, lam, ridged, 0.7, num_threads), n
+
+
+@pytest.mark.parametrize("weights", CELL_WEIGHTS)
+@pytest.mark.parametrize("unobserved", [0.0, 0.5, 1.0])
+def test_constant(dtype: Any, weights: Any, unobserved: float) -> None:
+    for n, weighted in product(LENGTHS, (False, True)):
+        indptr, _, values, scale = long_rows(n, 10, dtype, weighted)
+        a, b = reference.cell_weights(values, weights, scale)
+        # a cell of no weight at all adds nothing
+        terms = np.divide(b * b, unobserved + a, out=np.zeros_like(b), where=unobserved + a > 0)
+        total = _kernels.constant(weights, unobserved, indptr, values, scale, 1)
+        assert total == pytest.approx(float(terms.sum()), rel=1e-12), n
+        parts = [_kernels.constant(weights, unobserved, p, v, s, 1) for p, _, v, s in cut(indptr, None, values, scale)]
+        assert total == in_order(parts), n
+        for num_threads in (2, 7):
+            assert total == _kernels.constant(weights, unobserved, indptr, values, scale, num_threads), n
+
+
+@pytest.mark.usefixtures("isa")
+def test_decrease_of_cells(dtype: Any, k: int) -> None:
+    n_other = 40
+    Y = long_side(n_other, k, dtype)
+    Z = padded_copy(Y)
+    lengths = LENGTHS if k <= 17 else (0, 1, PART + 1)
+    for at, n in enumerate(lengths):
+        X = long_side(n, k, dtype)
+        weights, weighted = CELL_WEIGHTS[at % len(CELL_WEIGHTS)], bool(at % 2)
+        indptr, indices, values, scale = long_rows(n, n_other, dtype, weighted)
+        total = _kernels.decrease_of_cells(X, Z, weights, indptr, indices, values, scale, 1)
+        a, b = reference.cell_weights(values, weights, scale)
+        users = np.repeat(np.arange(n), np.diff(indptr))
+        scores = np.einsum("ij,ij->i", reference.float64(X)[users], reference.float64(Y)[indices])
+        size = float(np.sum(np.abs(2 * b * scores) + np.abs(a) * scores**2))
+        assert abs(total - np.sum(2 * b * scores - a * scores**2)) <= 1e-12 * size, n
+        parts = [
+            _kernels.decrease_of_cells(part, Z, weights, *cells, 1)
+            for part, cells in zip(parts_of(X), cut(indptr, indices, values, scale), strict=True)
+        ]
+        assert total == in_order(parts), n
+        for num_threads in (2, 7):
+            assert total == _kernels.decrease_of_cells(X, Z, weights, indptr, indices, values, scale, num_threads), n
+
+
+@pytest.mark.usefixtures("isa")
+def test_decrease_of_cells_of_every_kind_of_weights(dtype: Any) -> None:
+    for k, weights, weighted in product((1, 8, 33), CELL_WEIGHTS, (False, True)):
+        X, Y = long_side(300, k, dtype), long_side(40, k, dtype)
+        indptr, indices, values, scale = long_rows(300, 40, dtype, weighted)
+        a, b = reference.cell_weights(values, weights, scale)
+        users = np.repeat(np.arange(300), np.diff(indptr))
+        scores = np.einsum("ij,ij->i", reference.float64(X)[users], reference.float64(Y)[indices])
+        size = float(np.sum(np.abs(2 * b * scores) + np.abs(a) * scores**2))
+        total = _kernels.decrease_of_cells(X, padded_copy(Y), weights, indptr, indices, values, scale, 3)
+        assert abs(total - np.sum(2 * b * scores - a * scores**2)) <= 1e-12 * size
 
 
 @pytest.mark.usefixtures("isa")
@@ -527,6 +708,97 @@ def test_nnls(dtype: Any, k: int, name: str) -> None:
                 threaded = sweep(p, "nnls", 0, start=begin, common=common, bounded=bounded, num_threads=num_threads)
                 assert np.array_equal(threaded[0], X) or status.any()
         solution = X
+
+
+def biased_problem(dtype: Any, k: int, weights: Any, own: float, weighted: bool, turned: bool) -> Problem:
+    """Rows whose last factor is a bias: a column of ones on the other side, and a lambda of its own in base."""
+    rng, n_other = np.random.default_rng(k), 300
+    Y = rng.standard_normal((n_other, k)) / np.sqrt(k)
+    Y[:, -1] = 1
+    lengths = [0, 1, 2, k // 2, k, k + 1, 2 * k + 3, n_other, 0, 3, 70]
+    rows = [np.sort(rng.choice(n_other, min(n, n_other), replace=False)) for n in lengths]
+    cells = sum(len(row) for row in rows)
+    scale = rng.uniform(0.1, 3, cells) if weighted else None
+    lam = 0.2 * rng.uniform(0.5, 2, len(rows))
+    p = make_problem(Y.astype(dtype), rows, rng.integers(1, 6, cells), lam, weights, scale=scale)
+    p.base[-1] = own
+    for lam, (A, _) in zip(p.lam, p.systems, strict=True):
+        A[-1, -1] += float(p.base[-1]) - float(lam)
+    if not turned:
+        return p
+    Q = np.eye(k)
+    Q[:-1, :-1] = np.linalg.qr(rng.standard_normal((k - 1, k - 1)))[0]
+    Z = padded_copy((Y @ Q).astype(dtype))
+    return p._replace(Z=Z, Q=padded_copy(Q.astype(dtype)), QT=padded_copy(Q.T.astype(dtype)))
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize(("own", "weighted"), [(3.0, False), (0.1, True)])
+def test_a_bias_has_a_lambda_of_its_own(dtype: Any, k: int, own: float, weighted: bool) -> None:
+    p = biased_problem(dtype, k, EXPLICIT, own, weighted, False)
+    for solver, short_limit in (
+        ("cholesky", _kernels.short_limit(dtype, k)),
+        ("cholesky", 0),
+        ("lapack", 0),
+        ("rescue", 0),
+    ):
+        X, status, decrease = sweep(p, solver, short_limit, ridged=k - 1)
+        assert not status.any()
+        check_solved(p, X)
+        assert decrease == pytest.approx(drop(p, X), rel=1e-5 if dtype == np.float32 else 1e-12)
+    again = sweep(p, "cholesky", 0, ridged=k - 1, num_threads=2)
+    assert np.array_equal(sweep(p, "cholesky", 0, ridged=k - 1)[0], again[0])
+    start = (np.random.default_rng(k).standard_normal((p.n_rows, k)) / np.sqrt(k)).astype(dtype)
+    for solver in ("nnls", "rescue nnls"):
+        X, status, _ = sweep(p, solver, 0, start=start, bounded=k - 1, ridged=k - 1)
+        assert not status.any()
+        for system, x, n in zip(p.systems, X, p.lengths, strict=True):
+            limit = 1e-5 if dtype == np.float32 else 1e-10
+            assert reference.kkt_residual(*system, x, k - 1) <= limit, f"row of {n} cells"
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("turned", [False, True])
+def test_cg_with_biases(dtype: Any, k: int, turned: bool) -> None:
+    """The factors may be turned, the biases never are."""
+    p = biased_problem(dtype, k, EXPLICIT, 3.0, turned, turned)
+    start = (np.random.default_rng(k).standard_normal((p.n_rows, k)) / np.sqrt(k)).astype(dtype)
+    Q = np.eye(k) if p.Q is None else reference.float64(p.Q[:, :k])
+    for groups, steps in ((False, 1), (False, 3), (True, 3)):
+        X, status, decrease = sweep(p, "cg", 0, start=start, cg_steps=steps, ridged=k - 1, groups=groups)
+        assert not status.any()
+        for u in np.flatnonzero(p.lengths):
+            A, rhs = p.systems[u]
+            exact = Q @ reference.conjugate_gradients(Q.T @ A @ Q, Q.T @ rhs, Q.T @ start[u], steps)
+            error = np.abs(X[u] - exact).max() / max(np.abs(exact).max(), np.abs(start[u]).max())
+            assert error <= (1e-4 if dtype == np.float32 else 1e-11), f"row of {p.lengths[u]} cells, {steps} steps"
+        assert decrease == pytest.approx(drop(p, X), rel=1e-4 if dtype == np.float32 else 1e-11)
+
+
+@pytest.mark.usefixtures("isa")
+def test_rows_may_start_from_an_array_that_is_not_written(dtype: Any, k: int) -> None:
+    """The same bits as in place, whatever the array that becomes X has held."""
+    p = problem("implicit", dtype, k)
+    q, common = nonnegative_problem("implicit", dtype, k)
+    cases: list[tuple[Problem, str, dict[str, Any]]] = [
+        (p, "cg", {"cg_steps": 2, "relaxation": 0.75}),
+        (p, "cg", {"cg_steps": 2, "relaxation": 0.75, "groups": True}),
+        (p, "cg", {"cg_steps": 3, "cg_above": 20}),
+        (q, "nnls", {"common": common, "bounded": k}),
+    ]
+    for rows, solver, options in cases:
+        start = (np.random.default_rng(k).standard_normal((rows.n_rows, k)) / np.sqrt(k)).astype(dtype)
+        kept, here = start.copy(), start.copy()
+        expected, _, decrease = sweep(rows, solver, 0, start=here, room=here, **options)
+        assert expected is here
+        for num_threads in (1, 3):
+            for held in (np.nan, 7):
+                room = np.full_like(start, held)
+                X, _, same = sweep(rows, solver, 0, start=start, room=room, num_threads=num_threads, **options)
+                assert X is room
+                assert np.array_equal(start, kept)
+                assert np.array_equal(X, expected)
+                assert same == decrease
 
 
 @pytest.mark.usefixtures("isa")
