@@ -72,20 +72,26 @@ def balance(Gx: NDArray[np.float64], Gy: NDArray[np.float64], *, signed: bool = 
         x, y = np.diag(Gx), np.diag(Gy)
         both = (x > 0) & (y > 0)
         c = np.ones(len(x))
-        c[both] = (y[both] / x[both]) ** 0.25
-        gain = float(np.sum((np.sqrt(x[both]) - np.sqrt(y[both])) ** 2))
-        return _moderate(Turn(gain, np.diag(c), np.diag(1 / c)))
-    root, inverse = _powers(Gx, 0.5, -0.5)
-    middle, _ = _powers(root @ Gy @ root, 0.5, -0.5)
-    P = inverse @ middle @ inverse
-    forth, back = _powers((P + P.T) / 2, 0.5, -0.5)
-    P, Q = forth @ forth, back @ back
-    gain = float(np.trace(Gx) + np.trace(Gy) - np.sum(Gx * P) - np.sum(Gy * Q))
+        with np.errstate(all="ignore"):
+            c[both] = (y[both] / x[both]) ** 0.25
+            gain = float(np.sum((np.sqrt(x[both]) - np.sqrt(y[both])) ** 2))
+            turn = Turn(gain, np.diag(c), np.diag(1 / c))
+        return _moderate(turn)
+    try:
+        with np.errstate(all="ignore"):
+            root, inverse = _powers(Gx, 0.5, -0.5)
+            middle, _ = _powers(root @ Gy @ root, 0.5, -0.5)
+            P = inverse @ middle @ inverse
+            forth, back = _powers((P + P.T) / 2, 0.5, -0.5)
+            P, Q = forth @ forth, back @ back
+            gain = float(np.trace(Gx) + np.trace(Gy) - np.sum(Gx * P) - np.sum(Gy * Q))
+    except np.linalg.LinAlgError:  # of scales that float64 does not hold together
+        return None
     return _moderate(Turn(gain, forth, back))
 
 
 def _moderate(turn: Turn) -> Turn | None:
-    if not (np.isfinite(turn.forth).all() and np.isfinite(turn.back).all()):
+    if not (np.isfinite(turn.gain) and np.isfinite(turn.forth).all() and np.isfinite(turn.back).all()):
         return None
     return turn if max(np.linalg.norm(matrix, 2) for matrix in (turn.forth, turn.back)) <= LONGEST else None
 

@@ -315,7 +315,7 @@ def train(
 
     def finished() -> bool:
         losses = [loss for loss, _ in training.history[-2:]]
-        settled = tol is not None and len(losses) == 2 and losses[0] - losses[1] < tol * abs(losses[0])
+        settled = bool(tol) and len(losses) == 2 and losses[0] - losses[1] < (tol or 0) * abs(losses[0])
         exhausted = validation is not None and validation.exhausted(training)
         return settled or exhausted or len(training.history) >= iterations
 

@@ -346,7 +346,7 @@ def test_tol_ends_a_fit_when_an_iteration_lowers_by_less(model: Any, solver: Any
 @BOTH
 @pytest.mark.parametrize(
     "tol",
-    [None, pytest.param(0, marks=pytest.mark.xfail(reason="a rise within rounding is less than a share of nothing"))],
+    [None, 0],
 )
 @pytest.mark.parametrize("solver", ["auto", "cholesky"])
 def test_without_a_tolerance_all_iterations_are_done(model: Any, tol: Any, solver: Any) -> None:
