@@ -23,8 +23,9 @@ DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
 @pytest.fixture(autouse=True)
-def _serial_blas() -> Iterator[None]:
-    """As in a fit."""
+def _serial(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """BLAS as in a fit; and toy data want no threads, but where their number is given."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     with threadpool_limits(1, user_api="blas"):
         yield
 

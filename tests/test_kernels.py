@@ -282,7 +282,7 @@ def test_rotate(dtype: Any, k: int) -> None:
 def test_turn(dtype: Any, k: int) -> None:
     """What a row becomes depends on it alone: any block of rows, any number of threads, in place or not."""
     C = (long_side(k, k, np.float64) / np.sqrt(k)).astype(dtype)
-    for n in (0, 1, 5, 255, 256, 257, 600):
+    for n in (0, 1, 256, 257, 600):
         X = long_side(n, k, dtype)
         kept, out = X.copy(), np.full_like(X, np.nan)
         _kernels.turn(X, padded_copy(C), out, 1)
@@ -293,7 +293,7 @@ def test_turn(dtype: Any, k: int) -> None:
             again = X.copy()
             _kernels.turn(again, padded_copy(C), again, num_threads)
             assert np.array_equal(out, again)
-        for size in (1, 3, 100, 256):
+        for size in (1, 7, 256):
             again = np.full_like(X, np.nan)
             for first in range(0, min(n, 20 * size), size):
                 _kernels.turn(X[first : first + size], padded_copy(C), again[first : first + size], 1)
