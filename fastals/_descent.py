@@ -103,7 +103,11 @@ class Descent:
         """One iteration; ``last``: no other follows. Returns the loss, or None where not even exact solves lower it."""
         self._restore()
         relaxed = self.automatic and not last and self.sweep == "cg"
-        loss = self._attempt(self.sweep, self.exact if self.automatic and last else self.sweep, relaxed, self.automatic)
+        try:
+            last_sweep = self.exact if self.automatic and last else self.sweep
+            loss = self._attempt(self.sweep, last_sweep, relaxed, self.automatic)
+        except NumericalError:
+            loss = np.nan
         if self._risen(loss):
             # arithmetic has failed somewhere: back, and once more by the shortest way
             self.training.before = None

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from . import _kernels
 from ._threads import single_threaded_blas
 from ._validation import (
-    check_finite_factors,
     refuse_indefinite_row,
+    refuse_overflowing_factors,
     refuse_overflowing_row,
     refuse_overflowing_weight,
     refuse_unrepresented,
@@ -243,13 +243,14 @@ class Basis:
         if unobserved and not turned:
             self.common = self._padded(unobserved * _kernels.gram(factors, num_threads), dtype)
         elif unobserved:
-            eigenvalues, Q = self._eigenbasis(unobserved * _kernels.gram(factors, num_threads))
+            eigenvalues, Q = self._eigenbasis(unobserved * _kernels.gram(factors, num_threads), dtype)
             self.base[:] = np.maximum(eigenvalues, 0)
         elif counts is not None:
             scale = np.sqrt(counts).astype(dtype)[:, np.newaxis]
             Q = np.eye(k)
             turns = slice(self.ridged)
-            _, Q[turns, turns] = self._eigenbasis(_kernels.gram(factors * scale, num_threads)[turns, turns])
+            weighted = _kernels.gram(factors * scale, num_threads)
+            _, Q[turns, turns] = self._eigenbasis(weighted[turns, turns], dtype)
         if (unobserved and turned) or counts is not None:
             self.forth, self.back = self._padded(Q, dtype), self._padded(Q.T, dtype)
         if own is not None:
@@ -264,8 +265,9 @@ class Basis:
         return plain
 
     @staticmethod
-    def _eigenbasis(gram: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        check_finite_factors(gram)
+    def _eigenbasis(gram: NDArray[np.float64], dtype: np.dtype[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        if not np.abs(gram).max(initial=0) <= float(np.finfo(dtype).max):
+            refuse_overflowing_factors(dtype)
         eigenvalues, Q = np.linalg.eigh(gram)
         return eigenvalues, Q
 
@@ -408,7 +410,8 @@ class Side:
             n_free=self.biased,
         )
         out[self.nothing], decrease[self.nothing] = 0, 0
-        self.factors, self.spread = out, float(_kernels.sum_rows(decrease * decrease)) ** 0.5
+        with np.errstate(over="ignore"):
+            self.factors, self.spread = out, float(_kernels.sum_rows(decrease * decrease)) ** 0.5
         return float(_kernels.sum_rows(decrease))
 
     def targets(self, mean: float) -> Rows:

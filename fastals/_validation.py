@@ -548,7 +548,12 @@ def check_finite_factors(*factors: NDArray[Any]) -> None:
     """Refuse factors that overflowed on the way."""
     for array in factors:
         if not np.isfinite(array).all():
-            raise NumericalError(f"the factors overflow {array.dtype}{_advice(array.dtype)}")
+            refuse_overflowing_factors(array.dtype)
+
+
+def refuse_overflowing_factors(dtype: "np.dtype[Any]") -> NoReturn:
+    """Refuse factors that the dtype does not hold, or the products of which."""
+    raise NumericalError(f"the factors overflow {dtype}{_advice(dtype)}")
 
 
 def refuse_overflowing_row(row: int, dtype: "np.dtype[Any]") -> NoReturn:
