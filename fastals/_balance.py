@@ -58,7 +58,7 @@ class Turn(NamedTuple):
 def weighted_gram(factors: FactorArray, lam: FactorArray, k: int, num_threads: int) -> NDArray[np.float64]:
     """The first k columns' F' diag(lambda) F, in float64."""
     weighted = factors * np.sqrt(lam)[:, np.newaxis]
-    return np.asarray(_kernels.gram(weighted, num_threads)[:k, :k])
+    return np.asarray(_kernels.gram(weighted, num_threads, True)[:k, :k])
 
 
 def balance(Gx: NDArray[np.float64], Gy: NDArray[np.float64], *, signed: bool = True) -> Turn | None:

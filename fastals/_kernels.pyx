@@ -258,14 +258,14 @@ DEF PARTS_AT_ONCE = 64  # of which each holds a k x k matrix
 DEF WIDENED = 128  # rows of float32 that are copied to float64 at once
 
 
-def gram(const real[:, ::1] Y, int num_threads):
-    """Y'Y (k, k), every sum in float64, in parts of PART_ROWS rows."""
+def gram(const real[:, ::1] Y, int num_threads, bint wide=False):
+    """Y'Y (k, k) in float64, in parts of PART_ROWS rows; with ``wide`` every sum is in float64, not only that of parts."""
     cdef Py_ssize_t n = Y.shape[0], k = Y.shape[1], t, i, c, first, begin, last, tid
     cdef Py_ssize_t parts = (n + ROWS - 1) // ROWS if k else 0, count
     cdef double[:, :, ::1] partial = np.empty((min(parts, PARTS_AT_ONCE), k, k))
-    cdef size_t stride = thread_bytes(False, k)
+    cdef size_t stride = max(thread_bytes(False, k), thread_bytes(True, k))
     cdef unsigned char[::1] work = aligned_empty(num_threads * stride, np.uint8)
-    cdef double[:, :, ::1] rooms = np.empty((num_threads, WIDENED, k)) if real is float else np.empty((0, 0, 0))
+    cdef double[:, :, ::1] rooms = np.empty((num_threads, WIDENED, k)) if real is float and wide else np.empty((1, 1, 1))
     cdef double[:, ::1] G = np.zeros((k, k))
     for begin in range(0, parts, PARTS_AT_ONCE):
         count = min(parts - begin, PARTS_AT_ONCE)
@@ -274,7 +274,9 @@ def gram(const real[:, ::1] Y, int num_threads):
             first = (begin + t) * ROWS
             last = first + ROWS if first + ROWS < n else n
             memset(&partial[t, 0, 0], 0, <size_t>(k * k) * sizeof(double))
-            if real is float:
+            if real is float and not wide:
+                K32.gram(last - first, k, &Y[first, 0], k, &partial[t, 0, 0], &work[tid * stride])
+            elif real is float:
                 while first < last:
                     for i in range(min(WIDENED, last - first)):
                         for c in range(k):

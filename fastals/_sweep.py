@@ -261,7 +261,7 @@ class Basis:
         """The same without any rotation, whose rounding some rows do not bear; the common term in float64."""
         plain = Basis(self.factors, 0.0, 1, own=self.own)
         if self.unobserved:
-            plain.wide = self.unobserved * _kernels.gram(self.factors, 1)
+            plain.wide = self.unobserved * _kernels.gram(self.factors, 1, True)
         return plain
 
     @staticmethod
@@ -465,7 +465,7 @@ class Side:
         common = 0.0
         if self.weights.unobserved:
             common = self.weights.unobserved * float(
-                np.sum(_kernels.gram(self.factors, num_threads) * _kernels.gram(inputs, num_threads))
+                np.sum(_kernels.gram(self.factors, num_threads, True) * _kernels.gram(inputs, num_threads, True))
             )
         return self.constant(mean, num_threads) + common - float(fit)
 

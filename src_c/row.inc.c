@@ -191,8 +191,8 @@ static double FA(row_decrease)(const FA_S(fa_side) * side, ptrdiff_t n, const in
 
 /* A solution has lost digits where the smallest pivot has lost most of the diagonal entry it came from. Those rows are
  * refined: the residual in double, straight from the cells, the correction through the factor at hand. The few factors of
- * a toy model, where digits are compared by eye, always are. */
-#define REFINE_BELOW(k) ((real)((k) <= 4 ? 1.1 : 0.1))
+ * a toy model in float32, where digits are compared by eye, always are. */
+#define REFINE_BELOW(k) ((real)(FA_REAL_BYTES == 8 ? 1e-3 : (k) <= 4 ? 1.1 : 0.1))
 #define REFINE_STEPS 5
 
 /* A direction this flat beside the steepest is known by rounding alone, that of the rotation and of the common term. */
@@ -254,11 +254,12 @@ static int FA(refine)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *id
         FA(correction)(k, U, ld, r, d);
         promise = 0;
         for (ptrdiff_t c = 0; c < k; c++) promise += (double)d[c] * r[c];
-        if (step == REFINE_STEPS || !(FA(max_abs)(k, d, 1) > FA_EPS * FA(max_abs)(k, x, 1))) break;
+        if (step == REFINE_STEPS) break;
         for (ptrdiff_t c = 0; c < k; c++) {
             kept[c] = x[c];
             x[c] += d[c];
         }
+        if (!(FA(max_abs)(k, d, 1) > FA_EPS * FA(max_abs)(k, x, 1))) break; /* too small to look again */
     }
     *decrease = best;
     return !(best <= (double)FA_HUGE && promise <= REFINED * best);
