@@ -99,7 +99,8 @@ def tune(
     model : ImplicitALS, ExplicitALS, ItemKNN or UserKNN
         The parameters that are not searched; it is not changed. Where its ``regularization`` is "auto", all that this
         decides is resolved once, on what is trained on, and the grid's values take the place of some of it:
-        ``{"regularization": [0.003, 0.01, 0.03]}`` varies lambda alone. So is an "auto" in the grid.
+        ``{"regularization": [0.003, 0.01, 0.03]}`` varies lambda alone. An "auto" in the grid stands for what the rule
+        gives then: ``{"regularization_scaling": ["auto", 0.5]}`` varies the scaling alone.
     data : Interactions, or what :meth:`ImplicitALS.fit` takes
     grid : mapping of parameter names to lists or distributions
         All combinations of the lists. If any is a distribution (an object with ``rvs(random_state=…)``, as
@@ -155,7 +156,8 @@ def tune(
         validation = as_interactions(validation)
 
     base = _settled(model, training)
-    models = [_settled(_with(base, setting), training) for setting in settings]
+    by_rule = _by_rule(model, settings, training)
+    models = [_settled(_with(base, {**setting, **_asked(setting, by_rule)}), training) for setting in settings]
     sign = 1 if metric in ERRORS else -1
     rows: list[dict[str, Any]] = []
     done: list[tuple[dict[str, Any], ALS]] = []
@@ -227,6 +229,29 @@ def _with(model: AnyModel, setting: dict[str, Any]) -> AnyModel:
 def _settled(model: AnyModel, data: Interactions) -> AnyModel:
     """A model whose settings are numbers, where the data were to decide them."""
     return model._settled(data) if isinstance(model, ALS) else model
+
+
+def _by_rule(model: Estimator, settings: Sequence[dict[str, Any]], data: Interactions) -> dict[str, Any]:
+    """Return what "auto" in the grid stands for beside a ``regularization`` that is "auto" in the model.
+
+    A settled model has a number there, with which an "auto" would no longer ask the rule.
+    """
+    if not isinstance(model, ALS) or not _is_auto(model.regularization):
+        return {}
+    # tol does not follow lambda; "auto" for lambda itself asks the rule wherever it stands
+    names = set(model._setting_names) - {"regularization", "tol"}
+    asked = sorted({name for setting in settings for name in _asked(setting, dict.fromkeys(names))})
+    settled = _settled(_with(model, dict.fromkeys(asked, "auto")), data) if asked else model
+    return {name: getattr(settled, name) for name in asked}
+
+
+def _asked(setting: Mapping[str, Any], by_rule: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the rule's values that a setting asks for."""
+    return {name: by_rule[name] for name, value in setting.items() if name in by_rule and _is_auto(value)}
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == "auto"
 
 
 def _check_metric(metric: str | None, models: Sequence[Estimator]) -> tuple[str, int]:

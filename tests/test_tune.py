@@ -65,6 +65,28 @@ def test_a_warm_start_ends_where_a_whole_fit_does(planted):
         assert w["ndcg@10"] == pytest.approx(c["ndcg@10"], abs=0.03)
 
 
+def test_auto_in_the_grid_is_what_the_rule_gives(planted):
+    train, held_out = evaluation.train_test_split(planted, 0.2, random_state=1)
+    implicit, explicit = fastals.ImplicitALS(factors=4, random_state=0), fastals.ExplicitALS(factors=4, random_state=0)
+    for base, names, others in (
+        (implicit, ("regularization_scaling", "unobserved_weight", "confidence"), {"confidence": "linear"}),
+        (explicit, ("regularization_scaling", "bias_regularization", "biases"), {"bias_regularization": 9.0}),
+    ):
+        settled = base._settled(train).get_params()
+        for name in names:
+            # whatever the model itself has there, the rule has its own
+            for model in (base, type(base)(**{**base.get_params(), name: others.get(name, "auto")})):
+                found = fastals.tune(model, train, {name: ["auto"]}, validation=held_out, refit=False)
+                assert found.rows[0]["params"] == {name: "auto"}
+                assert found.best_model.get_params()[name] == settled[name]
+        found = fastals.tune(base, planted, {"regularization": ["auto"], "regularization_scaling": ["auto"]})
+        assert found.best_model.regularization_scaling == settled["regularization_scaling"]
+    found = fastals.tune(MODEL, planted, {"regularization_scaling": ["auto"]}, random_state=0)
+    assert found.best_model.settings_["regularization_scaling"] == "constant"
+    found = fastals.tune(implicit, planted, {"tol": ["auto"]}, random_state=0)
+    assert found.best_model.settings_["tol"] == 1e-3
+
+
 def test_refit_is_from_scratch_and_on_all_data(planted):
     found = fastals.tune(MODEL, planted, {"factors": [2, 4]}, random_state=0)
     whole = fastals.ImplicitALS(**{**MODEL.get_params(), **found.best_params}).fit(planted)
