@@ -182,7 +182,7 @@ class ALS(FoldIn, Inspection):
             iterations=self.iterations,
             tol=fitted.settings_["tol"],
             validation=watch,
-            measured=lambda: fitted._adopt(training),
+            measured=lambda: copy.copy(fitted)._adopt(training),  # what measuring needs is not to outlive it
             callback=callback,
             checkpoint=saved,
             progress=progress,
@@ -194,7 +194,7 @@ class ALS(FoldIn, Inspection):
         self.metrics_history_ = [dict(metrics) for _, metrics in training.history] if watch else []
         self.n_iter_ = len(training.history)
         self.n_repeated_ = training.n_repeated
-        self.best_iteration_ = training.best_iteration if watch else None
+        self.best_iteration_ = training.best_iteration or None
         self.scoring_ = interactions.scoring
         return self
 
@@ -301,7 +301,8 @@ class ALS(FoldIn, Inspection):
 
     @classmethod
     def _from_state(cls, state: ModelState) -> Self:
-        model = cls(**state.parameters)
+        # versions that had no settings had no tol, and did all iterations
+        model = cls(**({"tol": None} if state.settings is None else {}) | state.parameters)
         model._users, model._items = state.users, state.items
         model._seen = state.seen_indptr, state.seen_indices
         model._seen_values, model._seen_weights = state.seen_values, state.seen_weights
