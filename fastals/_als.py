@@ -87,6 +87,7 @@ class ALS(FoldIn, Inspection):
             observations of their own (``duplicates="keep"``), since each has a weight.
         initial_factors : (array of shape (n_users, factors), array of shape (n_items, factors)), optional
             Where to start; drawn from ``random_state`` otherwise. The users' part matters only with ``iterations=0``.
+            Where biases are trained, these may be one more column of both.
         validation : as ``data``, optional
             Held-out interactions, measured after every iteration; those of users or items that ``data`` does not have
             are passed over. The factors kept are those of the best iteration, ``best_iteration_``.
@@ -159,14 +160,15 @@ class ALS(FoldIn, Inspection):
         if initial_factors is None:
             X, Y = self._draw_factors(shape)
         else:
-            X, Y = check_initial_factors(initial_factors, shape, self.factors, np.dtype(self.dtype))
+            biased = fitted._joint_biases
+            X, Y = check_initial_factors(initial_factors, shape, self.factors, np.dtype(self.dtype), biased=biased)
         watch = saved = None
         if validation is not None:
             metric = check_validation_metric(validation_metric, self._default_metric)
             watch = Validation(validation, metric, patience, interactions)
         elif patience is not None or validation_metric is not None:
             raise ParameterError("patience and validation_metric need validation=, the interactions to measure")
-        if fitted._joint_biases:
+        if fitted._joint_biases and X.shape[1] == self.factors:
             X, Y = (np.column_stack((factors, np.zeros(len(factors), factors.dtype))) for factors in (X, Y))
         training = Training(X, Y)
         if checkpoint is not None:

@@ -451,6 +451,10 @@ class Side:
         """The objective at zero rows, but for the other side's penalty: sum of b^2 / (w0 + a) over the cells."""
         return self._constant(self.targets(mean), num_threads)
 
+    def at_zero(self, mean: float, num_threads: int) -> float:
+        """The objective where all is zero but the mean."""
+        return self._constant(self.rows.less(mean) if self.biased else self.rows, num_threads)
+
     def _constant(self, cells: Rows, num_threads: int) -> float:
         return float(
             _kernels.constant(

@@ -92,7 +92,7 @@ def tune(
 
     Settings are tried in order of their number of factors. The first is trained from random factors, each further one
     from those of the nearest setting so far that has no more factors, new columns being small random ones, for a third
-    of the iterations: a neighbour's factors are most of the way already.
+    of the iterations: a neighbour's factors, and its biases, are most of the way already.
 
     Parameters
     ----------
@@ -297,6 +297,12 @@ def _fit(model: Estimator, data: Interactions, before: ALS | None) -> None:
         factors = model._draw_factors(data.shape)
         for grown, trained in zip(factors, (before.user_factors_, before.item_factors_), strict=True):
             grown[:, : trained.shape[1]] = trained
+        if model._joint_biases and before._joint_biases and before._biases is not None:
+            # the mean starts from that of the data: what it has moved by goes to the side that the first solve is given
+            biases = [own.copy() for own in before._biases]
+            biases[model._preset.last == "items"] += before._mean - float(np.mean(data.values, dtype=np.float64))
+            X, Y = (np.column_stack(parts) for parts in zip(factors, biases, strict=True))
+            factors = X, Y
         full, model.iterations = model.iterations, -(-model.iterations // 3)
         model.fit(data, initial_factors=factors, progress=False)
         model.iterations = full

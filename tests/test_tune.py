@@ -7,6 +7,7 @@ from scipy import sparse, stats
 
 import fastals
 from fastals import evaluation
+from fastals._tune import _fit
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,23 @@ def test_a_warm_start_ends_where_a_whole_fit_does(planted):
     for w in warm.rows:
         c = next(row for row in cold.rows if row["params"] == w["params"])
         assert w["ndcg@10"] == pytest.approx(c["ndcg@10"], abs=0.03)
+
+
+@pytest.mark.parametrize("preset", [None, "cmfrec"])
+def test_warm_starts_hand_biases_on(preset):
+    rng = np.random.default_rng(0)
+    users, items = np.nonzero(rng.random((60, 50)) < 0.3)
+    values = 50 + 10 * rng.normal(size=60)[users] + 5 * rng.normal(size=50)[items] + rng.normal(size=len(users))
+    data = fastals.Interactions.from_arrays(users, items, values)
+    model = fastals.ExplicitALS(
+        factors=4, regularization=1.0, biases=True, tol=None, dtype="float64", random_state=0, preset=preset
+    )
+    before = type(model)(**{**model.get_params(), "iterations": 40}).fit(data)
+    _fit(model, data, before)
+    assert model.n_iter_ == 5
+    # the first iteration goes on from where the neighbour was
+    assert model.loss_history_[0] <= before.loss_history_[-1] * (1 + 1e-9)
+    assert model.loss_history_[0] == pytest.approx(before.loss_history_[-1], rel=1e-2)
 
 
 def test_auto_in_the_grid_is_what_the_rule_gives(planted):
