@@ -87,6 +87,7 @@ class ALS(FoldIn, Inspection):
             observations of their own (``duplicates="keep"``), since each has a weight.
         initial_factors : (array of shape (n_users, factors), array of shape (n_items, factors)), optional
             Where to start; drawn from ``random_state`` otherwise. The users' part matters only with ``iterations=0``.
+            Where biases are trained, these may be one more column of both.
         validation : as ``data``, optional
             Held-out interactions, measured after every iteration; those of users or items that ``data`` does not have
             are passed over. The factors kept are those of the best iteration, ``best_iteration_``.
@@ -159,14 +160,15 @@ class ALS(FoldIn, Inspection):
         if initial_factors is None:
             X, Y = self._draw_factors(shape)
         else:
-            X, Y = check_initial_factors(initial_factors, shape, self.factors, np.dtype(self.dtype))
+            biased = fitted._joint_biases
+            X, Y = check_initial_factors(initial_factors, shape, self.factors, np.dtype(self.dtype), biased=biased)
         watch = saved = None
         if validation is not None:
             metric = check_validation_metric(validation_metric, self._default_metric)
             watch = Validation(validation, metric, patience, interactions)
         elif patience is not None or validation_metric is not None:
             raise ParameterError("patience and validation_metric need validation=, the interactions to measure")
-        if fitted._joint_biases:
+        if fitted._joint_biases and X.shape[1] == self.factors:
             X, Y = (np.column_stack((factors, np.zeros(len(factors), factors.dtype))) for factors in (X, Y))
         training = Training(X, Y)
         if checkpoint is not None:
@@ -182,7 +184,7 @@ class ALS(FoldIn, Inspection):
             iterations=self.iterations,
             tol=fitted.settings_["tol"],
             validation=watch,
-            measured=lambda: fitted._adopt(training),
+            measured=lambda: copy.copy(fitted)._adopt(training),  # what measuring needs is not to outlive it
             callback=callback,
             checkpoint=saved,
             progress=progress,
@@ -194,7 +196,7 @@ class ALS(FoldIn, Inspection):
         self.metrics_history_ = [dict(metrics) for _, metrics in training.history] if watch else []
         self.n_iter_ = len(training.history)
         self.n_repeated_ = training.n_repeated
-        self.best_iteration_ = training.best_iteration if watch else None
+        self.best_iteration_ = training.best_iteration or None
         self.scoring_ = interactions.scoring
         return self
 
@@ -301,7 +303,8 @@ class ALS(FoldIn, Inspection):
 
     @classmethod
     def _from_state(cls, state: ModelState) -> Self:
-        model = cls(**state.parameters)
+        # versions that had no settings had no tol, and did all iterations
+        model = cls(**({"tol": None} if state.settings is None else {}) | state.parameters)
         model._users, model._items = state.users, state.items
         model._seen = state.seen_indptr, state.seen_indices
         model._seen_values, model._seen_weights = state.seen_values, state.seen_weights

@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import IO, Any
 from uuid import UUID
@@ -39,28 +40,37 @@ __all__ = [
 ]
 
 
-def _number(text: str) -> str | float:
-    return text if text == "auto" else float(text)
+def _reader(rule: str, words: Mapping[str, Any], *, numbers: bool = True, pairs: bool = False) -> Callable[[str], Any]:
+    """Return a function that reads an option: one of some words, a number, or a pair; ``rule`` is what it then says."""
+
+    def read(text: str) -> Any:
+        if text in words:
+            return words[text]
+        try:
+            if not numbers:
+                raise ValueError(text)
+            users, comma, items = text.partition(",")
+            return (float(users), float(items)) if pairs and comma else float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be {rule}, got {text!r}") from None
+
+    return read
 
 
-def _number_or_none(text: str) -> str | float | None:
-    return None if text == "none" else _number(text)
-
-
-def _scaling(text: str) -> str | float:
-    return text if text in ("constant", "count") else _number(text)
-
-
-def _flag(text: str) -> str | bool:
-    return text == "true" if text in ("true", "false") else text
+_AUTO = {"auto": "auto"}
+_number = _reader("'auto' or a number", _AUTO)
+_number_or_pair = _reader("'auto', a number or a pair USERS,ITEMS such as 0.1,0.2", _AUTO, pairs=True)
+_number_or_none = _reader("'auto', 'none' or a number", _AUTO | dict.fromkeys(_pipeline.NONE))
+_scaling = _reader("'auto', 'constant', 'count' or a number", _AUTO | {"constant": "constant", "count": "count"})
+_flag = _reader("'auto', 'true' or 'false'", _AUTO | {"true": True, "false": False}, numbers=False)
 
 
 PARAMETERS: dict[str, tuple[str, Any, str]] = {
     "factors": ("--factors", int, "length of the vectors"),
-    "regularization": ("--regularization", _number, "lambda, or 'auto'"),
+    "regularization": ("--regularization", _number_or_pair, "lambda, or USERS,ITEMS with one for each side, or 'auto'"),
     "regularization_scaling": ("--regularization-scaling", _scaling, "'auto', 'constant', 'count' or an exponent"),
     "biases": ("--biases", _flag, "a mean and a bias for each user and item: 'auto', 'true' or 'false'"),
-    "bias_regularization": ("--bias-regularization", _number, "lambda of the biases, or 'auto'"),
+    "bias_regularization": ("--bias-regularization", _number_or_pair, "lambda of the biases, likewise, or 'auto'"),
     "alpha": ("--alpha", float, "how fast confidence grows with the value"),
     "confidence": ("--confidence", str, "'auto', 'linear' or 'log'"),
     "unobserved_weight": ("--unobserved-weight", _number, "weight of the cells without an interaction, or 'auto'"),

@@ -64,8 +64,8 @@ class Descent:
         self.first, self.second = (items, users) if users_last else (users, items)
         self.sweep, self.exact, self.automatic = sweep, exact, automatic
         self.signed, self.leveled, self.num_threads = signed, leveled, num_threads
-        self.zero = self.second.constant(training.mean, num_threads)
-        """The objective where all factors are zero; biases, too, which is how they start."""
+        self.zero = self.second.at_zero(training.mean, num_threads)
+        """The objective where all factors are zero; biases, too."""
         self._spare: list[FactorArray] = []
 
     # -- the state ----------------------------------------------------------------------------------------------------

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _kernels
-from ._check import check
+from ._check import LEAST_ERROR, check
 from ._explain import row_system
-from ._settings import told
+from ._settings import spread, told
 from ._sweep import Rows, Side
 from ._threads import single_threaded_blas
 
@@ -34,6 +34,13 @@ def loss_of_cells(side: Side, mean: float) -> tuple[float, float]:
     if side.weights.unobserved:
         loss += side.weights.unobserved * float(np.sum(_kernels.gram(side.factors, 1) * _kernels.gram(others, 1)))
     return loss, at_zero
+
+
+def are_alike(model: Any) -> bool:
+    """Whether ratings leave nothing to explain: they are the mean that the model starts from, beside their size."""
+    indptr, indices = model._seen
+    cells = Rows(indptr, indices, model._seen_values, model._seen_weights)
+    return spread(cells, centered=bool(model._mean)) <= LEAST_ERROR * spread(cells, centered=False)
 
 
 def conditions(side: Side, mean: float) -> NDArray[np.float64]:
@@ -104,14 +111,19 @@ def _fit(model: Any, sides: tuple[Side, Side], worries: list[str]) -> list[str]:
         f"loss {loss + sum(penalties):.6g}: cells {loss:.6g}, users' penalty {penalties[0]:.6g}, "
         f"items' penalty {penalties[1]:.6g}; {at_zero:.6g} without factors"
     )
-    if loss > 0.99 * at_zero:
+    alike = model._predicts_ratings and are_alike(model)
+    if loss > 0.99 * at_zero and not alike:
         worries.append("the factors explain next to nothing: regularization outweighs the data, try much less of it")
     history = model.loss_history_
-    if len(history) > 1:
+    kept = model.best_iteration_
+    if kept and kept < model.n_iter_:
+        # the last loss is that of the iteration kept
+        lines.append(f"after {model.n_iter_} iterations; kept was number {kept}, the best by what was held out")
+    elif len(history) > 1:
         change = (history[-2] - history[-1]) / abs(history[-2]) if history[-2] else 0.0
         lowered = f"lowered the loss by {change:.2%}" if change >= 0 else "changed it by rounding"
         lines.append(f"after {model.n_iter_} iterations; the last one {lowered}")
-        if change > 0.01:
+        if change > 0.01 and not alike:
             worries.append("the loss is still falling: more iterations would lower it")
     if model.n_repeated_:
         lines.append(

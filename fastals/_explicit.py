@@ -234,7 +234,7 @@ class ExplicitALS(ALS):
 
     @property
     def _value_copies(self) -> int:
-        return 2 * (self._has_biases or self._preset.center)
+        return 1 if self._joint_biases else 2 * (self._has_biases or self._preset.center)
 
     def _make_scoring_factors(self) -> tuple[FactorArray, FactorArray]:
         """[x, mean + b_u, 1] and [y, 1, b_i]."""

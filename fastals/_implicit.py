@@ -31,8 +31,8 @@ class ImplicitALS(ALS):
         k, the length of a user's and an item's vector.
     regularization : float, (float, float) or "auto", default "auto"
         lambda; a pair is one for users, one for items. "auto" fits it to the data at ``fit``: half of what singular
-        values noise alone would have. With z cells of positive value, of m users and n items, b the root mean square of
-        what these cells add to the right-hand side, s (1 + alpha r) with a sample weight s, this is
+        values noise alone would have. With z pairs that have a cell of positive value, of m users and n items, b the
+        root mean square of what a pair's cells add to the right-hand side, s (1 + alpha r) of weight s, this is
         ``b (sqrt(z/m) + sqrt(z/n)) / 2`` ([4]_; at most half the largest singular value that there is, so that toy data
         are not all noise), and lambda is what makes ``sqrt(lambda_u lambda_i)`` that for an average user and an average
         item: a direction that explains less than this is not learnt, others are shrunk by it ([5]_). The half is
@@ -51,7 +51,7 @@ class ImplicitALS(ALS):
         "constant" where ``regularization`` is a number.
     unobserved_weight : float or "auto", default "auto"
         w0, the weight of every cell. Smaller values trust the absence of an event less. "auto": five times the share of
-        the users who have the item of a typical event, ``5 sum_i d_i^2 / (z m)`` with d_i the cells of item i, at most
+        the users who have the item of a typical event, ``5 sum_i d_i^2 / (z m)`` with d_i the pairs of item i, at most
         1: the fewer know even what is popular, the less does absence mean. But 1 where ``regularization`` is a number.
     iterations : int, default 15
         Passes over both sides, users first, at most.

@@ -170,7 +170,7 @@ class Inspection(RowEquation):
         sample_weight : bool, default False
             Each cell has a weight.
         validation : int, default 0
-            Held-out cells.
+            Held-out cells, measured by the default metric.
 
         Returns
         -------
@@ -198,11 +198,13 @@ class Inspection(RowEquation):
             check_int("nnz", nnz, low=1),
             k=model.factors + model._joint_biases,
             biased=model._joint_biases,
+            centered=model._predicts_ratings and (model._joint_biases or model._value_copies > 0),
             dtype=np.dtype(model.dtype),
             num_threads=model._threads(),
             copies=model._value_copies,
             weighted=check_bool("sample_weight", sample_weight),
             relaxed=model.solver == "auto" and model._sweep_solver == "cg",
+            users_last=model._preset.last == "users",
             held_out=held_out,
             ranked=model._default_metric != "rmse",
         )

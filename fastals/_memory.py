@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _kernels
+from ._sweep import CHUNK
 
 
 class MemoryEstimate(NamedTuple):
@@ -31,9 +32,13 @@ class MemoryEstimate(NamedTuple):
 
 CELL = 8
 """An index in either orientation."""
-WEIGHTED_CELL, HELD_OUT_CELL = 44, 44
-"""What one more array of weights, and a held-out cell, take while they are put in order."""
-ROW = 72
+WEIGHTED_CELL, HELD_OUT_CELL, HELD_OUT_READ = 20, 24, 20
+"""What one more array of weights takes, and a held-out cell; how much more that takes while it is read."""
+RULE_CELL = 48
+"""Of the cells that the rule reads at once."""
+LISTED = 400
+"""A user's list while it is measured."""
+ROW = 96
 """Offsets, counts, lambda and the order of the rows."""
 
 
@@ -47,7 +52,9 @@ def estimate(
     num_threads: int,
     copies: int,
     weighted: bool,
+    centered: bool,
     relaxed: bool,
+    users_last: bool,
     held_out: int,
     ranked: bool,
 ) -> MemoryEstimate:
@@ -61,8 +68,11 @@ def estimate(
         How many more arrays of values are made: transformed, or less biases.
     weighted : bool
         The cells have weights.
+    centered : bool
+        Scores are made of more than the factors: of a mean, or of biases.
     relaxed : bool
-        The items before their last solve are kept, beside those of the iteration before.
+        The side that is solved last, the users where ``users_last``, is kept as it was before that, beside the factors
+        of the iteration before.
     held_out : int
         Cells for validation; ``ranked``: lists are made for them.
     """
@@ -71,11 +81,21 @@ def estimate(
     padded = _kernels.padded(dtype, k)
     cells = n_cells * (CELL + 2 * size + copies * size + (WEIGHTED_CELL if weighted else 0)) + 8 * (n_users + n_items)
     factors = size * k * (n_users + n_items) * (3 if held_out else 2)
-    work = size * padded * wide + ROW * wide + num_threads * (10 * size * padded * padded) + held_out * HELD_OUT_CELL
-    if biased:
-        work += size * k * wide
+    held = ROW * wide + held_out * HELD_OUT_CELL
     if relaxed:
-        work += size * k * n_items
+        held += size * k * (n_users if users_last else n_items)
+    sweep = size * padded * wide + num_threads * (10 * size * padded * padded)
+    if biased:
+        sweep += size * k * wide
+    # at that time there is one pair of factors yet
+    rule = min(n_cells, CHUNK) * RULE_CELL - size * k * (n_users + n_items)
+    reading = held_out * HELD_OUT_READ
+    measuring = 0
+    if held_out:
+        # biases leave the factors by a copy, and a mean comes to them by another; the best are copied before they
+        # take the place of the former
+        measuring = size * (n_users + n_items) * max(k, k * biased + (k + 2) * centered)
     if ranked and held_out:
-        work += n_items * (size * padded + padded + 16)
+        measuring += n_items * (size * padded + padded + 16) + min(n_users, held_out) * LISTED
+    work = held + max(sweep, rule, reading, measuring)
     return MemoryEstimate(cells, factors, work, cells + factors + work)

@@ -11,6 +11,7 @@ A pipeline file, TOML, YAML or JSON, with paths relative to itself::
     kind = "implicit"
     factors = 64
     out = "model"
+    tol = "none"               # optional: no early end; TOML has no null
     keep_ids = true            # optional: indices of the model that `out` holds already stay what they are
     [evaluate]                 # optional: first train on the rest and measure
     test_fraction = 0.1
@@ -49,6 +50,10 @@ __all__ = ["Pipeline", "Result", "read_interactions", "run"]
 
 SECTIONS = ("events", "score", "train", "evaluate", "publish", "report")
 KINDS: dict[str, type[ALS]] = {"implicit": ImplicitALS, "explicit": ExplicitALS}
+FLAGS: dict[str, tuple[str, ...]] = {"biases": ("auto",), "nonnegative": (), "keep_ids": ()}
+"""Booleans of [train], and what they may be beside true and false."""
+NONE = ("none", "None")
+"""What says None where files and command lines have no word for it."""
 EMBEDDED = "recommendations.parquet"
 """Where the lists go when nothing else is said: no server is needed."""
 
@@ -112,7 +117,12 @@ class Pipeline:
         train = dict(settings.get("train", {}))
         kind = check_choice("kind", train.pop("kind", "implicit"), tuple(KINDS))
         out, keep_ids = train.pop("out", "model"), train.pop("keep_ids", False)
-        _options("train", train, {"kind", "out", "keep_ids"}, set(inspect.signature(KINDS[kind]).parameters))
+        parameters = inspect.signature(KINDS[kind]).parameters
+        _options("train", train, {"kind", "out", "keep_ids"}, set(parameters))
+        for name, value in {**train, "keep_ids": keep_ids}.items():
+            _check_flag(name, value)
+        if train.get("tol") is False or train.get("tol") in NONE:
+            train["tol"] = None
         evaluated = settings.get("evaluate")
         if evaluated is not None:
             evaluated = {"test_fraction": 0.1, "k": 10, "random_state": 0} | _options(
@@ -134,12 +144,19 @@ class Pipeline:
             None if scores is None else at(scores),
             KINDS[kind](**train),
             at(out),
-            bool(keep_ids),
+            keep_ids,
             "regularization" not in train,
             evaluated,
             targets,
             report,
         )
+
+
+def _check_flag(name: str, value: Any) -> None:
+    """Refuse what is no boolean, a string above all, where [train] wants one."""
+    if name in FLAGS and not isinstance(value, bool) and value not in FLAGS[name]:
+        rule = "true or false without quotes" + "".join(f', or "{word}"' for word in FLAGS[name])
+        raise ParameterError(f"[train] {name} must be {rule}, got {value!r}")
 
 
 _READING = ("format", "delimiter", "columns", "memory", "num_threads")

@@ -13,7 +13,7 @@ come in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -43,9 +43,6 @@ TOLERANCE = 1e-3
 
 POWER_STEPS, POWER_TOLERANCE = 50, 1e-4
 """Of the power iteration, which toy data alone need to the end: any lower bound will do."""
-
-CHUNK = 65_536
-"""Cells that are read at once: float64 copies of all would need more memory than the data."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -144,18 +141,22 @@ def sizes(scaling: str | float, counts: Any, unobserved: float, n_other: int) ->
 class Cells(NamedTuple):
     """What the rule asks of the cells that count, which are those of positive value for implicit feedback.
 
+    Repeated cells are one pair: a cell of weight 2 is the cell twice, and one of weight 0 is none.
+
     Attributes
     ----------
     z : int
-        How many.
+        How many pairs of user and item they are of.
     weight : float
-        The sum of their sample weights, z without.
+        The sum of their sample weights, without these the number of cells: as lambda counts them.
     users, items : int
         m and n: those that have any.
     squares : float
-        Sum_i d_i^2, d_i being the cells of item i.
+        Sum_i d_i^2, d_i being the pairs of item i.
     shape : (int, int)
         All users and items.
+    repeats : bool
+        There are more cells than pairs.
     """
 
     z: int
@@ -164,31 +165,50 @@ class Cells(NamedTuple):
     items: int
     squares: float
     shape: tuple[int, int]
+    repeats: bool
 
     @classmethod
     def of(cls, rows: Rows, columns: Rows, positive_only: bool) -> Cells:
         """Count the cells in both orientations; those of weight 0 are not there."""
-        weight = None
-        if rows.scale is not None:
-            weight = float(np.sum(rows.scale, dtype=np.float64, where=rows.values > 0 if positive_only else True))
-        d_users, d_items = (_numbers(part, positive_only) for part in (rows, columns))
+        repeats = rows.have_repeats()
+        d_users, d_items = (_pairs(part, positive_only, repeats) for part in (rows, columns))
         z = int(d_users.sum())
+        weight = z if rows.scale is None and not repeats else float(np.sum(rows.counts(positive_only)))
         return cls(
             z,
-            z if weight is None else weight,
+            weight,
             int(np.count_nonzero(d_users)),
             int(np.count_nonzero(d_items)),
             float(np.sum(np.square(d_items, dtype=np.float64))),
             (len(d_users), len(d_items)),
+            repeats,
         )
 
 
-def _numbers(rows: Rows, positive_only: bool) -> NDArray[Any]:
-    """Return the cells of each row, each counting 1."""
-    if rows.scale is None:
+def _pairs(rows: Rows, positive_only: bool, repeats: bool) -> NDArray[Any]:
+    """Return the pairs of each row of which a cell counts."""
+    if rows.scale is None and not repeats:
         return rows.counts(positive_only)
-    present = np.where(rows.scale > 0, rows.values if positive_only else rows.scale, 0)
-    return rows._replace(values=present, scale=None).counts(True)
+    pairs = np.zeros(len(rows.indptr) - 1, np.int64)
+    last = -1, -1
+    for part in rows.chunks():
+        lines, others = rows.lines_of(part), rows.indices[part]
+        present = np.ones(len(lines), bool) if rows.scale is None else rows.scale[part] > 0
+        if positive_only:
+            present &= rows.values[part] > 0
+        lines, others = lines[present], others[present]
+        if len(lines):
+            np.add.at(pairs, lines[_starts(lines, others, last)], 1)
+            last = int(lines[-1]), int(others[-1])
+    return pairs
+
+
+def _starts(lines: NDArray[Any], others: NDArray[Any], before: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return which cells are the first of their pair; ``before`` is the pair of the cell before these."""
+    starts = np.ones(len(lines), bool)
+    starts[0] = (lines[0], others[0]) != before
+    starts[1:] = (lines[1:] != lines[:-1]) | (others[1:] != others[:-1])
+    return starts
 
 
 def _typical(scaling: str | float, cells: Cells, unobserved: float) -> float:
@@ -210,7 +230,7 @@ def explicit_regularization(rows: Rows, columns: Rows, scaling: str | float, *, 
         Whether the model has a global mean; without, the root mean square is what the factors have to explain.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        lam = DEVIATIONS * (_spread(rows, centered) or 1.0)
+        lam = DEVIATIONS * (spread(rows, centered) or 1.0)
     if scaling != EXPLICIT_SCALING:
         cells = Cells.of(rows, columns, positive_only=False)
         if cells.z:
@@ -232,7 +252,7 @@ def implicit_regularization(rows: Rows, cells: Cells, weights: CellWeights, scal
     Toy data reach the edge exactly: a single cell, or users who have an item each. Half of their largest singular value
     leaves something of that.
     """
-    unit, total, squares = _right_hand(rows, weights)
+    unit, total, squares = _right_hand(rows, weights, cells.repeats)
     if not squares:
         return 0.0
     per_user, per_item = cells.z / cells.users, cells.z / cells.items
@@ -251,24 +271,21 @@ def _finite(lam: float, rows: Rows) -> float:
     return float(lam)
 
 
-def _chunks(rows: Rows) -> Iterator[slice]:
-    return (slice(first, first + CHUNK) for first in range(0, len(rows.values), CHUNK))
-
-
-def _spread(rows: Rows, centered: bool) -> float:
+def spread(rows: Rows, centered: bool) -> float:
     """Return the standard deviation of the values, or their root mean square, by weight."""
-    held = rows.values if rows.scale is None else rows.values[rows.scale > 0]
-    if not len(held):
-        return 0.0
-    low, high = float(held.min()), float(held.max())
-    if centered and low == high:
+    low, high = np.inf, -np.inf
+    for part in rows.chunks():
+        held = True if rows.scale is None else rows.scale[part] > 0
+        low = float(np.min(rows.values[part], initial=low, where=held))
+        high = float(np.max(rows.values[part], initial=high, where=held))
+    if low > high or (centered and low == high):
         return 0.0
     mean = rows.mean() if centered else 0.0
     unit = max(abs(low - mean), abs(high - mean))  # squares of the values themselves may be out of range
     if not unit:
         return 0.0
     total = weight = 0.0
-    for part in _chunks(rows):
+    for part in rows.chunks():
         d = (rows.values[part].astype(np.float64) - mean) / unit
         s = np.ones_like(d) if rows.scale is None else rows.scale[part].astype(np.float64)
         total += float(np.sum(s * d * d))
@@ -276,18 +293,30 @@ def _spread(rows: Rows, centered: bool) -> float:
     return unit * float(np.sqrt(total / weight))
 
 
-def _right_hand(rows: Rows, weights: CellWeights) -> tuple[float, float, float]:
-    """Return a unit of b, which is not below the largest, and in it the sum of all b and of their squares."""
+def _right_hand(rows: Rows, weights: CellWeights, repeats: bool) -> tuple[float, float, float]:
+    """Return a unit of b, which is not below any cell's, and in it the sum of b and of its squares, pair by pair."""
     scale = 1.0 if rows.scale is None else float(rows.scale.max())
     top = scale * (weights.b0 + weights.b1 * float(rows.values.max()))
     if not 0 < top < np.inf:
         return _finite(top, rows), 0.0, 0.0
-    total = squares = 0.0
-    for part in _chunks(rows):
+    total = squares = under_way = 0.0
+    last = -1, -1
+    for part in rows.chunks():
         b = weights.of(*_part(rows, part))[1] / top
         total += float(np.sum(b))
+        if repeats:
+            # the last pair may go on in the next chunk
+            lines, others = rows.lines_of(part), rows.indices[part]
+            starts = np.flatnonzero(_starts(lines, others, last))
+            last = int(lines[-1]), int(others[-1])
+            under_way += float(np.sum(b[: starts[0] if len(starts) else len(b)]))
+            if not len(starts):
+                continue
+            squares += under_way**2
+            b = np.add.reduceat(b, starts)
+            b, under_way = b[:-1], float(b[-1])
         squares += float(np.sum(b * b))
-    return top, total, squares
+    return top, total, squares + under_way**2
 
 
 def _part(rows: Rows, part: slice) -> tuple[NDArray[Any], NDArray[Any] | None]:
@@ -302,7 +331,7 @@ def _largest_singular_value(rows: Rows, weights: CellWeights, unit: float, enoug
     """
     dtype = rows.values.dtype
     b = np.empty(len(rows.values), dtype)
-    for part in _chunks(rows):
+    for part in rows.chunks():
         b[part] = weights.of(*_part(rows, part))[1] / unit
     n_items = int(rows.indices.max()) + 1
     matrix = sparse.csr_array((b, rows.indices, rows.indptr), shape=(len(rows.indptr) - 1, n_items), copy=False)

@@ -10,7 +10,7 @@ a diagonal for any lambda_u, and turn the solutions back.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
@@ -31,6 +31,9 @@ from ._validation import (
 
 FactorArray: TypeAlias = NDArray[Any]
 """float32 or float64."""
+
+CHUNK = 65_536
+"""Cells that are read at once: copies of all in float64 would need more memory than the data."""
 
 
 @dataclass(frozen=True)
@@ -80,19 +83,46 @@ class Rows(NamedTuple):
     scale: FactorArray | None = None
     """The weight of each cell; None: all are 1."""
 
+    def chunks(self) -> Iterator[slice]:
+        """All cells, some at once."""
+        n = len(self.values)
+        return (slice(first, min(first + CHUNK, n)) for first in range(0, n, CHUNK))
+
     def counts(self, positive_only: bool) -> NDArray[Any]:
         """Cells of each row, by weight; with ``positive_only``, those of positive value."""
-        if self.scale is not None:
-            weights = np.where(self.values > 0, self.scale, 0) if positive_only else self.scale
-            return np.bincount(self.lines(), weights, len(self.indptr) - 1)
-        if not positive_only or self.values.min(initial=1) > 0:
+        if self.scale is None and (not positive_only or self.values.min(initial=1) > 0):
             return np.diff(self.indptr)
-        others = np.searchsorted(self.indptr, np.flatnonzero(self.values <= 0), side="right") - 1
-        return np.diff(self.indptr) - np.bincount(others, minlength=len(self.indptr) - 1)
+        counts: NDArray[Any] = np.diff(self.indptr) if self.scale is None else np.zeros(len(self.indptr) - 1)
+        for part in self.chunks():
+            if self.scale is None:
+                others = np.flatnonzero(self.values[part] <= 0) + part.start
+                np.subtract.at(counts, np.searchsorted(self.indptr, others, side="right") - 1, 1)
+                continue
+            weights = self.scale[part].astype(np.float64)
+            if positive_only:
+                weights *= self.values[part] > 0
+            # one cell after the other: a row's sum is not to depend on where a chunk ends
+            np.add.at(counts, self.lines_of(part), weights)
+        return counts
 
     def lines(self) -> NDArray[np.int32]:
         """The row of each cell."""
         return np.repeat(np.arange(len(self.indptr) - 1, dtype=np.int32), np.diff(self.indptr))
+
+    def lines_of(self, part: slice) -> NDArray[np.intp]:
+        """The row of each of these cells, of which there is one at least."""
+        first, last = np.searchsorted(self.indptr, (part.start, part.stop - 1), side="right") - 1
+        bounds = np.clip(self.indptr[first : last + 2], part.start, part.stop)
+        return np.repeat(np.arange(first, last + 1), np.diff(bounds))
+
+    def have_repeats(self) -> bool:
+        """Whether some pair has several cells, which then stand side by side."""
+        for part in self.chunks():
+            indices = self.indices[part.start : part.stop + 1]
+            again = np.flatnonzero(indices[1:] == indices[:-1]) + part.start + 1
+            if np.any(self.indptr[np.searchsorted(self.indptr, again)] != again):
+                return True
+        return False
 
     def mean(self) -> float:
         """The mean of the values, by weight."""
@@ -103,17 +133,21 @@ class Rows(NamedTuple):
 
     def damped_means(self, damping: float) -> FactorArray:
         """Each row's sum of values over its count plus ``damping``, by weight."""
-        values = self.values if self.scale is None else self.values * self.scale
-        sums = np.bincount(self.lines(), values, len(self.indptr) - 1)
+        sums = np.zeros(len(self.indptr) - 1)
+        for part in self.chunks():
+            values = self.values[part] if self.scale is None else self.values[part] * self.scale[part]
+            np.add.at(sums, self.lines_of(part), values.astype(np.float64))
         total = self.counts(False) + damping
         return np.divide(sums, total, out=np.zeros_like(sums), where=total > 0).astype(self.values.dtype)
 
     def less(self, mean: float, own: FactorArray | None = None, others: FactorArray | None = None) -> Rows:
         """The values less a mean, less what belongs to their row (``own``) and to their column (``others``)."""
         offsets = np.full(1, mean, self.values.dtype) if others is None else (others + others.dtype.type(mean))
-        values = self.values - (offsets if others is None else offsets[self.indices])
-        if own is not None:
-            values -= np.repeat(own, np.diff(self.indptr))
+        values = np.empty_like(self.values)
+        for part in self.chunks():
+            np.subtract(self.values[part], offsets if others is None else offsets[self.indices[part]], values[part])
+            if own is not None:
+                values[part] -= own[self.lines_of(part)]
         return self._replace(values=values)
 
 
@@ -420,7 +454,13 @@ class Side:
 
     def constant(self, mean: float, num_threads: int) -> float:
         """The objective at zero rows, but for the other side's penalty: sum of b^2 / (w0 + a) over the cells."""
-        cells = self.targets(mean)
+        return self._constant(self.targets(mean), num_threads)
+
+    def at_zero(self, mean: float, num_threads: int) -> float:
+        """The objective where all is zero but the mean."""
+        return self._constant(self.rows.less(mean) if self.biased else self.rows, num_threads)
+
+    def _constant(self, cells: Rows, num_threads: int) -> float:
         return float(
             _kernels.constant(
                 self.weights.of_cells, self.weights.unobserved, cells.indptr, cells.values, cells.scale, num_threads
@@ -467,7 +507,7 @@ class Side:
             common = self.weights.unobserved * float(
                 np.sum(_kernels.gram(self.factors, num_threads, True) * _kernels.gram(inputs, num_threads, True))
             )
-        return self.constant(mean, num_threads) + common - float(fit)
+        return self._constant(cells, num_threads) + common - float(fit)
 
 
 def represented(name: str, values: NDArray[np.float64], dtype: np.dtype[Any]) -> FactorArray:

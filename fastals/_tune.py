@@ -92,14 +92,15 @@ def tune(
 
     Settings are tried in order of their number of factors. The first is trained from random factors, each further one
     from those of the nearest setting so far that has no more factors, new columns being small random ones, for a third
-    of the iterations: a neighbour's factors are most of the way already.
+    of the iterations: a neighbour's factors, and its biases, are most of the way already.
 
     Parameters
     ----------
     model : ImplicitALS, ExplicitALS, ItemKNN or UserKNN
         The parameters that are not searched; it is not changed. Where its ``regularization`` is "auto", all that this
         decides is resolved once, on what is trained on, and the grid's values take the place of some of it:
-        ``{"regularization": [0.003, 0.01, 0.03]}`` varies lambda alone. So is an "auto" in the grid.
+        ``{"regularization": [0.003, 0.01, 0.03]}`` varies lambda alone. An "auto" in the grid stands for what the rule
+        gives then: ``{"regularization_scaling": ["auto", 0.5]}`` varies the scaling alone.
     data : Interactions, or what :meth:`ImplicitALS.fit` takes
     grid : mapping of parameter names to lists or distributions
         All combinations of the lists. If any is a distribution (an object with ``rvs(random_state=…)``, as
@@ -155,7 +156,8 @@ def tune(
         validation = as_interactions(validation)
 
     base = _settled(model, training)
-    models = [_settled(_with(base, setting), training) for setting in settings]
+    by_rule = _by_rule(model, settings, training)
+    models = [_settled(_with(base, {**setting, **_asked(setting, by_rule)}), training) for setting in settings]
     sign = 1 if metric in ERRORS else -1
     rows: list[dict[str, Any]] = []
     done: list[tuple[dict[str, Any], ALS]] = []
@@ -229,6 +231,29 @@ def _settled(model: AnyModel, data: Interactions) -> AnyModel:
     return model._settled(data) if isinstance(model, ALS) else model
 
 
+def _by_rule(model: Estimator, settings: Sequence[dict[str, Any]], data: Interactions) -> dict[str, Any]:
+    """Return what "auto" in the grid stands for beside a ``regularization`` that is "auto" in the model.
+
+    A settled model has a number there, with which an "auto" would no longer ask the rule.
+    """
+    if not isinstance(model, ALS) or not _is_auto(model.regularization):
+        return {}
+    # tol does not follow lambda; "auto" for lambda itself asks the rule wherever it stands
+    names = set(model._setting_names) - {"regularization", "tol"}
+    asked = sorted({name for setting in settings for name in _asked(setting, dict.fromkeys(names))})
+    settled = _settled(_with(model, dict.fromkeys(asked, "auto")), data) if asked else model
+    return {name: getattr(settled, name) for name in asked}
+
+
+def _asked(setting: Mapping[str, Any], by_rule: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the rule's values that a setting asks for."""
+    return {name: by_rule[name] for name, value in setting.items() if name in by_rule and _is_auto(value)}
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == "auto"
+
+
 def _check_metric(metric: str | None, models: Sequence[Estimator]) -> tuple[str, int]:
     """Return the metric as `evaluate` calls it, and the length of the lists."""
     ratings = all(model._predicts_ratings for model in models)
@@ -272,6 +297,12 @@ def _fit(model: Estimator, data: Interactions, before: ALS | None) -> None:
         factors = model._draw_factors(data.shape)
         for grown, trained in zip(factors, (before.user_factors_, before.item_factors_), strict=True):
             grown[:, : trained.shape[1]] = trained
+        if model._joint_biases and before._joint_biases and before._biases is not None:
+            # the mean starts from that of the data: what it has moved by goes to the side that the first solve is given
+            biases = [own.copy() for own in before._biases]
+            biases[model._preset.last == "items"] += before._mean - float(np.mean(data.values, dtype=np.float64))
+            X, Y = (np.column_stack(parts) for parts in zip(factors, biases, strict=True))
+            factors = X, Y
         full, model.iterations = model.iterations, -(-model.iterations // 3)
         model.fit(data, initial_factors=factors, progress=False)
         model.iterations = full

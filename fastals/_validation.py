@@ -508,11 +508,16 @@ def check_fitted(model: Any) -> None:
 
 
 def check_initial_factors(
-    factors: Any, shape: tuple[int, int], k: int, dtype: "np.dtype[Any]"
+    factors: Any, shape: tuple[int, int], k: int, dtype: "np.dtype[Any]", *, biased: bool = False
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return copies of (user_factors, item_factors) in ``dtype``, C-contiguous, to be trained in place."""
+    """Return copies of (user_factors, item_factors) in ``dtype``, C-contiguous, to be trained in place.
+
+    With ``biased`` both may have one more column.
+    """
     if not isinstance(factors, tuple | list) or len(factors) != 2:
         raise ArgumentTypeError("initial_factors must be a pair (user_factors, item_factors)")
+    if biased and all(np.shape(array) == (n, k + 1) for array, n in zip(factors, shape, strict=True)):
+        k += 1
     X, Y = (
         _check_factors(f"initial {axis} factors", array, (n, k), dtype)
         for axis, array, n in zip(("user", "item"), factors, shape, strict=True)

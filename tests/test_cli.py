@@ -130,6 +130,32 @@ def test_auto_is_a_value_of_options(ratings, tmp_path, capfd):
         assert re.search(f"^settings +{settings}", capfd.readouterr().out, re.MULTILINE)
 
 
+def test_pairs_and_none(ratings, tmp_path):
+    options = ["--regularization", "0.1,0.2", "--bias-regularization", "1, 2.5", "--tol"]
+    for none in ("none", "None"):
+        assert train(ratings, tmp_path / "m", "--explicit", *options, none) == 0
+        model = fastals.load(tmp_path / "m")
+        assert (model.regularization, model.bias_regularization, model.tol) == ((0.1, 0.2), (1.0, 2.5), None)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "rule"),
+    [
+        ("--tol", "null", "must be 'auto', 'none' or a number, got 'null'"),
+        ("--biases", "yes", "must be 'auto', 'true' or 'false', got 'yes'"),
+        ("--biases", "1", "must be 'auto', 'true' or 'false', got '1'"),
+        ("--regularization", "log", "must be 'auto', a number or a pair USERS,ITEMS such as 0.1,0.2, got 'log'"),
+        ("--regularization", "1,2,3", "must be 'auto', a number or a pair USERS,ITEMS such as 0.1,0.2, got '1,2,3'"),
+        ("--bias-regularization", "1,", "must be 'auto', a number or a pair"),
+        ("--regularization-scaling", "1,2", "must be 'auto', 'constant', 'count' or a number, got '1,2'"),
+        ("--unobserved-weight", "none", "must be 'auto' or a number, got 'none'"),
+    ],
+)
+def test_options_name_their_rule(ratings, capfd, option, value, rule):
+    err = misused(capfd, "train", ratings, "--explicit", option, value, "--out", "m")
+    assert f"argument {option}: {rule}" in err
+
+
 def test_train_compares_with_no_model(tmp_path, capfd):
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(60, 2)), rng.normal(size=(40, 2))

@@ -98,6 +98,29 @@ def test_settings_that_are_stated_need_no_note(directory, capfd):
         assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    ("value", "tol"), [('"none"', None), ('"None"', None), ("false", None), ("0", 0), ("0.5", 0.5)]
+)
+def test_tol_of_none(directory, value, tol):
+    model = _pipeline.Pipeline.load(write(directory, TRAIN + f"tol = {value}\n")).model
+    assert model.tol == tol
+    assert type(model.tol) is type(tol)
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ('kind = "explicit"\nbiases = "true"', '[train] biases must be true or false without quotes, or "auto", got'),
+        ('nonnegative = "false"', "[train] nonnegative must be true or false without quotes, got 'false'"),
+        ('keep_ids = "no"', "[train] keep_ids must be true or false without quotes, got 'no'"),
+        ("keep_ids = 1", "[train] keep_ids must be true or false without quotes, got 1"),
+    ],
+)
+def test_booleans_have_no_quotes(directory, line, rule):
+    with pytest.raises(fastals.ParameterError, match=re.escape(rule)):
+        _pipeline.Pipeline.load(write(directory, TRAIN + line + "\n"))
+
+
 def test_the_commands_one_by_one_give_the_same(directory, capfd):
     assert main(["run", write(directory, TRAIN + '[publish]\nto = "lists.jsonl"\nn = 5\n'), "--quiet"]) == 0
     scores, model = directory / "scores.parquet", directory / "model2"

@@ -54,10 +54,12 @@ def implicit_rule(matrix, right_hand=lambda r: 1 + np.log1p(r), w0=None, scaling
     s = np.ones(cells.nnz) if weights is None else weights
     keep = (cells.data > 0) & (s > 0)
     (users, items), r, s = (index[keep] for index in cells.coords), cells.data[keep].astype(float), s[keep]
-    z, m, n = len(r), len(np.unique(users)), len(np.unique(items))
+    pairs, of_cells = np.unique(users.astype(np.int64) * matrix.shape[1] + items, return_inverse=True)
+    b = np.bincount(of_cells, s * right_hand(r))
+    users, items = np.divmod(pairs, matrix.shape[1])
+    z, m, n = len(pairs), len(np.unique(users)), len(np.unique(items))
     if w0 is None:
         w0 = min(1.0, 5 * np.sum(np.bincount(items).astype(float) ** 2) / (z * m))
-    b = s * right_hand(r)
     edge = np.sqrt(np.mean(b**2)) * (np.sqrt(z / m) + np.sqrt(z / n))
     if np.prod(matrix.shape) < 1e6:
         dense = np.zeros(matrix.shape)
@@ -163,6 +165,73 @@ def test_sample_weights(plays, ratings):
     repeated = np.repeat(ratings.data, weights.astype(int))
     settings = settings_of(ExplicitALS(**QUICK), ratings, sample_weight=weights)
     assert settings["regularization"] == pytest.approx(1.2 * np.std(repeated), rel=1e-6)
+
+
+CHUNKS = pytest.mark.parametrize("chunk", [1, 2, 7, 100, 65_536])
+
+
+@CHUNKS
+@BOTH
+def test_weight_two_is_the_cell_twice(model, chunk, plays, monkeypatch):
+    monkeypatch.setattr("fastals._sweep.CHUNK", chunk)
+    cells = plays.tocoo()
+    times = np.random.default_rng(3).integers(0, 4, plays.nnz)
+    repeated = (*(np.repeat(index, times) for index in cells.coords), np.repeat(cells.data, times))
+    matrix = sparse.coo_array((repeated[2], repeated[:2]), shape=plays.shape)
+    scaling = {"regularization_scaling": 0.3}
+    for given in ({}, scaling):
+        weighted = settings_of(model(**QUICK, **given), plays, sample_weight=times.astype(float))
+        for ones in (None, np.ones(times.sum())):
+            data = fastals.Interactions.from_matrix(matrix, duplicates="keep")
+            found = settings_of(model(**QUICK, **given), data, sample_weight=ones)
+            assert found == {**weighted, "regularization": pytest.approx(weighted["regularization"], rel=1e-6)}
+    if model is ImplicitALS:
+        lam, w0 = implicit_rule(matrix, scaling=0.3)
+        assert (lam, w0) == (pytest.approx(found["regularization"]), pytest.approx(found["unobserved_weight"]))
+
+
+@CHUNKS
+def test_the_rule_sums_over_repeats_of_any_value(chunk, monkeypatch):
+    monkeypatch.setattr("fastals._sweep.CHUNK", chunk)
+    rng = np.random.default_rng(4)
+    users, items, values = rng.integers(0, 30, 500), rng.integers(0, 12, 500), rng.integers(-2, 9, 500).astype(float)
+    matrix = sparse.coo_array((values, (users, items)), shape=(30, 12))
+    weights = rng.integers(0, 3, 500).astype(float)
+    for s in (None, weights):
+        data = fastals.Interactions.from_arrays(users, items, values, duplicates="keep") if s is None else matrix
+        settings = settings_of(ImplicitALS(**QUICK), data, sample_weight=s)
+        lam, w0 = implicit_rule(matrix, weights=s)
+        assert settings["regularization"] == pytest.approx(lam, rel=1e-5)
+        assert settings["unobserved_weight"] == pytest.approx(w0)
+
+
+@CHUNKS
+def test_what_is_read_in_chunks(chunk, monkeypatch):
+    monkeypatch.setattr("fastals._sweep.CHUNK", chunk)
+    rng = np.random.default_rng(5)
+    lengths = rng.integers(0, 9, 40) * (rng.random(40) < 0.7)
+    lines = np.repeat(np.arange(40), lengths)
+    values = rng.integers(-2, 4, len(lines)).astype(np.float32)
+    indices = np.concatenate([np.sort(rng.permutation(20)[:n]) for n in lengths]).astype(np.int32)
+    indptr = np.append(0, lengths.cumsum())
+    scale = rng.random(len(lines)).astype(np.float32)
+    own, others = rng.random(40).astype(np.float32), rng.random(20).astype(np.float32)
+    for s in (None, scale):
+        rows = Rows(indptr, indices, values, s)
+        weight = np.ones(len(lines)) if s is None else scale.astype(float)
+        assert_array_equal(rows.counts(False), np.bincount(lines, weight, 40))
+        assert_array_equal(rows.counts(True), np.bincount(lines, weight * (values > 0), 40))
+        sums = np.bincount(lines, values if s is None else values * scale, 40)
+        assert_array_equal(rows.damped_means(2.0), (sums / (rows.counts(False) + 2)).astype(np.float32))
+        assert_array_equal(rows.less(0.5).values, values - np.float32(0.5))
+        assert_array_equal(
+            rows.less(0.5, own, others).values, values - (others + np.float32(0.5))[indices] - own[lines]
+        )
+        assert not rows.have_repeats()
+    twice = indices.copy()
+    cell = int(indptr[np.argmax(lengths)])
+    twice[cell + 1] = twice[cell]
+    assert Rows(indptr, twice, values).have_repeats()
 
 
 def test_weights_of_nothing_are_cells_that_are_not_there(plays):
@@ -525,7 +594,9 @@ def test_an_older_file_of_ratings(biases, ratings, tmp_path):
     model = ExplicitALS(**QUICK, regularization=(0.5, 2.0), regularization_scaling="count", biases=biases).fit(ratings)
     as_before(model, tmp_path / "model")
     loaded = fastals.load(tmp_path / "model")
-    assert loaded.settings_ == model.settings_
+    # all iterations were done then
+    assert loaded.settings_ == {**model.settings_, "tol": None}
+    assert loaded.tol is None
     assert_array_equal(loaded.fold_in(ratings), model.fold_in(ratings))
     # the parameter was changed after the fit, and the file has biases nevertheless
     as_before(model.set_params(biases=not biases), tmp_path / "model")
@@ -537,7 +608,8 @@ def test_an_older_file_of_events(plays, tmp_path):
     model = ImplicitALS(**QUICK, **numbers, confidence="log").fit(plays)
     as_before(model, tmp_path / "model")
     loaded = fastals.load(tmp_path / "model")
-    assert loaded.settings_ == model.settings_
+    assert loaded.settings_ == {**model.settings_, "tol": None}
+    assert loaded.tol is None
     assert_array_equal(loaded.fold_in(plays), model.fold_in(plays))
 
 

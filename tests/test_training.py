@@ -74,6 +74,7 @@ def test_the_best_iteration_is_kept(model: Any) -> None:
     np.testing.assert_array_equal(fitted.user_factors_, stopped.user_factors_)
     np.testing.assert_array_equal(fitted.item_factors_, stopped.item_factors_)
     assert stopped.best_iteration_ is None
+    assert make(0).fit(train, validation=test).best_iteration_ is None
     assert stopped.metrics_history_ == []
 
 

@@ -7,6 +7,7 @@ from scipy import sparse, stats
 
 import fastals
 from fastals import evaluation
+from fastals._tune import _fit
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,45 @@ def test_a_warm_start_ends_where_a_whole_fit_does(planted):
     for w in warm.rows:
         c = next(row for row in cold.rows if row["params"] == w["params"])
         assert w["ndcg@10"] == pytest.approx(c["ndcg@10"], abs=0.03)
+
+
+@pytest.mark.parametrize("preset", [None, "cmfrec"])
+def test_warm_starts_hand_biases_on(preset):
+    rng = np.random.default_rng(0)
+    users, items = np.nonzero(rng.random((60, 50)) < 0.3)
+    values = 50 + 10 * rng.normal(size=60)[users] + 5 * rng.normal(size=50)[items] + rng.normal(size=len(users))
+    data = fastals.Interactions.from_arrays(users, items, values)
+    model = fastals.ExplicitALS(
+        factors=4, regularization=1.0, biases=True, tol=None, dtype="float64", random_state=0, preset=preset
+    )
+    before = type(model)(**{**model.get_params(), "iterations": 40}).fit(data)
+    _fit(model, data, before)
+    assert model.n_iter_ == 5
+    # the first iteration goes on from where the neighbour was
+    assert model.loss_history_[0] <= before.loss_history_[-1] * (1 + 1e-9)
+    assert model.loss_history_[0] == pytest.approx(before.loss_history_[-1], rel=1e-2)
+
+
+def test_auto_in_the_grid_is_what_the_rule_gives(planted):
+    train, held_out = evaluation.train_test_split(planted, 0.2, random_state=1)
+    implicit, explicit = fastals.ImplicitALS(factors=4, random_state=0), fastals.ExplicitALS(factors=4, random_state=0)
+    for base, names, others in (
+        (implicit, ("regularization_scaling", "unobserved_weight", "confidence"), {"confidence": "linear"}),
+        (explicit, ("regularization_scaling", "bias_regularization", "biases"), {"bias_regularization": 9.0}),
+    ):
+        settled = base._settled(train).get_params()
+        for name in names:
+            # whatever the model itself has there, the rule has its own
+            for model in (base, type(base)(**{**base.get_params(), name: others.get(name, "auto")})):
+                found = fastals.tune(model, train, {name: ["auto"]}, validation=held_out, refit=False)
+                assert found.rows[0]["params"] == {name: "auto"}
+                assert found.best_model.get_params()[name] == settled[name]
+        found = fastals.tune(base, planted, {"regularization": ["auto"], "regularization_scaling": ["auto"]})
+        assert found.best_model.regularization_scaling == settled["regularization_scaling"]
+    found = fastals.tune(MODEL, planted, {"regularization_scaling": ["auto"]}, random_state=0)
+    assert found.best_model.settings_["regularization_scaling"] == "constant"
+    found = fastals.tune(implicit, planted, {"tol": ["auto"]}, random_state=0)
+    assert found.best_model.settings_["tol"] == 1e-3
 
 
 def test_refit_is_from_scratch_and_on_all_data(planted):
