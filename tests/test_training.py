@@ -311,7 +311,7 @@ def child(**arguments):
     pid = os.fork()
     if pid:
         return pid
-    model = fastals.ImplicitALS(factors=40, iterations=30, num_threads=1, random_state=0)
+    model = fastals.ImplicitALS(factors=40, iterations=30, tol=None, num_threads=1, random_state=0)
     model.fit(matrix, validation=held_out, **arguments)
     model.save(result)
     os._exit(0)
@@ -327,7 +327,7 @@ duration = time.perf_counter() - start
 expected = outcome()
 random.seed(0)
 kills = finished = 0
-while kills < wanted or not finished:
+while kills < wanted or not finished or os.path.exists(path):
     pid = child(checkpoint=path, checkpoint_every=1)
     if kills < wanted:
         time.sleep(random.uniform(0, duration / 3))
