@@ -47,7 +47,7 @@ class ExplicitALS(ALS):
         Passes over both sides, users first, at most.
     tol : float, "auto" or None, default "auto"
         The first iteration that lowers the objective by less than this share is the last; None, 0: all are done.
-        "auto": 0.001 with ``solver="auto"`` and no preset, else None.
+        "auto": 0.0002 with ``solver="auto"`` and no preset, else None.
     solver : {"auto", "cholesky", "cg", "lapack"}, default "auto"
         "cholesky" solves every row exactly, "cg" takes a few steps of conjugate gradients from where the row was.
         "auto" is what reaches a given loss soonest: below 32 factors "cholesky"; from there on "cg", each half-sweep

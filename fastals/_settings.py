@@ -38,7 +38,7 @@ EDGE_SHARE, IMPLICIT_SCALING = 0.5, 1.0
 POPULARITY_WEIGHT = 5.0
 """w0 as a multiple of the popularity of a typical event's item, which is a share of the users."""
 
-TOLERANCE = 1e-3
+TOLERANCE = 2e-4
 """An iteration that lowers the objective by less than this share is the last."""
 
 POWER_STEPS, POWER_TOLERANCE = 50, 1e-4
