@@ -394,7 +394,7 @@ def test_ctrl_c_at_any_moment() -> None:
     caught = 0
     try:
         for delay in np.random.default_rng(0).uniform(0.03, 0.3, 12):
-            model = ImplicitALS(factors=8, iterations=3000, random_state=0)
+            model = ImplicitALS(factors=8, iterations=1_000_000, tol=None, random_state=0)
             signal.setitimer(signal.ITIMER_REAL, delay)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
