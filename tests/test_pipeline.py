@@ -15,6 +15,7 @@ from servers import S3, Hdfs, Redis
 import fastals
 from fastals import _batches, _files, _pipeline
 from fastals.__main__ import main
+from fastals._settings import TOLERANCE
 from fastals._storage import locate
 from fastals.serving import RedisRecommendations
 
@@ -79,7 +80,7 @@ def test_without_a_server_it_writes_parquet(directory, capfd):
     out, err = capfd.readouterr()
     assert err.count("\n") == 1
     assert err.startswith("fastals: note: the default settings are new in this version, and are regularization=0.0")
-    assert "unobserved_weight=1, confidence='log', tol=0.001" in err
+    assert f"unobserved_weight=1, confidence='log', tol={TOLERANCE:.6g}" in err
     assert "confidence='log'" in out
     for step in ("scored    4,000 events of 200 users with 50 items", "measured", "trained   ImplicitALS(factors=4"):
         assert step in out

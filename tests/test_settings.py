@@ -777,5 +777,5 @@ def test_the_lightest_pair_is_found():
 def test_diagnose_tells_them(model, ratings):
     line = model(**QUICK).fit(ratings).diagnose().splitlines()[1]
     assert line.startswith("settings: regularization=")
-    assert "tol=0.0002" in line
+    assert f"tol={TOLERANCE:.6g}" in line
     assert "auto" not in line

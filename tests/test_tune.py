@@ -7,6 +7,7 @@ from scipy import sparse, stats
 
 import fastals
 from fastals import evaluation
+from fastals._settings import TOLERANCE
 from fastals._tune import _fit
 
 
@@ -102,7 +103,7 @@ def test_auto_in_the_grid_is_what_the_rule_gives(planted):
     found = fastals.tune(MODEL, planted, {"regularization_scaling": ["auto"]}, random_state=0)
     assert found.best_model.settings_["regularization_scaling"] == "constant"
     found = fastals.tune(implicit, planted, {"tol": ["auto"]}, random_state=0)
-    assert found.best_model.settings_["tol"] == 1e-3
+    assert found.best_model.settings_["tol"] == TOLERANCE
 
 
 def test_refit_is_from_scratch_and_on_all_data(planted):
