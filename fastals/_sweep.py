@@ -238,6 +238,10 @@ def _group_starts(lengths: NDArray[np.int64], groups: Groups) -> NDArray[np.int6
     return np.array(starts, np.int64)
 
 
+GRAM_ROUNDING = 10
+"""By so many eps of its largest eigenvalue, sums in the dtype may spoil what stands on a row's diagonal."""
+
+
 class Basis:
     """The other side of a half-sweep, in the eigenbasis of its weighted Gram matrix w0 Y'Y.
 
@@ -254,6 +258,8 @@ class Basis:
         False: nothing is turned, and the common term is kept as it is: no rotation keeps signs.
     own : float, optional
         The last column belongs to biases, of this lambda: it is not turned.
+    least : float
+        The smallest lambda that the eigenvalues will be added to: how exactly these are wanted.
     """
 
     def __init__(
@@ -265,6 +271,7 @@ class Basis:
         *,
         turned: bool = True,
         own: float | None = None,
+        least: float = np.inf,
     ) -> None:
         k, dtype = factors.shape[1], factors.dtype
         self.factors, self.unobserved, self.own = factors, unobserved, own
@@ -278,6 +285,9 @@ class Basis:
             self.common = self._padded(unobserved * _kernels.gram(factors, num_threads), dtype)
         elif unobserved:
             eigenvalues, Q = self._eigenbasis(unobserved * _kernels.gram(factors, num_threads), dtype)
+            if GRAM_ROUNDING * np.finfo(dtype).eps * eigenvalues[-1] > max(eigenvalues[0], 0) + least:
+                # the rounding of its sums would show beside the smallest
+                eigenvalues, Q = self._eigenbasis(unobserved * _kernels.gram(factors, num_threads, True), dtype)
             self.base[:] = np.maximum(eigenvalues, 0)
         elif counts is not None:
             scale = np.sqrt(counts).astype(dtype)[:, np.newaxis]
@@ -427,6 +437,7 @@ class Side:
             counts,
             turned=solver != "nnls",
             own=self.bias_regularization,
+            least=float(self.lam.min(initial=np.inf)),
         )
         plan = self.plan(solver, num_threads) if only is None else schedule(self.rows.indptr, rows=only)
         out = self.factors if out is None else out
