@@ -23,8 +23,10 @@ class Redis:
     def __init__(self, directory, *options):
         if shutil.which("redis-server") is None:
             pytest.skip("needs redis-server (Debian: redis-server)")
-        self.directory, self.options, self.port = Path(directory), options, free_port()
+        self.directory, self.options = Path(directory), options
         self.directory.mkdir(exist_ok=True)
+        # a cluster's bus takes the port 10,000 above
+        self.port = next(port for port in iter(free_port, None) if port + 10_000 < 65_536)
         self.start()
 
     @property
@@ -39,6 +41,9 @@ class Redis:
             if self._answers():
                 return
             time.sleep(0.025)
+            if self.process.poll() is not None:
+                break
+        self.kill()
         raise RuntimeError((self.directory / "log").read_text())
 
     def _answers(self):
