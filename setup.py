@@ -30,8 +30,8 @@ class BuildExt(build_ext):
 setup(
     ext_modules=[
         Extension(
-            "fastals._kernels",
-            sources=["fastals/_kernels.pyx", *sorted(f for f in glob("src_c/*.c") if not f.endswith(".inc.c"))],
+            "fastals._core.kernels",
+            sources=["fastals/_core/kernels.pyx", *sorted(f for f in glob("src_c/*.c") if not f.endswith(".inc.c"))],
             depends=sorted(glob("src_c/*")),
             include_dirs=["src_c"],
         )

@@ -25,7 +25,7 @@ import report
 from pyarrow import csv
 from scipy import sparse
 
-from fastals._interactions import Interactions, as_interactions
+from fastals._data.interactions import Interactions, as_interactions
 
 USERS, ITEMS = 138_493, 26_744
 

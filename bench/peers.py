@@ -124,7 +124,7 @@ def row_counts(A: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
 
 def loss(problem: Problem, A: sparse.csr_array, X: np.ndarray, Y: np.ndarray) -> float:
     """The objective in float64; over all cells by the Gram trick, sum p^2 = <X'X, Y'Y>."""
-    from fastals import _kernels
+    from fastals._core import kernels as _kernels
 
     X, Y = X.astype(np.float64), Y.astype(np.float64)
     total = float(np.sum((X.T @ X) * (Y.T @ Y))) if problem.feedback == "implicit" else 0.0

@@ -181,7 +181,7 @@ def settings(events: Path, url: str, prefix: str, directory: str, seed: int) -> 
 
 def run_fastals(events: Path, url: str, prefix: str, seed: int) -> None:
     """What a process of its own does for fastals."""
-    from fastals import _pipeline
+    from fastals.cli import _pipeline as _pipeline
 
     with tempfile.TemporaryDirectory() as directory:
         chosen = settings(events, url, prefix, directory, seed)
@@ -342,7 +342,9 @@ def push(n_users: int) -> report.Table:
     import redis
 
     import fastals
-    from fastals import _lists, _redis, _resp
+    from fastals.serving import _lists as _lists
+    from fastals.serving import _redis as _redis
+    from fastals.serving import _resp as _resp
     from fastals.serving import publish
 
     rng = np.random.default_rng(0)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from . import evaluation
-from ._config import show_config
-from ._exceptions import (
+from ._core.config import show_config
+from ._core.errors import (
     ArgumentTypeError,
     DataError,
     FastalsError,
@@ -21,16 +21,16 @@ from ._exceptions import (
     ServingError,
     UnknownLabelError,
 )
-from ._explicit import ExplicitALS
-from ._implicit import ImplicitALS
-from ._indexer import Ids, with_ids
-from ._interactions import Interactions
-from ._load import load
-from ._neighbours import ItemKNN, UserKNN
-from ._recommend import Recommendations
-from ._rerank import mmr
-from ._tune import Tuning, tune
-from ._version import __version__
+from ._core.version import __version__
+from ._data.indexer import Ids, with_ids
+from ._data.interactions import Interactions
+from ._models.explicit import ExplicitALS
+from ._models.implicit import ImplicitALS
+from ._models.load import load
+from ._models.tune import Tuning, tune
+from ._neighbours.neighbours import ItemKNN, UserKNN
+from ._topn.recommender import Recommendations
+from ._topn.rerank import mmr
 
 __all__ = [
     "ArgumentTypeError",

@@ -13,14 +13,14 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import _commands
-from ._commands import PARAMETERS, WRITERS
-from ._exceptions import FastalsError
-from ._explicit import ExplicitALS
-from ._implicit import ImplicitALS
-from ._interactions import DUPLICATES
-from ._resp import SCORES
-from ._version import __version__
+from ._core.errors import FastalsError
+from ._core.version import __version__
+from ._data.interactions import DUPLICATES
+from ._models.explicit import ExplicitALS
+from ._models.implicit import ImplicitALS
+from .cli import _commands
+from .cli._commands import PARAMETERS, WRITERS
+from .serving._resp import SCORES
 
 __all__ = ["main"]
 

@@ -41,7 +41,8 @@ from threadpoolctl import threadpool_limits
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin would be most of the time
 
 import fastals
-from fastals import ExplicitALS, ImplicitALS, _kernels
+from fastals import ExplicitALS, ImplicitALS
+from fastals._core import kernels as _kernels
 
 Floats = NDArray[Any]
 MODELS = {"explicit": ExplicitALS, "implicit": ImplicitALS}

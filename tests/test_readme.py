@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fastals.__main__ import _parser
-from fastals._pipeline import Pipeline
+from fastals.cli._pipeline import Pipeline
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)

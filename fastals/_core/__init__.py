@@ -1,0 +1,1 @@
+"""What all others stand on: the compiled kernels, errors, checks, threads, files."""

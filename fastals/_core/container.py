@@ -1,0 +1,173 @@
+"""The container of all files that fastals writes: safetensors (no pickle, memory-mapped, readable elsewhere).
+
+Layout (https://github.com/huggingface/safetensors): 8 bytes length, JSON header, then the tensors. The header's
+``__metadata__`` holds ``format``, ``version``, ``content``, a JSON object, and ``content_crc32``; the content holds the
+CRC-32 of each tensor, its dtype and shape included.
+
+Reading trusts nothing: sizes, offsets, dtypes and shapes are checked before the first array exists; what the values
+mean is for the caller to check. The tensors' checksums are compared where each byte is read anyway (``mmap=False``), so
+that mapping a large file stays a matter of milliseconds.
+"""
+
+import json
+import math
+import mmap as mmap_module
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import FileFormatError
+from .files import replacing
+from .version import __version__
+
+__all__ = ["field", "read_tensors", "reading", "write_tensors"]
+
+_DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "U8": "|u1"}
+_MAX_HEADER = 100_000_000  # the limit of the safetensors library
+
+
+def write_tensors(
+    path: str, kind: str, version: str, content: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]
+) -> None:
+    """Write a file of this kind and version, atomically: see `fastals._core.files.replacing`.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    text = json.dumps(
+        {
+            **content,
+            "crc32": {name: _crc32(tensor) for name, tensor in arrays.items()},
+            "written_by": f"fastals {__version__}",
+        }
+    )
+    metadata = {
+        "format": f"fastals-{kind}",
+        "version": version,
+        "content": text,
+        "content_crc32": str(zlib.crc32(text.encode())),
+    }
+    with replacing(path) as temporary:
+        try:
+            save_file(arrays, temporary, metadata)
+        except SafetensorError as error:  # the library's own wrapping of, for one, a full disk
+            raise OSError(f"{path}: {error}") from error
+
+
+def read_tensors(path: str, kind: str, version: str, *, mmap: bool) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Content and tensors of a file of this kind and version; errors are those that :func:`reading` translates.
+
+    With ``mmap`` the tensors stay in the file, read-only; without it all is read and the checksums are compared.
+    """
+    metadata, tensors = _read_safetensors(path, mmap=mmap)
+    if metadata.get("format") != f"fastals-{kind}":
+        raise ValueError(f"a safetensors file, but not a fastals {kind}")
+    if metadata.get("version") != version:
+        raise ValueError(f"format version {metadata.get('version')!r}; this fastals reads version {version!r}")
+    text = metadata.get("content", "")
+    content = json.loads(text)
+    if metadata.get("content_crc32") != str(zlib.crc32(text.encode())):
+        raise ValueError("its metadata are damaged: their checksum differs")
+    if not mmap:
+        expected = field(content, "crc32", dict)
+        for name, tensor in tensors.items():
+            if expected.get(name) != _crc32(tensor):
+                raise ValueError(f"tensor {name!r} is damaged: its checksum differs")
+    return content, tensors
+
+
+@contextmanager
+def reading(path: str, kind: str) -> Iterator[None]:
+    """Turn whatever goes wrong while a file is read and understood into an error that names it.
+
+    Raises
+    ------
+    FileFormatError
+        The file is missing, damaged, or not of this kind.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, RecursionError) as error:  # errors of JSON, UTF-8 and parameters among them
+        raise FileFormatError(f"{path} is not a usable {kind} file: {error}") from error
+    except OSError as error:
+        raise FileFormatError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def field(content: Any, name: str, kind: type) -> Any:
+    """Return an entry of a JSON object that must be of this very type."""
+    value = content.get(name) if isinstance(content, dict) else None
+    if type(value) is not kind:
+        raise ValueError(f"{name!r} is missing in the metadata, or not of type {kind.__name__}")
+    return value
+
+
+def _crc32(tensor: NDArray[Any]) -> int:
+    return zlib.crc32(tensor.data, zlib.crc32(f"{tensor.dtype} {tensor.shape}".encode()))
+
+
+def _read_safetensors(path: str, *, mmap: bool) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    """Metadata and tensors of any well-formed safetensors file, the tensors as views of one buffer."""
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size < 8:
+            raise ValueError(f"{size} bytes are too few for a safetensors header")
+        if mmap:
+            buffer = np.frombuffer(mmap_module.mmap(file.fileno(), size, access=mmap_module.ACCESS_READ), np.uint8)
+        else:
+            buffer = np.fromfile(file, np.uint8, size)
+            if buffer.size < size:
+                raise ValueError("it became shorter while it was read")
+    header_size = int.from_bytes(buffer[:8].tobytes(), "little")
+    if header_size > min(_MAX_HEADER, size - 8):
+        raise ValueError("it is truncated, or not a safetensors file")
+    header = json.loads(buffer[8 : 8 + header_size].tobytes().decode("utf-8"))
+    if not isinstance(header, dict):
+        raise ValueError("the header is not an object")
+    metadata = header.pop("__metadata__", {})
+    if not (isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())):
+        raise ValueError("the header's metadata is not a map of strings")
+    data = buffer[8 + header_size :]
+    entries = sorted((_parse_entry(name, entry) for name, entry in header.items()), key=lambda entry: entry[3:])
+    tensors, end_of_last = {}, 0
+    for name, dtype, shape, begin, end in entries:
+        if begin != end_of_last:
+            raise ValueError(f"tensor {name!r} leaves a gap or overlaps another")
+        if end > data.size:
+            raise ValueError(f"it is truncated: tensor {name!r} ends at byte {end} of {data.size}")
+        if (8 + header_size + begin) % dtype.itemsize:
+            raise ValueError(f"tensor {name!r} is not aligned")
+        tensors[name] = data[begin:end].view(dtype).reshape(shape)
+        end_of_last = end
+    if end_of_last != data.size:
+        raise ValueError(f"{data.size - end_of_last} bytes follow the last tensor")
+    return metadata, tensors
+
+
+def _parse_entry(name: str, entry: Any) -> tuple[str, np.dtype[Any], tuple[int, ...], int, int]:
+    """One line of the header as (name, dtype, shape, begin, end), consistent in itself."""
+
+    def sizes(key: str) -> list[int]:
+        numbers = entry[key]
+        if not (isinstance(numbers, list) and all(type(number) is int and number >= 0 for number in numbers)):
+            raise ValueError(f"{key} of tensor {name!r} is not a list of sizes")
+        return numbers
+
+    if not (isinstance(entry, dict) and entry.keys() == {"dtype", "shape", "data_offsets"}):
+        raise ValueError(f"the header's entry of tensor {name!r} is malformed")
+    if not (isinstance(entry["dtype"], str) and entry["dtype"] in _DTYPES):
+        raise ValueError(f"tensor {name!r} is of type {entry['dtype']!r}, not one of {', '.join(_DTYPES)}")
+    dtype, shape, offsets = np.dtype(_DTYPES[entry["dtype"]]), sizes("shape"), sizes("data_offsets")
+    if len(offsets) != 2 or len(shape) > 2 or offsets[1] - offsets[0] != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"shape and extent of tensor {name!r} disagree")
+    return name, dtype, tuple(shape), offsets[0], offsets[1]

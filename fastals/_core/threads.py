@@ -1,0 +1,68 @@
+"""How many threads: what the caller says, else OMP_NUM_THREADS, else what this process may use."""
+
+import os
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from .checks import check_int
+
+MAX_THREADS = 1024
+"""Beyond any machine; without a bound a slip of the pen would ask for that many workspaces."""
+
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def resolve_num_threads(num_threads: int | None = None) -> int:
+    """Return the number of threads to use.
+
+    Parameters
+    ----------
+    num_threads : int or None
+        None: ``OMP_NUM_THREADS`` where that is set, else the processors that this process may run on, but no more
+        than its container's quota of processor time.
+
+    Raises
+    ------
+    ParameterError, ArgumentTypeError
+        Unless None or an integer in 1..1024.
+    """
+    if num_threads is not None:
+        return check_int("num_threads", num_threads, low=1, high=MAX_THREADS)
+    # "4,2" is OpenMP's way to give nested levels; what is no number, OpenMP ignores as well
+    environment = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if environment.isdecimal() and int(environment) >= 1:
+        return min(int(environment), MAX_THREADS)
+    return max(1, min(_processors(), _quota(), MAX_THREADS))
+
+
+def single_threaded_blas() -> AbstractContextManager[Any]:
+    """Limit BLAS and LAPACK to one thread for a while: their sums then have one order, and no two levels of threads."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(limits=1, user_api="blas")
+    return limits
+
+
+def _processors() -> int:
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _quota(root: Path = _CGROUPS) -> int:
+    """Processors that the control group's quota pays for, rounded up; MAX_THREADS where there is no quota."""
+    version_2 = _read(root / "cpu.max").split()
+    version_1 = [_read(root / "cpu" / name) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
+    for words in (version_2, version_1):
+        if len(words) == 2 and all(word.isdecimal() and int(word) for word in words):
+            return -(-int(words[0]) // int(words[1]))
+    return MAX_THREADS
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""

@@ -1,0 +1,1 @@
+"""Interactions, from whatever they come in: labels, readers, batches, stores."""

@@ -1,0 +1,337 @@
+"""Labels of users and items: any ids outside, indices 0..n-1 in ascending order of the labels inside."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from operator import eq
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core import kernels
+from .._core.checks import ID_TYPES, LabelArray, check_ids, refuse_offsets, refuse_utf8
+from .._core.errors import DataError, UnknownLabelError
+
+TABLE_SPREAD = 2
+"""Integer ids are encoded through a table of at most so many entries an id (and 65536): 4 bytes each."""
+
+
+class Labels:
+    """The labels of all users or of all items, in index order.
+
+    Parameters
+    ----------
+    values : ndarray of shape (size,) or None
+        Distinct labels: int64, or objects that are all str, bytes or UUID; ascending as they come from data, later ones
+        behind them. None: users or items are known by their index alone.
+    size : int
+
+    Examples
+    --------
+    >>> from fastals._ids import Labels
+    >>> import numpy as np
+    >>> labels = Labels(np.array(["ann", "bob"], dtype=object), 2)
+    >>> labels.encode(["bob", "eve"])
+    array([ 1, -1], dtype=int32)
+    >>> labels.decode(np.array([1, -1]))
+    array(['bob', None], dtype=object)
+    """
+
+    def __init__(self, values: LabelArray | None, size: int) -> None:
+        self.values = values
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __repr__(self) -> str:
+        return f"Labels(<{self.kind}>, {self._size})"
+
+    @property
+    def kind(self) -> str:
+        """What the labels are, for messages: "integers", "strings", …; "indices" where there are none."""
+        return "indices" if self.values is None else _kind(self.values)
+
+    def encode(self, ids: object, name: str = "ids") -> NDArray[np.int32]:
+        """Return the index of each id, -1 where it is unknown; ids that cannot be ids at all are an error."""
+        array = check_ids(name, ids)
+        if self.values is None:
+            return _within(array, self._size)
+        if len(array) == 0 or self._size == 0 or _kind(array) != self.kind:
+            return np.full(len(array), -1, np.int32)
+        if self.values.dtype.kind == "i":
+            places = np.minimum(np.searchsorted(self.values, array, sorter=self._order), self._size - 1)
+            indices = (places if self._order is None else self._order[places]).astype(np.int32)
+            indices[self.values[indices] != array] = -1
+            return indices
+        get = self._index.get
+        return np.fromiter((get(label, -1) for label in array.tolist()), np.int32, len(array))
+
+    def encode_known(self, name: str, ids: object) -> NDArray[np.int32]:
+        """Return the index of each id.
+
+        Raises
+        ------
+        UnknownLabelError
+            Names the first unknown id, and the likely mistake.
+        """
+        indices = self.encode(ids, name)
+        unknown = indices < 0
+        if unknown.any():
+            at = int(np.argmax(unknown))
+            array = check_ids(name, ids)
+            label, kind = array[at : at + 1].tolist()[0], _kind(array)
+            if self.values is None:
+                rule = f"must be indices from 0 to {self._size - 1}"
+            elif kind != self.kind:
+                rule = f"must be {self.kind}, as the labels the model knows, not {kind}"
+            else:
+                rule = "must be known to the model"
+            raise UnknownLabelError(f"{name} {rule}, got {label!r} at position {at}")
+        return indices
+
+    def grown(self, name: str, others: "Labels") -> tuple["Labels", NDArray[np.int32]]:
+        """Return these labels with what others there are behind them, and the index of each of the others.
+
+        Raises
+        ------
+        UnknownLabelError
+            The others are of another kind; or, where these are indices, not the ones that follow.
+        DataError
+            The others are rows or columns of a matrix that has fewer, or not one for each of these labels.
+        """
+        if others.values is None:
+            if len(others) < self._size or (self.values is not None and len(others) > self._size):
+                rule = "exactly" if self.values is not None else "at least"
+                raise DataError(f"the matrix must have {rule} the model's {self._size} {name}, got {len(others)}")
+            return Labels(self.values, len(others)), np.arange(len(others), dtype=np.int32)
+        indices = self.encode(others.values, name)
+        unknown = others.values[indices < 0]
+        following = np.arange(self._size, self._size + len(unknown), dtype=np.int32)
+        if self.values is None:
+            if others.kind != "integers" or not np.array_equal(unknown, following):
+                wrong = next(
+                    (label for label, index in zip(unknown.tolist(), following, strict=True) if label != index)
+                )
+                raise UnknownLabelError(
+                    f"{name} must be indices, new ones following from {self._size} on without a gap, got {wrong!r}: "
+                    "a model that is to know users and items by other names must be fitted on labels"
+                )
+            values = None
+        else:
+            if len(unknown) and others.kind != self.kind:
+                raise UnknownLabelError(f"{name} must be {self.kind}, as the labels the model knows, not {others.kind}")
+            values = np.concatenate((self.values, unknown))
+        indices[indices < 0] = following
+        return Labels(values, self._size + len(unknown)), indices
+
+    def decode(self, indices: NDArray[np.integer[Any]]) -> LabelArray:
+        """Return the labels of indices of any shape; -1 becomes None. Plain indices come back as they are."""
+        if self.values is None:
+            return indices
+        unknown = indices < 0
+        if not unknown.any():
+            labels: LabelArray = self.values[indices]
+            return labels
+        labels = np.empty(indices.shape, dtype=object)
+        labels[~unknown] = self.values[indices[~unknown]]
+        return labels
+
+    @cached_property
+    def _order(self) -> NDArray[np.intp] | None:
+        """What sorts integer labels; None where they ascend."""
+        assert self.values is not None
+        return None if (self.values[1:] > self.values[:-1]).all() else np.argsort(self.values)
+
+    @cached_property
+    def _index(self) -> dict[Any, int]:
+        assert self.values is not None
+        return {label: i for i, label in enumerate(self.values.tolist())}
+
+
+def _kind(ids: LabelArray) -> str:
+    if ids.dtype.kind in "iUS":
+        return {"i": "integers", "U": "strings", "S": "bytes"}[ids.dtype.kind]
+    return next(what for types, what in ID_TYPES.items() if isinstance(ids[0], types))
+
+
+def _within(indices: LabelArray, size: int) -> NDArray[np.int32]:
+    """Plain indices, -1 where they are none of 0..size-1."""
+    if indices.dtype.kind != "i":
+        return np.full(len(indices), -1, np.int32)
+    return np.where((indices >= 0) & (indices < size), indices, -1).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Text:
+    """Strings in Arrow's layout, in chunks: (bytes, offsets), offsets int32 or int64, one more than strings.
+
+    ``numeric``: they are integers if every one of them is the usual decimal form of an int64; "007" is not.
+    """
+
+    chunks: Sequence[tuple[NDArray[np.uint8], NDArray[Any]]]
+    numeric: bool = False
+
+    def __len__(self) -> int:
+        return sum(len(offsets) - 1 for _, offsets in self.chunks)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Categories: ids ``values[codes[j]]``, codes in range."""
+
+    codes: NDArray[Any]
+    values: Any
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+def factorize(name: str, ids: object, num_threads: int) -> tuple[NDArray[np.int32], Labels]:
+    """Return the index of each id, and the labels: the distinct ids in ascending order.
+
+    ``ids`` is anything that check_ids accepts, Text or Coded. Only the distinct ids are sorted.
+    """
+    if isinstance(ids, Coded):
+        return _factorize_coded(name, ids, num_threads)
+    interner = kernels.Interner(num_threads)
+    if isinstance(ids, Text):
+        for data, offsets in ids.chunks:
+            if interner.add_offsets(data, offsets) >= 0:
+                refuse_offsets(name)
+        strings = _decoded(name, interner)
+        return _ranked(interner, _integers(strings) if ids.numeric else strings)
+    array = check_ids(name, ids, scan=False)
+    if len(array) == 0:
+        return np.empty(0, np.int32), Labels(array, 0)
+    kind = _kind(array)
+    if kind == "integers":
+        low, high = int(array.min()), int(array.max())
+        if high - low < TABLE_SPREAD * len(array) + 65536:
+            indices, labels = kernels.factorize_table(array, low, high, num_threads)
+            return indices, Labels(labels, len(labels))
+        array = array.astype(np.int64, copy=False)
+    elif kind == "UUIDs":
+        check_ids(name, array)
+        array = np.frombuffer(b"".join([uuid.bytes for uuid in array]), "S16")
+    elif array.dtype.kind == "O":
+        at = interner.add_objects(array, str if kind == "strings" else bytes)
+        if at >= 0:
+            check_ids(name, array)
+        return _ranked(interner, _decoded(name, interner) if kind == "strings" else _pieces(*interner.keys()))
+    interner.add_fixed(array)
+    labels = interner.keys()[0].view(array.dtype)
+    if kind == "UUIDs":
+        return _ranked(interner, [UUID(bytes=label.ljust(16, b"\0")) for label in labels.tolist()])
+    return _ranked(interner, labels)
+
+
+def _factorize_coded(name: str, ids: Coded, num_threads: int) -> tuple[NDArray[np.int32], Labels]:
+    """Return what factorize does; categories that no id has are no labels."""
+    order, labels = factorize(name, ids.values, num_threads)
+    indices, used = factorize(name, order[ids.codes], num_threads)
+    assert labels.values is not None
+    return indices, Labels(labels.values[used.values], len(used))
+
+
+def _ranked(interner: "kernels.Interner", labels: Sequence[Any] | LabelArray) -> tuple[NDArray[np.int32], Labels]:
+    """Return indices and labels in the order of the labels; ``labels`` are in the interner's order."""
+    if isinstance(labels, np.ndarray):
+        order = np.argsort(labels)
+        values = labels[order] if labels.dtype.kind == "i" else labels[order].astype(object)
+    else:
+        order = np.array(sorted(range(len(labels)), key=labels.__getitem__), np.int64)
+        values = np.fromiter((labels[c] for c in order.tolist()), object, len(labels))
+    rank = np.empty(len(order), np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    return interner.indices(rank), Labels(values, len(values))
+
+
+def _decoded(name: str, interner: "kernels.Interner") -> list[str]:
+    """Return the interner's keys as strings."""
+    try:
+        return [piece.decode("utf-8", "surrogatepass") for piece in _pieces(*interner.keys())]
+    except UnicodeDecodeError as error:
+        refuse_utf8(name, error)
+
+
+def _integers(strings: list[str]) -> list[str] | NDArray[np.int64]:
+    """Return the integers that the strings write, the strings themselves unless all do."""
+    try:
+        numbers = np.fromiter(map(int, strings), np.int64, len(strings))
+    except (ValueError, OverflowError):
+        return strings
+    return numbers if all(map(eq, map(str, numbers.tolist()), strings)) else strings
+
+
+def _pieces(keys: NDArray[np.uint8], offsets: NDArray[np.int64]) -> list[bytes]:
+    data, ends = keys.tobytes(), offsets.tolist()
+    return [data[begin:end] for begin, end in pairwise(ends)]
+
+
+class StreamEncoder:
+    """Codes for ids that come in batches: 0, 1, … in the order in which they first appear.
+
+    Parameters
+    ----------
+    name : str
+        What messages call the ids.
+    numeric : bool
+        Text is integers if every label is the usual decimal form of an int64.
+
+    Examples
+    --------
+    >>> from fastals._ids import StreamEncoder
+    >>> encoder = StreamEncoder("ids", numeric=True)
+    >>> encoder.encode(["7", "9", "7"]), encoder.encode(["8", "9"])
+    (array([0, 1, 0], dtype=int32), array([2, 1], dtype=int32))
+    >>> encoder.labels()
+    array([7, 9, 8])
+    """
+
+    def __init__(self, name: str, numeric: bool) -> None:
+        self.name, self.numeric = name, numeric
+        self._interner = kernels.Interner(1)
+        self._kind: str | None = None
+
+    def encode(self, ids: Any) -> NDArray[np.int32]:
+        """Return the code of each id; ``ids`` is Text, or what check_ids accepts."""
+        if len(ids) == 0:
+            return np.empty(0, np.int32)
+        if isinstance(ids, Text):
+            self._check_kind("strings")
+            for data, offsets in ids.chunks:
+                if self._interner.add_offsets(data, offsets) >= 0:
+                    refuse_offsets(self.name)
+            return self._interner.take()
+        array = check_ids(self.name, ids)
+        self._check_kind(_kind(array))
+        if self._kind == "integers":
+            self._interner.add_fixed(np.ascontiguousarray(array, np.int64))
+        elif self._kind == "UUIDs":
+            self._interner.add_fixed(np.frombuffer(b"".join([label.bytes for label in array]), "V16"))
+        else:
+            self._interner.add_objects(array.astype(object), str if self._kind == "strings" else bytes)
+        return self._interner.take()
+
+    def _check_kind(self, kind: str) -> None:
+        if self._kind not in (None, kind):
+            raise DataError(f"{self.name} must be of one kind, got {self._kind} first and then {kind}")
+        self._kind = kind
+
+    def labels(self) -> LabelArray:
+        """Return the labels in the order of their codes."""
+        keys, offsets = self._interner.keys()
+        if self._kind == "integers":
+            return keys.view(np.int64).copy()
+        if self._kind == "UUIDs":
+            labels: Any = [UUID(bytes=keys[i : i + 16].tobytes()) for i in range(0, len(keys), 16)]
+        elif self._kind == "bytes":
+            labels = _pieces(keys, offsets)
+        else:
+            labels = _decoded(self.name, self._interner)
+            labels = _integers(labels) if self.numeric else labels
+        return labels if isinstance(labels, np.ndarray) else np.fromiter(labels, object, len(labels))

@@ -1,0 +1,1 @@
+"""What one asks a model about itself: why, how healthy, how large."""

@@ -1,0 +1,101 @@
+"""What a fit will need, before it is tried."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._core import kernels
+from .._equation.sweep import CHUNK
+
+
+class MemoryEstimate(NamedTuple):
+    """Bytes, beside what the caller holds.
+
+    Attributes
+    ----------
+    cells : int
+        The interactions, by user and by item.
+    factors : int
+        The factors, those of the iteration before, and with validation those of the best one.
+    work : int
+        What comes and goes: the other side's factors in another basis, the order of the rows, workspaces.
+    total : int
+    """
+
+    cells: int
+    factors: int
+    work: int
+    total: int
+
+
+CELL = 8
+"""An index in either orientation."""
+WEIGHTED_CELL, HELD_OUT_CELL, HELD_OUT_READ = 20, 24, 20
+"""What one more array of weights takes, and a held-out cell; how much more that takes while it is read."""
+RULE_CELL = 48
+"""Of the cells that the rule reads at once."""
+LISTED = 400
+"""A user's list while it is measured."""
+ROW = 96
+"""Offsets, counts, lambda and the order of the rows."""
+
+
+def estimate(
+    shape: tuple[int, int],
+    n_cells: int,
+    *,
+    k: int,
+    biased: bool,
+    dtype: Any,
+    num_threads: int,
+    copies: int,
+    weighted: bool,
+    centered: bool,
+    relaxed: bool,
+    users_last: bool,
+    held_out: int,
+    ranked: bool,
+) -> MemoryEstimate:
+    """Add up what the steps of a fit allocate.
+
+    Parameters
+    ----------
+    k : int
+        Factors, a column of biases included, which are ``biased``.
+    copies : int
+        How many more arrays of values are made: transformed, or less biases.
+    weighted : bool
+        The cells have weights.
+    centered : bool
+        Scores are made of more than the factors: of a mean, or of biases.
+    relaxed : bool
+        The side that is solved last, the users where ``users_last``, is kept as it was before that, beside the factors
+        of the iteration before.
+    held_out : int
+        Cells for validation; ``ranked``: lists are made for them.
+    """
+    n_users, n_items = shape
+    size, wide = np.dtype(dtype).itemsize, max(n_users, n_items)
+    padded = kernels.padded(dtype, k)
+    cells = n_cells * (CELL + 2 * size + copies * size + (WEIGHTED_CELL if weighted else 0)) + 8 * (n_users + n_items)
+    factors = size * k * (n_users + n_items) * (3 if held_out else 2)
+    held = ROW * wide + held_out * HELD_OUT_CELL
+    if relaxed:
+        held += size * k * (n_users if users_last else n_items)
+    sweep = size * padded * wide + num_threads * (10 * size * padded * padded)
+    if biased:
+        sweep += size * k * wide
+    # at that time there is one pair of factors yet
+    rule = min(n_cells, CHUNK) * RULE_CELL - size * k * (n_users + n_items)
+    reading = held_out * HELD_OUT_READ
+    measuring = 0
+    if held_out:
+        # biases leave the factors by a copy, and a mean comes to them by another; the best are copied before they
+        # take the place of the former
+        measuring = size * (n_users + n_items) * max(k, k * biased + (k + 2) * centered)
+    if ranked and held_out:
+        measuring += n_items * (size * padded + padded + 16) + min(n_users, held_out) * LISTED
+    work = held + max(sweep, rule, reading, measuring)
+    return MemoryEstimate(cells, factors, work, cells + factors + work)

@@ -1,0 +1,1 @@
+"""The estimators and what they fit: state, files, folding in."""

@@ -1,0 +1,308 @@
+"""The model file: no pickle, memory-mapped, readable elsewhere, safe to open from strangers.
+
+Tensors in a file of :mod:`fastals._core.container`:
+
+    user_factors   (n_users, factors)  F32 or F64         seen_indptr   (n_users + 1,)  I64
+    item_factors   (n_items, factors)  the same dtype     seen_indices  (nnz,)          I32
+    loss_history   (n,)                F64                seen_values   (nnz,)          as the factors, may be missing
+    user_biases    (n_users,)          as the factors;    seen_weights  (nnz,)          as the factors; both and
+    item_biases    (n_items,)          these may be missing
+    users, items   labels by kind:  "index"  none         "int64"  (n,) I64      "uuid"  (n, 16) U8
+                                    "string", "bytes"  the (UTF-8) bytes, U8, and users_offsets, items_offsets
+                                                       (n + 1,) I64: label i is bytes offsets[i] to offsets[i + 1]
+
+The content holds the class, its parameters, what those that are "auto" stood for (``settings``, which files of older
+versions do not have) and the kinds of the labels. Every value that compiled code uses as an
+address (`seen_indptr`, `seen_indices`, the offsets) is checked before the model exists.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from itertools import pairwise
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core import kernels
+from .._core.container import field, read_tensors, reading, write_tensors
+from .._core.threads import resolve_num_threads
+from .._data.labels import Labels
+
+__all__ = ["ModelState", "Tensors", "load_model", "plain", "read_state", "save_model", "write_model"]
+
+VERSION = "1"
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """What a fitted model consists of; arrays as in the table above."""
+
+    parameters: dict[str, Any]
+    user_factors: NDArray[Any]
+    item_factors: NDArray[Any]
+    users: Labels
+    items: Labels
+    seen_indptr: NDArray[np.int64]
+    seen_indices: NDArray[np.int32]
+    loss_history: list[float]
+    n_iter: int
+    n_repeated: int = 0
+    metrics_history: list[dict[str, float]] = dataclass_field(default_factory=list)
+    best_iteration: int | None = None
+    seen_values: NDArray[Any] | None = None
+    seen_weights: NDArray[Any] | None = None
+    mean: float = 0.0
+    biases: tuple[NDArray[Any], NDArray[Any]] | None = None
+    scoring: dict[str, Any] | None = None
+    settings: dict[str, Any] | None = None
+    """None: the file is of a version that had none."""
+
+
+Model = TypeVar("Model", bound="Persistent")
+
+
+class Persistent(Protocol):
+    """The hook by which a model is made again of what its file holds."""
+
+    @classmethod
+    def _read(cls: type[Model], content: Mapping[str, Any], tensors: Tensors) -> Model: ...
+
+
+class Factorized(Protocol):
+    """The hook by which a model of factors is saved."""
+
+    def _get_state(self) -> ModelState: ...
+
+
+def save_model(model: Factorized, path: str, *, history: bool = True) -> None:
+    """Write `model` to the file `path`, atomically: see `fastals._core.files.replacing`.
+
+    Without `history` the values of the training cells are left out.
+
+    Raises
+    ------
+    NotFittedError
+        The model has no factors yet.
+    OSError
+        The file cannot be written.
+    """
+    state = model._get_state()
+    tensors = {
+        "user_factors": state.user_factors,
+        "item_factors": state.item_factors,
+        "seen_indptr": state.seen_indptr,
+        "seen_indices": state.seen_indices,
+        "loss_history": np.array(state.loss_history, dtype=np.float64),
+    }
+    for name in ("seen_values", "seen_weights"):
+        values = getattr(state, name)
+        if history and values is not None:
+            tensors[name] = values
+    if state.biases is not None:
+        tensors["user_biases"], tensors["item_biases"] = state.biases
+    content = {
+        "n_iter": state.n_iter,
+        "n_repeated": state.n_repeated,
+        "metrics_history": state.metrics_history,
+        "best_iteration": state.best_iteration or 0,
+        "mean": state.mean,
+        "scoring": state.scoring or {},
+    }
+    if state.settings is not None:
+        content["settings"] = {name: plain(value) for name, value in state.settings.items()}
+    write_model(path, model, state.parameters, {"users": state.users, "items": state.items}, content, tensors)
+
+
+def write_model(
+    path: str,
+    model: object,
+    parameters: Mapping[str, Any],
+    labels: Mapping[str, Labels],
+    content: Mapping[str, Any],
+    tensors: dict[str, NDArray[Any]],
+) -> None:
+    """Write what all model files have, and the content and tensors that are this model's own."""
+    common = {
+        "class": type(model).__name__,
+        "parameters": {name: plain(value) for name, value in parameters.items()},
+        "labels": {side: _encode_labels(side, ids, tensors) for side, ids in labels.items()},
+    }
+    write_tensors(path, "model", VERSION, {**common, **content}, tensors)
+
+
+def load_model(path: str, classes: Iterable[type[Model]], *, mmap: bool = True) -> Model:
+    """Read the model that `save_model` wrote; it must be of one of `classes`.
+
+    With `mmap` the factors stay in the file and are read where they are touched; many processes share them. Without
+    it the whole file is read and its checksums are compared.
+
+    Raises
+    ------
+    FileFormatError
+        The file is missing, damaged, or not a fastals model.
+    """
+    with reading(path, "model"):
+        content, tensors = read_tensors(path, "model", VERSION, mmap=mmap)
+        known = {cls.__name__: cls for cls in classes}
+        name = field(content, "class", str)
+        if name not in known:
+            raise ValueError(f"it holds a model of class {name!r}, not {' or '.join(known)}")
+        taken = Tensors(content, tensors)
+        model = known[name]._read(content, taken)
+        taken.check_empty()
+        return model
+
+
+# --- the model -------------------------------------------------------------------------------------------------------
+
+
+class Tensors:
+    """The tensors of a file, to be taken one by one; what serves as an address is checked by value."""
+
+    def __init__(self, content: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
+        self.content, self.left = content, dict(tensors)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.left
+
+    def take(self, name: str, dtypes: str, *shape: int | None) -> NDArray[Any]:
+        """Return a tensor of one of these dtypes and of this shape; None: of any length."""
+        if name not in self.left:
+            raise ValueError(f"tensor {name!r} is missing")
+        tensor = self.left.pop(name)
+        wanted = len(shape) == tensor.ndim and all(n in (None, m) for n, m in zip(shape, tensor.shape, strict=True))
+        if not wanted or tensor.dtype.str not in dtypes.split():
+            raise ValueError(f"tensor {name!r} has shape {tensor.shape} and dtype {tensor.dtype}")
+        return tensor
+
+    def take_labels(self, side: str, size: int) -> Labels:
+        """Return the labels of "users" or "items"."""
+        kind = field(field(self.content, "labels", dict), side, str)
+        if kind == "index":
+            return Labels(None, size)
+        if kind == "int64":
+            return Labels(self.take(side, "<i8", size), size)
+        if kind == "uuid":
+            return Labels(_decode_uuids(self.take(side, "|u1", size, 16)), size)
+        if kind in ("string", "bytes"):
+            text, offsets = self.take(side, "|u1", None), self.take(f"{side}_offsets", "<i8", size + 1)
+            _check_offsets(f"{side}_offsets", offsets, text.size)
+            return Labels(_decode_text(text, offsets, kind), size)
+        raise ValueError(f"{side} have labels of unknown kind {kind!r}")
+
+    def take_rows(self, name: str, n_rows: int, n_columns: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Return indptr and indices of compressed rows, in range and ascending; a cell may be stored repeatedly."""
+        indptr, indices = self.take(f"{name}_indptr", "<i8", n_rows + 1), self.take(f"{name}_indices", "<i4", None)
+        _check_offsets(f"{name}_indptr", indptr, indices.size)
+        if kernels.check_rows(indptr, indices, n_columns, None, resolve_num_threads()) & ~kernels.REPEATED:
+            raise ValueError(f"{name}_indices are not within 0..{n_columns - 1}, or do not ascend within each row")
+        return indptr, indices
+
+    def check_empty(self) -> None:
+        """Refuse what nobody has taken."""
+        if self.left:
+            raise ValueError(f"unexpected tensor {next(iter(self.left))!r}")
+
+
+def read_state(content: Mapping[str, Any], tensors: Tensors) -> ModelState:
+    """Check each tensor against the table at the head of this module."""
+    take = tensors.take
+    user_factors = take("user_factors", "<f4 <f8", None, None)
+    n_users, factors = user_factors.shape
+    item_factors = take("item_factors", user_factors.dtype.str, None, factors)
+    n_items = item_factors.shape[0]
+    if not (factors and max(n_users, n_items) < 2**31):
+        raise ValueError(f"{n_users} x {n_items} factors of length {factors}")
+    seen_indptr, seen_indices = tensors.take_rows("seen", n_users, n_items)
+    kept = {
+        name: take(name, user_factors.dtype.str, len(seen_indices))
+        for name in ("seen_values", "seen_weights")
+        if name in tensors
+    }
+    biases = None
+    if "user_biases" in tensors:
+        dtype = user_factors.dtype.str
+        biases = take("user_biases", dtype, n_users), take("item_biases", dtype, n_items)
+    return ModelState(
+        parameters=_with_pairs(content, "parameters"),
+        user_factors=user_factors,
+        item_factors=item_factors,
+        users=tensors.take_labels("users", n_users),
+        items=tensors.take_labels("items", n_items),
+        seen_indptr=seen_indptr,
+        seen_indices=seen_indices,
+        loss_history=take("loss_history", "<f8", None).tolist(),
+        n_iter=field(content, "n_iter", int),
+        n_repeated=field(content, "n_repeated", int) if "n_repeated" in content else 0,
+        metrics_history=field(content, "metrics_history", list),
+        best_iteration=field(content, "best_iteration", int) or None,
+        **kept,
+        mean=field(content, "mean", float),
+        biases=biases,
+        scoring=field(content, "scoring", dict) or None,
+        settings=_with_pairs(content, "settings") if "settings" in content else None,
+    )
+
+
+def _with_pairs(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return an object's entries; a pair is a tuple to whoever set it, and JSON has but lists."""
+    entries = field(content, name, dict)
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in entries.items()}
+
+
+def _check_offsets(name: str, offsets: NDArray[np.int64], end: int) -> None:
+    if offsets[0] != 0 or offsets[-1] != end or (offsets[1:] < offsets[:-1]).any():
+        raise ValueError(f"{name} do not rise from 0 to {end}")
+
+
+def plain(value: Any) -> Any:
+    """Turn a parameter into what JSON has; a random generator, which is no value, becomes None."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple | list):
+        return [plain(element) for element in value]
+    if isinstance(value, type | np.dtype):
+        return np.dtype(value).name
+    return None
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
+
+
+def _encode_labels(side: str, labels: Labels, tensors: dict[str, NDArray[Any]]) -> str:
+    """Add the tensors of `labels` to `tensors`; returns the kind."""
+    if labels.values is None:
+        return "index"
+    if labels.values.dtype.kind == "i":
+        tensors[side] = labels.values.astype(np.int64, copy=False)
+        return "int64"
+    values = labels.values.tolist()
+    if isinstance(values[0], uuid.UUID):
+        tensors[side] = np.frombuffer(b"".join(label.bytes for label in values), np.uint8).reshape(-1, 16)
+        return "uuid"
+    kind = "bytes" if isinstance(values[0], bytes) else "string"
+    if kind == "string":
+        # surrogatepass: a label may hold half a surrogate pair, as file names with undecodable bytes do
+        values = [label.encode("utf-8", "surrogatepass") for label in values]
+    tensors[side] = np.frombuffer(b"".join(values), np.uint8)
+    tensors[f"{side}_offsets"] = np.cumsum([0, *map(len, values)], dtype=np.int64)
+    return kind
+
+
+def _decode_text(text: NDArray[np.uint8], offsets: NDArray[np.int64], kind: str) -> NDArray[Any]:
+    blob = text.tobytes()
+    labels: list[Any] = [blob[begin:end] for begin, end in pairwise(offsets.tolist())]
+    if kind == "string":
+        labels = [label.decode("utf-8", "surrogatepass") for label in labels]
+    return np.fromiter(labels, dtype=object, count=len(labels))
+
+
+def _decode_uuids(rows: NDArray[np.uint8]) -> NDArray[Any]:
+    return np.fromiter((uuid.UUID(bytes=row.tobytes()) for row in rows), dtype=object, count=len(rows))

@@ -1,0 +1,48 @@
+"""Any model from its file."""
+
+from __future__ import annotations
+
+import os
+from typing import TypeAlias
+
+from .._core.checks import check_bool, check_path
+from .._neighbours.neighbours import ItemKNN, UserKNN
+from .explicit import ExplicitALS
+from .file import load_model
+from .implicit import ImplicitALS
+
+Model: TypeAlias = ExplicitALS | ImplicitALS | ItemKNN | UserKNN
+
+
+def load(path: str | os.PathLike[str], *, mmap: bool = True) -> Model:
+    """Read a model that ``save`` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+    mmap : bool, default True
+        Leave the factors in the file and read them where they are touched: a large model opens at once, and processes
+        share its memory. The file must not be changed in place meanwhile (``save`` replaces it, which does no harm).
+        False: read all of it, and compare the checksums.
+
+    Returns
+    -------
+    ExplicitALS, ImplicitALS, ItemKNN or UserKNN
+        As it was saved, but for a ``random_state`` that was a generator: it becomes None.
+
+    Raises
+    ------
+    FileFormatError
+        The file is missing, damaged, or not a fastals model. Nothing in it is executed: it may come from strangers.
+
+    Examples
+    --------
+    >>> import fastals, os, tempfile
+    >>> model = fastals.ImplicitALS(factors=2).fit((["ann", "bob"], ["x", "y"]))
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     model.save(os.path.join(directory, "model"))
+    ...     fastals.load(os.path.join(directory, "model")).users_
+    array(['ann', 'bob'], dtype=object)
+    """
+    classes: tuple[type[Model], ...] = ExplicitALS, ImplicitALS, ItemKNN, UserKNN
+    return load_model(check_path("path", path), classes, mmap=check_bool("mmap", mmap))

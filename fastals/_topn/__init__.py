@@ -1,0 +1,1 @@
+"""The best of all scores, exactly, and what a model is asked for."""

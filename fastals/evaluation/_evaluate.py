@@ -1,0 +1,290 @@
+"""Splits, metrics with their definitions, baselines, and the measurement of a model against held-out interactions.
+
+Ranking metrics judge lists of recommended items, one row per user. An item is *relevant* to a user when the user's test
+row holds it with a value above 0; users without a relevant item are left out of the mean.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core.checks import check_fitted, check_int
+from .._core.errors import DataError
+from .._data.interactions import Interactions, as_interactions
+from .._topn.recommender import Recommender
+from ._metrics import (
+    RANKING,
+    cell_numbers,
+    contains,
+    coverage_at_k,
+    distinct,
+    entropy_at_k,
+    gini_at_k,
+    hit_rate_at_k,
+    judge,
+    mae,
+    map_at_k,
+    mrr_at_k,
+    ndcg_at_k,
+    novelty_at_k,
+    precision_at_k,
+    r2,
+    recall_at_k,
+    rmse,
+    users_of_items,
+)
+from ._splits import leave_last_out, leave_random_out, select_cells, split_users, train_test_split
+
+__all__ = [
+    "auc",
+    "coverage_at_k",
+    "entropy_at_k",
+    "evaluate",
+    "gini_at_k",
+    "hit_rate_at_k",
+    "leave_last_out",
+    "leave_random_out",
+    "mae",
+    "map_at_k",
+    "most_popular",
+    "mrr_at_k",
+    "ndcg_at_k",
+    "novelty_at_k",
+    "popularity_baseline",
+    "precision_at_k",
+    "r2",
+    "recall_at_k",
+    "rmse",
+    "split_users",
+    "train_test_split",
+]
+
+AUC_BYTES = 1 << 25
+"""Users are scored in blocks of about so many bytes."""
+
+
+def auc(model: Recommender, train: Any, test: Any) -> float:
+    """Mean over users of the chance that a relevant item scores above one that the user has never met.
+
+    The items never met are those neither in the user's training row nor relevant; an equal score counts as half. All
+    items are scored for each user, which costs n_users * n_items * (factors + log n_items).
+
+    Parameters
+    ----------
+    model : ExplicitALS, ImplicitALS, ItemKNN or UserKNN
+        Fitted.
+    train, test : Interactions, or what :meth:`ImplicitALS.fit` takes
+        The training (None: what the model itself remembers) and the held-out interactions. Users and items that the
+        model does not know are left out.
+
+    Returns
+    -------
+    float in [0, 1]
+        0.5 is chance.
+
+    Raises
+    ------
+    DataError
+        No user has both a relevant item and one never met.
+
+    Examples
+    --------
+    >>> import fastals
+    >>> from fastals.evaluation import auc
+    >>> from scipy.sparse import csr_array
+    >>> train = csr_array([[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 0]])
+    >>> test = csr_array([[0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]])
+    >>> auc(fastals.ImplicitALS(factors=2, random_state=0).fit(train), train, test)
+    1.0
+    """
+    check_fitted(model)
+    seen = _seen(model, train)
+    held_out = as_interactions(test, users=model._users, items=model._items)
+    held_out = select_cells(held_out, held_out.values > 0)
+    users = np.flatnonzero(np.diff(held_out.indptr))
+    block = max(1, AUC_BYTES // (8 * seen.n_items))
+    areas = np.concatenate(
+        [_areas(model, users[i : i + block], seen, held_out) for i in range(0, len(users), block)] or [np.empty(0)]
+    )
+    if np.isnan(areas).all():
+        raise DataError("no user has both a relevant item and one never met")
+    return float(np.nanmean(areas))
+
+
+def _areas(
+    model: Recommender, users: NDArray[np.intp], seen: Interactions, held_out: Interactions
+) -> NDArray[np.float64]:
+    """AUC of each user; NaN where the user has met everything."""
+    scores = model._all_scores(users)
+    relevant = [held_out.indices[held_out.indptr[u] : held_out.indptr[u + 1]] for u in users]
+    found = [row[items] for row, items in zip(scores, relevant, strict=True)]
+    lengths = np.zeros(len(users), np.int64)
+    for j, (u, row, items) in enumerate(zip(users, scores, relevant, strict=True)):
+        row[items] = np.inf
+        row[seen.indices[seen.indptr[u] : seen.indptr[u + 1]]] = np.inf
+        lengths[j] = np.count_nonzero(row < np.inf)
+    scores.sort(axis=1)
+    areas = np.full(len(users), np.nan)
+    for j in np.flatnonzero(lengths).tolist():
+        others = scores[j, : lengths[j]]  # what the user has met stands behind them
+        below_and_at_most = [np.searchsorted(others, found[j], side) for side in ("left", "right")]
+        areas[j] = np.mean(below_and_at_most) / len(others)
+    return areas
+
+
+def _seen(model: Recommender, train: Any) -> Interactions:
+    """Return the training cells in terms of the model's users and items; None: those that the model remembers."""
+    if train is not None:
+        return as_interactions(train, users=model._users, items=model._items)
+    indptr, indices = model._seen
+    ones = np.broadcast_to(np.float32(1), indices.shape)
+    return Interactions._canonical((indptr, indices, ones), None, model._users, model._items)
+
+
+def most_popular(train: Any, n: int = 10) -> NDArray[Any]:
+    """List for each user the items that most users have, without those that the user has: the baseline.
+
+    Parameters
+    ----------
+    train : Interactions, or what :meth:`ImplicitALS.fit` takes
+    n : int, default 10
+
+    Returns
+    -------
+    array of shape (n_users, n)
+        Labels, or indices where `train` has none; of equally popular items the smaller label first; padded with None or
+        -1 where a user has not left `n` items.
+
+    Examples
+    --------
+    >>> from fastals.evaluation import most_popular
+    >>> from scipy.sparse import csr_array
+    >>> most_popular(csr_array([[1, 1, 0], [0, 1, 0], [1, 1, 1]]), n=2)
+    array([[ 2, -1],
+           [ 0,  2],
+           [-1, -1]])
+    """
+    n = check_int("n", n, low=1)
+    interactions = as_interactions(train)
+    by_popularity = np.argsort(-users_of_items(interactions), kind="stable")
+    rank_of = np.empty_like(by_popularity)
+    rank_of[by_popularity] = np.arange(len(by_popularity))
+    seen = distinct(np.sort(cell_numbers(interactions.indptr, rank_of[interactions.indices], interactions.n_items)))
+    users, ranks = np.divmod(seen, interactions.n_items)
+    # The j-th rank that a user has not seen is j + (seen ranks below it). The i-th seen rank r has r - i unseen ones
+    # below, and so lies below the j-th unseen one where r - i <= j.
+    first = np.searchsorted(users, np.arange(interactions.n_users))
+    unseen_below = ranks - (np.arange(len(seen)) - first[users])
+    near = unseen_below < n
+    skipped = np.bincount(users[near] * n + unseen_below[near], minlength=interactions.n_users * n)
+    ranks_left = np.arange(n) + skipped.reshape(-1, n).cumsum(axis=1)
+    left = ranks_left < interactions.n_items
+    lists = np.where(left, by_popularity[np.minimum(ranks_left, interactions.n_items - 1)], -1)
+    return interactions.item_labels.decode(lists)
+
+
+def evaluate(model: Recommender, train: Any, test: Any, k: int = 10) -> dict[str, float]:
+    """Measure a model against held-out interactions, by every metric that fits it.
+
+    Parameters
+    ----------
+    model : ExplicitALS, ImplicitALS, ItemKNN or UserKNN
+        Fitted on `train`: its lists leave out what the users had there.
+    train : Interactions, or what :meth:`ImplicitALS.fit` takes, or None
+        None: what the model itself remembers of its training cells.
+    test : Interactions, or what :meth:`ImplicitALS.fit` takes
+        The held-out interactions. Left out of the ranking metrics are cells that `train` holds too, as the lists do not
+        repeat what is known, and users whom the model does not know. An item that the model does not know counts as
+        relevant, though no list can hold it.
+    k : int, default 10
+        Length of the lists.
+
+    Returns
+    -------
+    dict
+        ``precision@k``, ``recall@k``, ``ndcg@k``, ``map@k``, ``mrr@k`` and ``hit_rate@k`` (k: the number), and
+        ``n_users``, of how many users they are the means; ``coverage@k`` and ``novelty@k`` of those users' lists. For
+        a model of ratings also ``rmse``, ``mae`` and ``r2`` (NaN where all are equal) over the ``n_ratings`` cells of
+        `test` whose user and item the model knows.
+
+    Raises
+    ------
+    NotFittedError, DataError
+
+    Examples
+    --------
+    >>> import fastals
+    >>> from fastals.evaluation import evaluate
+    >>> from scipy.sparse import csr_array
+    >>> train = csr_array([[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 0]])
+    >>> test = csr_array([[0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]])
+    >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit(train)
+    >>> evaluate(model, train, test, k=1)["hit_rate@1"]
+    1.0
+    """
+    check_fitted(model)
+    k = check_int("k", k, low=1)
+    seen = _seen(model, train)
+    new = _new_to_users(model, seen, test)
+    users = np.flatnonzero(np.diff(new.indptr))
+    metrics = _measure(model.recommend(new.user_labels.decode(users), n=k).items, seen, new, users, k)
+    if model._predicts_ratings:
+        ratings = as_interactions(test, users=model._users, items=model._items)
+        rows = np.repeat(np.arange(ratings.n_users), np.diff(ratings.indptr))
+        predicted = model.predict(ratings.user_labels.decode(rows), ratings.item_labels.decode(ratings.indices))
+        errors = {metric.__name__: metric(ratings.values, predicted) for metric in (rmse, mae)}
+        varied = ratings.nnz > 0 and np.ptp(ratings.values) > 0
+        errors["r2"] = r2(ratings.values, predicted) if varied else np.nan
+        metrics |= errors | {"n_ratings": ratings.nnz}
+    return metrics
+
+
+def popularity_baseline(model: Recommender, train: Any, test: Any, k: int = 10) -> dict[str, float]:
+    """Measure what lists of the most popular items would reach in the place of the model's, as :func:`evaluate` does.
+
+    Arguments, errors and the ranking metrics returned are those of :func:`evaluate`; the lists are those of
+    :func:`most_popular`, for the same users and with the same cells held out.
+
+    Examples
+    --------
+    >>> import fastals
+    >>> from fastals.evaluation import popularity_baseline
+    >>> from scipy.sparse import csr_array
+    >>> train = csr_array([[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 0]])
+    >>> test = csr_array([[0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]])
+    >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit(train)
+    >>> popularity_baseline(model, train, test, k=1)["hit_rate@1"]
+    0.0
+    """
+    check_fitted(model)
+    k = check_int("k", k, low=1)
+    seen = _seen(model, train)
+    new = _new_to_users(model, seen, test)
+    users = np.flatnonzero(np.diff(new.indptr))
+    return _measure(most_popular(seen, k)[users], seen, new, users, k)
+
+
+def _measure(
+    lists: NDArray[Any], seen: Interactions, test: Interactions, users: NDArray[np.intp], k: int
+) -> dict[str, float]:
+    """Judge lists for some users of `test` by all ranking metrics; the others have no cells."""
+    everyone = np.full((test.n_users, lists.shape[1]), None if lists.dtype.kind == "O" else -1, dtype=lists.dtype)
+    everyone[users] = lists
+    hits, relevant, k = judge(everyone, test, k)
+    metrics = {f"{name}@{k}": float(metric(hits, relevant, k).mean()) for name, metric in RANKING.items()}
+    beyond = {f"coverage@{k}": coverage_at_k(lists, seen, k), f"novelty@{k}": novelty_at_k(lists, seen, k)}
+    return metrics | beyond | {"n_users": len(relevant)}
+
+
+def _new_to_users(model: Recommender, seen: Interactions, test: Any) -> Interactions:
+    """Return the cells of `test` that a list could hold: of the model's users, and not seen. The items are test's."""
+    interactions = as_interactions(test, users=model._users)
+    items = model._items.encode(interactions.item_labels.decode(np.arange(interactions.n_items)))[interactions.indices]
+    cells = cell_numbers(interactions.indptr, items, seen.n_items)
+    new = (items < 0) | ~contains(cell_numbers(seen.indptr, seen.indices, seen.n_items), cells)
+    if not (new & (interactions.values > 0)).any():
+        raise DataError("test has no cell above 0 of a user whom the model knows that is not in train as well")
+    return select_cells(interactions, new)

@@ -1,0 +1,229 @@
+"""Splits into training and test parts: at random, by time, by user.
+
+The same seed gives the same split. Parts that hold the same users and items have the same rows, columns and labels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._core.checks import check_choice, check_int, check_random_state, check_real, check_values
+from .._core.errors import ArgumentTypeError, DataError
+from .._data.interactions import Interactions, as_interactions
+from .._data.labels import Labels
+
+__all__ = ["leave_last_out", "leave_random_out", "select_cells", "split_users", "train_test_split"]
+
+
+def train_test_split(
+    data: Any, test_fraction: float = 0.2, *, random_state: Any = None
+) -> tuple[Interactions, Interactions]:
+    """Put a random part of the cells aside.
+
+    Parameters
+    ----------
+    data : Interactions, or what :meth:`ImplicitALS.fit` takes
+    test_fraction : float in (0, 1), default 0.2
+        Share of the stored cells that goes to the test part, rounded to a whole number of cells.
+    random_state : int or Generator, optional
+        The same seed gives the same split.
+
+    Returns
+    -------
+    train, test : Interactions
+        Every cell is in one of them. Both have all users and items of `data`, so that rows and labels correspond.
+
+    Raises
+    ------
+    ParameterError, DataError
+        A part would be empty.
+
+    Examples
+    --------
+    >>> from fastals.evaluation import train_test_split
+    >>> from scipy.sparse import csr_array
+    >>> train, test = train_test_split(csr_array([[1, 2, 0], [0, 3, 4]]), 0.25, random_state=0)
+    >>> train.nnz, test.nnz, train.shape == test.shape
+    (3, 1, True)
+    """
+    interactions = as_interactions(data)
+    n_test = round(_check_fraction(test_fraction) * interactions.nnz)
+    if not 0 < n_test < interactions.nnz:
+        raise DataError(f"test_fraction {test_fraction} of {interactions.nnz} cells leaves one part empty")
+    in_test = np.zeros(interactions.nnz, dtype=bool)
+    in_test[check_random_state(random_state).choice(interactions.nnz, n_test, replace=False)] = True
+    return select_cells(interactions, ~in_test), select_cells(interactions, in_test)
+
+
+def leave_last_out(
+    data: tuple[ArrayLike, ...], timestamps: ArrayLike, *, n: int = 1, duplicates: str = "sum"
+) -> tuple[Interactions, Interactions]:
+    """Put aside the `n` items that each user came to last.
+
+    A user comes to an item with the first of their events with it: an item that they knew before is never held out, as
+    no list that leaves out known items could hold it. Of items of the same time the greater label
+    counts as later. Users who have no more than `n` items stay in the training part.
+
+    Parameters
+    ----------
+    data : (users, items) or (users, items, values), each of shape (n_events,)
+        As for :meth:`ImplicitALS.fit`.
+    timestamps : array of shape (n_events,)
+        Numbers or datetime64.
+    n : int, default 1
+    duplicates : {"sum", "last", "max", "mean", "error"}
+        What becomes of several events of one user with one item: see :meth:`Interactions.from_arrays`.
+
+    Returns
+    -------
+    train, test : Interactions
+        Both have all users and items of `data`.
+
+    Examples
+    --------
+    >>> from fastals.evaluation import leave_last_out
+    >>> users, items = ["ann", "ann", "ann", "bob"], ["x", "y", "x", "x"]
+    >>> train, test = leave_last_out((users, items), [1, 2, 3, 4])
+    >>> train.matrix.toarray()
+    array([[2., 0.],
+           [1., 0.]], dtype=float32)
+    >>> test.matrix.toarray()
+    array([[0., 1.],
+           [0., 0.]], dtype=float32)
+    """
+    n = check_int("n", n, low=1)
+    check_choice("duplicates", duplicates, ("sum", "last", "max", "mean", "error"))
+    if not (isinstance(data, tuple) and len(data) in (2, 3)):
+        raise ArgumentTypeError(
+            f"data must be a tuple (users, items) or (users, items, values), as long as timestamps, "
+            f"got {type(data).__name__}"
+        )
+    times = np.asarray(timestamps)
+    if times.dtype.kind == "M":
+        if np.isnat(times).any():
+            raise DataError(f"timestamps must not be missing, got NaT at position {int(np.isnat(times).argmax())}")
+        times = times.astype("datetime64[us]").astype(np.int64)
+    interactions = as_interactions(data, duplicates=duplicates)
+    backwards = -check_values("timestamps", times).astype(np.float64)
+    first = -as_interactions((*data[:2], backwards), duplicates="max", dtype=np.float64).values
+    return _leave_out(interactions, first, n)
+
+
+def leave_random_out(data: Any, n: int = 1, *, random_state: Any = None) -> tuple[Interactions, Interactions]:
+    """Put aside `n` random items of each user.
+
+    Parameters
+    ----------
+    data : Interactions, or what :meth:`ImplicitALS.fit` takes
+    n : int, default 1
+        Users who have no more than `n` items stay in the training part.
+    random_state : int or Generator, optional
+        The same seed gives the same split.
+
+    Returns
+    -------
+    train, test : Interactions
+        Both have all users and items of `data`.
+
+    Raises
+    ------
+    ParameterError, DataError
+        No user has more than `n` items.
+
+    Examples
+    --------
+    >>> from fastals.evaluation import leave_random_out
+    >>> from scipy.sparse import csr_array
+    >>> train, test = leave_random_out(csr_array([[1, 2, 3], [0, 4, 0]]), random_state=0)
+    >>> train.nnz, test.nnz
+    (3, 1)
+    """
+    n = check_int("n", n, low=1)
+    interactions = as_interactions(data)
+    return _leave_out(interactions, check_random_state(random_state).random(interactions.nnz), n)
+
+
+def split_users(
+    data: Any, test_fraction: float = 0.2, *, random_state: Any = None
+) -> tuple[Interactions, Interactions]:
+    """Put a random part of the users aside, with all that they did: people whom the model will not have met.
+
+    This is the split of strong generalization [1]_: train on the one part; of the other, split each user's items once
+    more (:func:`leave_random_out`, :func:`train_test_split`), fold in the first half and look for the second.
+
+    Parameters
+    ----------
+    data : Interactions, or what :meth:`ImplicitALS.fit` takes
+    test_fraction : float in (0, 1), default 0.2
+        Share of the users who go to the test part, rounded to a whole number of users.
+    random_state : int or Generator, optional
+        The same seed gives the same split.
+
+    Returns
+    -------
+    train, test : Interactions
+        Each has its own users, labelled (by their row, where `data` has no labels), and all items of `data`.
+
+    Raises
+    ------
+    ParameterError, DataError
+        A part would be empty.
+
+    References
+    ----------
+    .. [1] B. Marlin. Modeling user rating profiles for collaborative filtering. NIPS 2003, section 5.
+
+    Examples
+    --------
+    >>> from fastals.evaluation import split_users
+    >>> plays = (["ann", "ann", "bob", "cid", "dee"], ["x", "y", "x", "y", "z"])
+    >>> train, test = split_users(plays, 0.25, random_state=0)
+    >>> train.users.tolist(), test.users.tolist(), test.items.tolist()
+    (['ann', 'bob', 'cid'], ['dee'], ['x', 'y', 'z'])
+    """
+    interactions = as_interactions(data)
+    fraction = _check_fraction(test_fraction)
+    n_test = round(fraction * interactions.n_users)
+    in_test = np.zeros(interactions.n_users, dtype=bool)
+    in_test[check_random_state(random_state).choice(interactions.n_users, n_test, replace=False)] = True
+    parts = [_select_users(interactions, users) for users in (~in_test, in_test)]
+    if not all(part.nnz for part in parts):
+        raise DataError(f"test_fraction {test_fraction} of {interactions.n_users} users leaves one part empty")
+    return parts[0], parts[1]
+
+
+def _check_fraction(test_fraction: float) -> float:
+    return check_real("test_fraction", test_fraction, low=0, high=1, low_open=True, high_open=True)
+
+
+def _leave_out(data: Interactions, order: NDArray[Any], n: int) -> tuple[Interactions, Interactions]:
+    """Put aside each user's last n cells in ascending `order`, but for users who would have none left."""
+    lengths = np.diff(data.indptr)
+    users = np.repeat(np.arange(data.n_users), lengths)
+    ascending = np.lexsort((order, users))  # sorts each user's cells within their own range
+    from_last = np.repeat(data.indptr[1:], lengths) - np.arange(data.nnz)
+    in_test = np.zeros(data.nnz, dtype=bool)
+    in_test[ascending[(from_last <= n) & (lengths > n)[users]]] = True
+    if not in_test.any():
+        raise DataError(f"no user has more than n={n} items, so the test part would be empty")
+    return select_cells(data, ~in_test), select_cells(data, in_test)
+
+
+def select_cells(data: Interactions, keep: NDArray[np.bool_]) -> Interactions:
+    """Keep some of the cells, and all users and items."""
+    indptr = np.concatenate(([0], keep.cumsum()))[data.indptr]
+    rows = indptr, data.indices[keep], data.values[keep]
+    return Interactions._canonical(rows, None, data.user_labels, data.item_labels)
+
+
+def _select_users(data: Interactions, keep: NDArray[np.bool_]) -> Interactions:
+    """Keep some of the users, and all items."""
+    lengths = np.diff(data.indptr)
+    cells = np.repeat(keep, lengths)
+    rows = np.concatenate(([0], lengths[keep].cumsum())), data.indices[cells], data.values[cells]
+    numbers = np.flatnonzero(keep)
+    labels = numbers if data.users is None else data.users[numbers]
+    return Interactions._canonical(rows, None, Labels(labels, len(labels)), data.item_labels)

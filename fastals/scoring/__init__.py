@@ -1,0 +1,52 @@
+"""Raw events to one implicit score for each user and item.
+
+An event is a row of a log: who, what, perhaps when, and any number of signals (seconds played, finished, liked, …).
+Its score is the weighted sum of its signals,
+
+    s = sum over signals of  weight * transform(clip(value / per)),
+
+older events count less, by half for each ``half_life`` before ``now``,
+
+    s' = s * 2 ** -((now - time) / half_life),
+
+and the events of one user with one item are put together (``aggregate``), transformed once more (``total``) and left
+out below ``minimum``. Scores do not depend on how the rows come in batches, nor on the number of threads: the events of
+a pair are added in their order, in float64.
+
+A specification is made in Python or read from TOML, YAML or JSON, and travels with the scores and inside the model::
+
+    user = "user"
+    item = "song"
+    timestamp = "time"
+    half_life = "30 days"
+    minimum = 0.05
+    [signals.share]
+    column = "played_seconds"
+    per = "song_seconds"
+    clip = [0, 1]
+    weight = 0.5
+    [signals.liked]
+    weight = 3
+    [signals.skipped]
+    column = "played_seconds"
+    per = "song_seconds"
+    transform = "below"
+    at = 0.25
+    weight = -1
+"""
+
+from ._scores import (
+    Scores,
+    score,
+)
+from ._spec import (
+    ScoreSpec,
+    Signal,
+)
+
+__all__ = [
+    "ScoreSpec",
+    "Scores",
+    "Signal",
+    "score",
+]

@@ -1,0 +1,314 @@
+"""Raw events to one implicit score for each user and item.
+
+An event is a row of a log: who, what, perhaps when, and any number of signals (seconds played, finished, liked, …).
+Its score is the weighted sum of its signals,
+
+    s = sum over signals of  weight * transform(clip(value / per)),
+
+older events count less, by half for each ``half_life`` before ``now``,
+
+    s' = s * 2 ** -((now - time) / half_life),
+
+and the events of one user with one item are put together (``aggregate``), transformed once more (``total``) and left
+out below ``minimum``. Scores do not depend on how the rows come in batches, nor on the number of threads: the events of
+a pair are added in their order, in float64.
+
+A specification is made in Python or read from TOML, YAML or JSON, and travels with the scores and inside the model::
+
+    user = "user"
+    item = "song"
+    timestamp = "time"
+    half_life = "30 days"
+    minimum = 0.05
+    [signals.share]
+    column = "played_seconds"
+    per = "song_seconds"
+    clip = [0, 1]
+    weight = 0.5
+    [signals.liked]
+    weight = 3
+    [signals.skipped]
+    column = "played_seconds"
+    per = "song_seconds"
+    transform = "below"
+    at = 0.25
+    weight = -1
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core.checks import check_int, check_path
+from .._core.errors import DataError, ParameterError
+from .._core.threads import resolve_num_threads
+from .._data.batches import Batch, Source
+from .._data.interactions import SCORING, Interactions, as_interactions
+from .._data.labels import Coded
+from .._data.readers import has_pyarrow
+from .._data.storage import is_single_file, replacing, suffix_of
+from ._events import Events, Plain, Plan, arrays_of, arrow_table, in_parallel, read_plain_csv, table_batches
+from ._spec import ScoreSpec, Signal, seconds, seconds_since_1970, transform
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["ScoreSpec", "Scores", "Signal", "score"]
+
+MEMORY_BYTES = 1 << 29
+"""Events held in memory before they go to temporary files."""
+
+
+def score(
+    events: Any,
+    spec: ScoreSpec | Mapping[str, Any],
+    *,
+    format: str | None = None,
+    delimiter: str | None = None,
+    columns: Sequence[str] | None = None,
+    memory: int = MEMORY_BYTES,
+    num_threads: int | None = None,
+    progress: bool | None = None,
+) -> Scores:
+    """Score raw events, however many, in bounded memory.
+
+    Parameters
+    ----------
+    events : path, list of paths, or data frame
+        CSV, JSON lines or Parquet: files, directories (hive-partitioned too), local or as hdfs://, s3://, gs://; or a
+        pandas, polars or Arrow table, or a mapping of column names to arrays.
+    spec : ScoreSpec, or a mapping as :meth:`ScoreSpec.from_dict` reads it
+    format, delimiter, columns : optional
+        "csv", "json" or "parquet" where the names of files do not tell; the character between columns of CSV; the
+        names of the columns of CSV without a header line.
+    memory : int, default 512 MB
+        Bytes of scored events that are held before they go to temporary files. The distinct users and items are held
+        besides.
+    num_threads : int, optional
+        Default: all allowed cores.
+    progress : bool, optional
+        Show a count of the rows; by default where standard error is a terminal.
+
+    Returns
+    -------
+    Scores
+
+    Notes
+    -----
+    Without pyarrow (``pip install 'fastals[io]'``) only mappings and one local CSV file are read, in memory.
+
+    Raises
+    ------
+    DataError
+        A column that is missing, an empty id, a value that is no number: names file, row and column.
+    FileFormatError, ParameterError, MissingDependencyError
+
+    Examples
+    --------
+    >>> from fastals.scoring import score
+    >>> events = {"user": ["ann", "bob", "ann"], "item": ["x", "x", "x"], "plays": [1, 2, 5]}
+    >>> score(events, {"signals": {"plays": {"transform": "log1p"}}}).n_events
+    3
+    """
+    spec = spec if isinstance(spec, ScoreSpec) else ScoreSpec.from_dict(spec)
+    check_int("memory", memory, low=1)
+    from tqdm import tqdm
+
+    name = "events"
+    if isinstance(events, (str, os.PathLike)) and not has_pyarrow() and is_single_file(events):
+        name = check_path("events", events)
+        events = read_plain_csv(name, delimiter or ",")
+    text_ids = name != "events"
+    batches: Iterator[Batch]
+    if isinstance(events, (str, os.PathLike, list, tuple)):
+        source = Source(events, format=format, delimiter=delimiter, columns=columns)
+        text_ids = source.format == "csv"
+        plan = Plan(spec, source.schema.names, source.schema, source.files[0], text_ids=text_ids)
+        batches = source.batches(plan.types)
+    elif hasattr(events, "__arrow_c_stream__") and has_pyarrow():
+        table = arrow_table(events)
+        plan = Plan(spec, table.column_names, table.schema, name)
+        batches = table_batches(table, plan.types)
+    else:
+        arrays = arrays_of(events)
+        plan = Plan(spec, list(arrays), None, name, text_ids=text_ids)
+        batches = iter([Batch(name, 1, Plain({column: arrays[column] for column in plan.types}))])
+    collected = Events(text_ids, memory, resolve_num_threads(num_threads), spec.timestamp is not None)
+    try:
+        with tqdm(desc="score", unit="row", unit_scale=True, disable=None if progress is None else not progress) as bar:
+            for scored in in_parallel(plan, collected, batches):
+                collected.add(scored)
+                bar.update(len(scored))
+    except BaseException:
+        collected.close()
+        raise
+    return Scores(spec, plan, collected)
+
+
+def _arrow_labels(labels: NDArray[Any], *, text: bool) -> pa.Array:
+    """Return labels as an Arrow array; ``text``: UUIDs in their usual form."""
+    import pyarrow as pa
+
+    if len(labels) and isinstance(labels[0], UUID):
+        if text:
+            return pa.array([str(label) for label in labels.tolist()])
+        return pa.array([label.bytes for label in labels.tolist()], pa.uuid())
+    return pa.array(labels)
+
+
+class Scores:
+    """One score for each user and item that have one; made by :func:`score`.
+
+    Attributes
+    ----------
+    spec : ScoreSpec
+        With ``now`` filled in where events age.
+    n_events : int
+    n_users, n_items : int
+        Distinct ones among the events.
+
+    Examples
+    --------
+    >>> from fastals.scoring import score
+    >>> score({"user": ["ann", "bob", "ann"], "item": ["x", "x", "x"]}, {"signals": {"*": {}}})
+    <Scores: 3 events of 2 users with 1 items>
+    """
+
+    def __init__(self, spec: ScoreSpec, plan: Plan, events: Events) -> None:
+        self._plan, self._events = plan, events
+        self._now = 0.0
+        if spec.half_life is not None:
+            self._now = events.newest if spec.now is None else seconds_since_1970(spec.now)
+            if events.count:
+                spec = ScoreSpec(**{f.name: getattr(spec, f.name) for f in fields(spec)} | {"now": self._now})
+        self.spec = spec
+        self._users, self._items = events.users.labels(), events.items.labels()
+        self.n_events, self.n_users, self.n_items = events.count, len(self._users), len(self._items)
+
+    def __repr__(self) -> str:
+        return f"<Scores: {self.n_events} events of {self.n_users} users with {self.n_items} items>"
+
+    def __enter__(self) -> Scores:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the temporary files, if there are any; they also go when the object does.
+
+        Examples
+        --------
+        >>> from fastals.scoring import score
+        >>> with score({"user": [1], "item": [2]}, {"signals": {"*": {}}}) as scores:
+        ...     print(scores)
+        <Scores: 1 events of 1 users with 1 items>
+        """
+        self._events.close()
+
+    def _parts(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]]:
+        """Yield codes of users and items with their score, the users of a part in no other."""
+        for part in self._events.parts():
+            users, items, values = self._aggregate(part)
+            values = transform(values, self.spec.total, self.spec.at)
+            if self.spec.minimum is not None:
+                kept = values >= self.spec.minimum
+                users, items, values = users[kept], items[kept], values[kept]
+            with np.errstate(over="ignore"):
+                short = values.astype(np.float32)
+            if not np.isfinite(short).all():
+                raise DataError("a score is beyond float32's range, 3.4e38: make the weights smaller")
+            yield users, items, short
+
+    def _aggregate(self, events: NDArray[np.void]) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+        spec, values = self.spec, events["score"]
+        if spec.half_life is not None:
+            age = np.maximum(self._now - events["time"], 0)
+            values = values * np.exp2(-age / seconds(spec.half_life))
+        columns = [np.ascontiguousarray(column) for column in (events["user"], events["item"], values)]
+        if spec.aggregate == "last":
+            order = np.argsort(events["time"], kind="stable")
+            columns = [column[order] for column in columns]
+        cells = as_interactions(
+            tuple(columns), duplicates=spec.aggregate, dtype="float64", num_threads=self._events.threads
+        )
+        assert cells.users is not None
+        assert cells.items is not None
+        rows = np.repeat(cells.users.astype(np.int32), np.diff(cells.indptr))
+        return rows, cells.items.astype(np.int32)[cells.indices], cells.values
+
+    def interactions(self) -> Interactions:
+        """Return the scores in the form that models are trained on; they must fit into memory, 12 bytes each.
+
+        Raises
+        ------
+        DataError
+            No score is left.
+
+        Examples
+        --------
+        >>> from fastals.scoring import score
+        >>> events = {"user": ["ann", "bob", "ann"], "item": ["x", "x", "x"], "plays": [1, 2, 5]}
+        >>> score(events, {"signals": {"plays": {}}}).interactions()
+        <Interactions: 2 users x 1 items, 2 cells, float32>
+        """
+        parts = list(self._parts())
+        if not sum(len(part[2]) for part in parts):
+            raise DataError(
+                f"no score is left of {self.n_events} events"
+                + ("" if self.spec.minimum is None else f": none is at least minimum={self.spec.minimum}")
+            )
+        users, items, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        parts.clear()
+        data = as_interactions((Coded(users, self._users), Coded(items, self._items), values), duplicates="error")
+        data.scoring = self.spec.to_dict()
+        return data
+
+    def write(self, path: str | os.PathLike[str]) -> int:
+        """Write the scores to a Parquet or CSV file, with the specification inside (Parquet); returns their number.
+
+        Columns: the users' and the items' as in the events, and "score". In bounded memory.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written; nothing is left behind then.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from fastals.scoring import score
+        >>> events = {"user": ["ann", "bob", "ann"], "item": ["x", "x", "x"], "plays": [1, 2, 5]}
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     score(events, {"signals": {"plays": {}}}).write(os.path.join(directory, "scores.parquet"))
+        2
+        """
+        import pyarrow as pa
+        from pyarrow import csv, parquet
+
+        name = check_path("path", path)
+        kind = suffix_of(name)
+        if kind not in ((".parquet", ""), (".csv", "")):
+            raise ParameterError(f"path must end in .parquet or .csv, got {name!r}")
+        users, items = (_arrow_labels(labels, text=kind[0] == ".csv") for labels in (self._users, self._items))
+        schema = pa.schema(
+            [(self._plan.user, users.type), (self._plan.item, items.type), ("score", pa.float32())],
+            metadata={SCORING: json.dumps(self.spec.to_dict()).encode()},
+        )
+        n = 0
+        with replacing(name) as temporary:
+            writers = {".parquet": parquet.ParquetWriter, ".csv": csv.CSVWriter}
+            with writers[kind[0]](temporary, schema) as writer:
+                for user_codes, item_codes, values in self._parts():
+                    columns = [users.take(pa.array(user_codes)), items.take(pa.array(item_codes)), pa.array(values)]
+                    writer.write_table(pa.table(columns, schema=schema))
+                    n += len(values)
+        return n

@@ -1,0 +1,117 @@
+"""All users' lists, computed once and streamed to wherever they are to be read: the source behind fastals.serving."""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from .._core.checks import LabelArray, check_bool, check_fitted, check_int
+from .._data.labels import Labels
+
+__all__ = ["Batch", "Lists", "text_of"]
+
+POPULAR = 100
+"""Items of the list for users without one, at least."""
+
+
+class Batch(NamedTuple):
+    """Lists of the users ``first``, ``first + 1``, …: items of shape (m, n), -1 behind the end of a short list."""
+
+    first: int
+    items: NDArray[np.int32]
+    scores: NDArray[Any]
+
+
+class Lists:
+    """The n best items of every user of a fitted model.
+
+    Parameters
+    ----------
+    model : fitted model
+    n : int
+    exclude_seen : bool
+    batch_size : int
+        Users of a batch; what bounds the memory.
+    """
+
+    def __init__(self, model: Any, n: int, exclude_seen: bool, batch_size: int) -> None:
+        check_fitted(model)
+        self.model = model
+        self.n = check_int("n", n, low=1)
+        self.exclude_seen = check_bool("exclude_seen", exclude_seen)
+        self.batch_size = check_int("batch_size", batch_size, low=1)
+        self.users: Labels = model._users
+        self.items: Labels = model._items
+
+    def batches(self, first: int = 0) -> Iterator[Batch]:
+        """Yield the lists of the users from the given one on; the next batch is computed while one is looked at."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(1) as pool:
+            starts = range(first, len(self.users), self.batch_size)
+            ahead = pool.submit(self._batch, starts[0]) if starts else None
+            for following in [*starts[1:], None]:
+                if ahead is None:
+                    return
+                batch = ahead.result()
+                ahead = None if following is None else pool.submit(self._batch, following)
+                yield batch
+
+    def _batch(self, first: int) -> Batch:
+        rows = slice(first, min(first + self.batch_size, len(self.users)))
+        return Batch(first, *self.model._top_items(rows, self.n, self.exclude_seen))
+
+    def labels(self, first: int, count: int) -> LabelArray:
+        """Return the labels of users, or their indices where there are no labels."""
+        return self.users.decode(np.arange(first, first + count))
+
+    def popular(self) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """Return the items that most users have, and the share of the users that has each."""
+        counts = np.bincount(self.model._seen[1], minlength=len(self.items))
+        items = np.argsort(-counts, kind="stable")[: max(self.n, POPULAR)].astype(np.int32)
+        return items, counts[items] / len(self.users)
+
+    def fingerprint(self, *options: object) -> str:
+        """Return what is the same for the same lists in the same form, and for no others."""
+        digest = blake2b(repr((self.n, self.exclude_seen, *options)).encode(), digest_size=5)
+        state = self.model.__getstate__()  # without what is derived from it
+        learned = sorted(state.keys() - self.model.get_params().keys())
+        arrays = [array for name in learned for array in _arrays_in(state[name])]
+        for labels in (self.users, self.items):
+            if labels.values is not None and labels.values.dtype.kind != "O":
+                arrays.append(labels.values)
+            elif labels.values is not None:
+                for label in labels.values.tolist():
+                    text = text_of(label)
+                    digest.update(b"%d:" % len(text))
+                    digest.update(text)
+        for array in arrays:
+            digest.update(repr((array.shape, array.dtype.str)).encode())
+            digest.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
+        return b32encode(digest.digest()).decode().lower()
+
+
+def _arrays_in(value: Any) -> list[NDArray[Any]]:
+    """Return the numbers that an attribute of a model consists of."""
+    if isinstance(value, np.ndarray):
+        return [] if value.dtype.kind == "O" else [value]
+    if isinstance(value, float):
+        return [np.array([value])]
+    if isinstance(value, sparse.csr_array):
+        return [value.data, value.indices, value.indptr]
+    if isinstance(value, tuple):
+        return [array for part in value for array in _arrays_in(part)]
+    return []
+
+
+def text_of(label: Any) -> bytes:
+    """Return the bytes by which a label stands in keys: UTF-8, decimal digits, a UUID's usual form."""
+    if isinstance(label, bytes):
+        return label
+    return str(label).encode("utf-8", "surrogatepass")
