@@ -50,7 +50,8 @@ Answer = Callable[[slice], Lists]
 
 
 def fastals(X: np.ndarray, Y: np.ndarray, A: sparse.csr_array, n: int, threads: int, stop: bool = True) -> Answer:
-    from fastals._topn.recommender import ItemLists, Panels, top_n
+    from fastals._topn.panels import ItemLists, Panels
+    from fastals._topn.search import top_n
 
     panels = Panels(Y, threads)
     if not stop:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from . import evaluation
-from ._core.config import show_config
-from ._core.errors import (
+from ._core import (
     ArgumentTypeError,
     DataError,
     FastalsError,
@@ -20,17 +19,13 @@ from ._core.errors import (
     ParameterError,
     ServingError,
     UnknownLabelError,
+    __version__,
+    show_config,
 )
-from ._core.version import __version__
-from ._data.indexer import Ids, with_ids
-from ._data.interactions import Interactions
-from ._models.explicit import ExplicitALS
-from ._models.implicit import ImplicitALS
-from ._models.load import load
-from ._models.tune import Tuning, tune
-from ._neighbours.neighbours import ItemKNN, UserKNN
-from ._topn.recommender import Recommendations
-from ._topn.rerank import mmr
+from ._data import Ids, Interactions, with_ids
+from ._models import ExplicitALS, ImplicitALS, Tuning, load, tune
+from ._neighbours import ItemKNN, UserKNN
+from ._topn import Recommendations, mmr
 
 __all__ = [
     "ArgumentTypeError",

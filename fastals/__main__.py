@@ -13,14 +13,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ._core.errors import FastalsError
-from ._core.version import __version__
-from ._data.interactions import DUPLICATES
-from ._models.explicit import ExplicitALS
-from ._models.implicit import ImplicitALS
-from .cli import _commands
-from .cli._commands import PARAMETERS, WRITERS
-from .serving._resp import SCORES
+from ._core import FastalsError, __version__
+from ._data import DUPLICATES
+from ._models import ExplicitALS, ImplicitALS
+from .cli import PARAMETERS, WRITERS, _commands
+from .serving import SCORES
 
 __all__ = ["main"]
 

@@ -42,7 +42,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin would b
 
 import fastals
 from fastals import ExplicitALS, ImplicitALS
-from fastals._core import kernels as _kernels
+from fastals._core import kernels
 
 Floats = NDArray[Any]
 MODELS = {"explicit": ExplicitALS, "implicit": ImplicitALS}
@@ -119,7 +119,7 @@ def draw(seed: int, number: int) -> Case:
     if long_row:
         parameters["iterations"] = 1 + parameters["iterations"] % 3
         parameters["solver"] = "auto" if parameters["solver"] == "lapack" else parameters["solver"]
-    n, isas = parameters["iterations"], _kernels.available_isas()
+    n, isas = parameters["iterations"], kernels.available_isas()
     prefixes = {1} if rng.random() < 0.5 else set()
     if rng.random() < 0.15:
         prefixes.add(int(rng.integers(1, 9)))
@@ -680,15 +680,15 @@ class Judge:
                 return error
 
     def run(self) -> Verdict:
-        isa, threads = _kernels.active_isa(), os.environ.get("OMP_NUM_THREADS")
+        isa, threads = kernels.active_isa(), os.environ.get("OMP_NUM_THREADS")
         # what has no num_threads of its own would wait for threads longer than it works
         os.environ["OMP_NUM_THREADS"] = "1"
         try:
-            assert _kernels.use_isa(self.case.isa)
+            assert kernels.use_isa(self.case.isa)
             with np.errstate(all="ignore"):
                 outcome = self._run()
         finally:
-            _kernels.use_isa(isa)
+            kernels.use_isa(isa)
             del os.environ["OMP_NUM_THREADS"]
             if threads is not None:
                 os.environ["OMP_NUM_THREADS"] = threads

@@ -1,1 +1,57 @@
 """Interactions, from whatever they come in: labels, readers, batches, stores."""
+
+from .batches import BATCH_ROWS, FORMATS, Batch, Source, format_of
+from .cells import cell_numbers, contains, distinct
+from .indexer import Ids, with_ids
+from .interactions import (
+    DUPLICATES,
+    SCORING,
+    Compressed,
+    Interactions,
+    append,
+    as_interactions,
+    as_observations,
+    has_repeats,
+    ones_like,
+)
+from .labels import Coded, Labels, StreamEncoder
+from .readers import arrow_ids, choose_columns, has_pyarrow, is_frame
+from .storage import check_target, fetched, is_remote, is_single_file, locate, need, open_file, replacing, suffix_of
+
+__all__ = [
+    "BATCH_ROWS",
+    "DUPLICATES",
+    "FORMATS",
+    "SCORING",
+    "Batch",
+    "Coded",
+    "Compressed",
+    "Ids",
+    "Interactions",
+    "Labels",
+    "Source",
+    "StreamEncoder",
+    "append",
+    "arrow_ids",
+    "as_interactions",
+    "as_observations",
+    "cell_numbers",
+    "check_target",
+    "choose_columns",
+    "contains",
+    "distinct",
+    "fetched",
+    "format_of",
+    "has_pyarrow",
+    "has_repeats",
+    "is_frame",
+    "is_remote",
+    "is_single_file",
+    "locate",
+    "need",
+    "ones_like",
+    "open_file",
+    "replacing",
+    "suffix_of",
+    "with_ids",
+]

@@ -13,8 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .._core.checks import check_path
-from .._core.errors import DataError, FastalsError, FileFormatError, ParameterError
+from .._core import DataError, FastalsError, FileFormatError, ParameterError, check_path
 from .storage import Location, locate, need, suffix_of
 
 if TYPE_CHECKING:

@@ -7,9 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.checks import LabelArray, check_choice
-from .._core.errors import DataError, UnknownLabelError
-from .._core.threads import resolve_num_threads
+from .._core import DataError, LabelArray, UnknownLabelError, check_choice, resolve_num_threads
 from .interactions import Interactions, as_interactions
 from .labels import Labels, factorize
 from .readers import id_column

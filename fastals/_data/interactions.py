@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from .._core import kernels
-from .._core.checks import (
+from .._core import (
+    ArgumentTypeError,
     LabelArray,
     check_cells,
     check_choice,
@@ -30,6 +30,7 @@ from .._core.checks import (
     check_vector,
     check_weight_count,
     check_weighted_format,
+    kernels,
     refuse_cell_value,
     refuse_huge,
     refuse_index,
@@ -37,9 +38,8 @@ from .._core.checks import (
     refuse_overflow,
     refuse_repeat,
     refuse_value,
+    resolve_num_threads,
 )
-from .._core.errors import ArgumentTypeError
-from .._core.threads import resolve_num_threads
 from .labels import Coded, Labels, Text, factorize
 from .readers import Columns, frame_columns, is_frame, read_csv, read_files
 from .storage import is_single_file

@@ -11,9 +11,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import kernels
-from .._core.checks import ID_TYPES, LabelArray, check_ids, refuse_offsets, refuse_utf8
-from .._core.errors import DataError, UnknownLabelError
+from .._core import ID_TYPES, DataError, LabelArray, UnknownLabelError, check_ids, kernels, refuse_offsets, refuse_utf8
 
 TABLE_SPREAD = 2
 """Integer ids are encoded through a table of at most so many entries an id (and 65536): 4 bytes each."""

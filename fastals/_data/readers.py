@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.checks import check_not_missing, check_path
-from .._core.errors import (
+from .._core import (
     ArgumentTypeError,
     DataError,
     FastalsError,
     FileFormatError,
     ParameterError,
+    check_not_missing,
+    check_path,
 )
 from .batches import Source
 from .labels import Coded, Text

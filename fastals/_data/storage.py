@@ -15,9 +15,7 @@ from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from .._core import files
-from .._core.checks import check_path
-from .._core.errors import FileFormatError, MissingDependencyError, ParameterError
+from .._core import FileFormatError, MissingDependencyError, ParameterError, check_path, files
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._core import kernels
-from .._core.errors import NumericalError
+from .._core import NumericalError, kernels
 from .balance import balance, weighted_gram
 from .sweep import FactorArray, Side, relaxation
 from .training import Training

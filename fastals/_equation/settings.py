@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from .._core.checks import check_bool, check_choice, check_finite_factors, check_pair_or_real, check_real
+from .._core import check_bool, check_choice, check_finite_factors, check_pair_or_real, check_real
 from .sweep import CellWeights, Rows
 
 Settings: TypeAlias = dict[str, Any]

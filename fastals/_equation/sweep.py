@@ -18,16 +18,16 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import kernels
-from .._core.checks import (
+from .._core import (
+    kernels,
     refuse_indefinite_row,
     refuse_overflowing_factors,
     refuse_overflowing_row,
     refuse_overflowing_weight,
     refuse_unrepresented,
     refuse_unrepresented_row,
+    single_threaded_blas,
 )
-from .._core.threads import single_threaded_blas
 
 FactorArray: TypeAlias = NDArray[Any]
 """float32 or float64."""

@@ -13,11 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.errors import FastalsError
-from .._data.interactions import Interactions
-from .._data.labels import Labels
+from .._core import FastalsError
+from .._data import Interactions, Labels, contains, distinct
 from ..evaluation import evaluate, popularity_baseline
-from ..evaluation._metrics import contains, distinct
 
 USERS, FEWEST_USERS = 300, 20
 """Users who are asked, and how few are too few for a verdict."""

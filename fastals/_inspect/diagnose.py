@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import kernels
-from .._core.threads import single_threaded_blas
-from .._equation.settings import spread, told
-from .._equation.sweep import Rows, Side
+from .._core import kernels, single_threaded_blas
+from .._equation import Rows, Side, spread, told
 from .comparison import LEAST_ERROR, check
 from .explain import row_system
 

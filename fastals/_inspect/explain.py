@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.checks import LabelArray
-from .._equation.sweep import CellWeights, FactorArray, Rows
+from .._core import LabelArray
+from .._equation import CellWeights, FactorArray, Rows
 
 
 class Explanation(NamedTuple):

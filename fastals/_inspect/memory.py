@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._core import kernels
-from .._equation.sweep import CHUNK
+from .._equation import CHUNK
 
 
 class MemoryEstimate(NamedTuple):

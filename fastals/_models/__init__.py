@@ -1,1 +1,22 @@
 """The estimators and what they fit: state, files, folding in."""
+
+from .als import ALS
+from .estimator import Estimator, with_values
+from .explicit import ExplicitALS
+from .file import Tensors, write_model
+from .implicit import ImplicitALS
+from .load import load
+from .tune import Tuning, tune
+
+__all__ = [
+    "ALS",
+    "Estimator",
+    "ExplicitALS",
+    "ImplicitALS",
+    "Tensors",
+    "Tuning",
+    "load",
+    "tune",
+    "with_values",
+    "write_model",
+]

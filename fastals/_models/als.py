@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .._core.checks import (
+from .._core import (
+    ParameterError,
     check_bool,
     check_bool_or_none,
     check_callable_or_none,
@@ -18,21 +19,19 @@ from .._core.checks import (
     check_initial_factors,
     check_path,
     check_random_state,
+    resolve_num_threads,
 )
-from .._core.errors import ParameterError
-from .._core.threads import resolve_num_threads
-from .._data.interactions import Interactions, as_observations
-from .._equation.descent import Descent
-from .._equation.settings import Settings, read_settings
-from .._equation.sweep import FactorArray
-from .._equation.training import (
+from .._data import Interactions, as_observations
+from .._equation import (
     Callback,
     Checkpoint,
+    Descent,
+    FactorArray,
+    Settings,
     Training,
-    Validation,
-    check_validation_metric,
     digest,
     digest_of,
+    read_settings,
     train,
 )
 from .estimator import with_values
@@ -40,6 +39,7 @@ from .file import ModelState, Tensors, plain, read_state, save_model
 from .fold_in import FoldIn
 from .inspection import Inspection
 from .row_equation import AXES
+from .validation import Validation, check_validation_metric
 
 if sys.version_info >= (3, 11):
     from typing import Self
@@ -165,7 +165,13 @@ class ALS(FoldIn, Inspection):
         watch = saved = None
         if validation is not None:
             metric = check_validation_metric(validation_metric, self._default_metric)
-            watch = Validation(validation, metric, patience, interactions)
+            watch = Validation(
+                validation,
+                metric,
+                patience,
+                interactions,
+                lambda training: copy.copy(fitted)._adopt(training),  # what measuring needs is not to outlive it
+            )
         elif patience is not None or validation_metric is not None:
             raise ParameterError("patience and validation_metric need validation=, the interactions to measure")
         if fitted._joint_biases and X.shape[1] == self.factors:
@@ -184,7 +190,6 @@ class ALS(FoldIn, Inspection):
             iterations=self.iterations,
             tol=fitted.settings_["tol"],
             validation=watch,
-            measured=lambda: copy.copy(fitted)._adopt(training),  # what measuring needs is not to outlive it
             callback=callback,
             checkpoint=saved,
             progress=progress,

@@ -7,11 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.checks import check_fitted, check_query_factors
-from .._equation.presets import EXPLICIT
-from .._equation.settings import EXPLICIT_SCALING, Settings, explicit_regularization
-from .._equation.sweep import CellWeights, FactorArray, Rows
-from .._topn.recommender import Axis
+from .._core import check_fitted, check_query_factors
+from .._equation import EXPLICIT, EXPLICIT_SCALING, CellWeights, FactorArray, Rows, Settings, explicit_regularization
+from .._topn import Axis
 from .als import ALS
 from .row_equation import Biases
 

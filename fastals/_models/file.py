@@ -28,10 +28,8 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import kernels
-from .._core.container import field, read_tensors, reading, write_tensors
-from .._core.threads import resolve_num_threads
-from .._data.labels import Labels
+from .._core import field, kernels, read_tensors, reading, resolve_num_threads, write_tensors
+from .._data import Labels
 
 __all__ = ["ModelState", "Tensors", "load_model", "plain", "read_state", "save_model", "write_model"]
 

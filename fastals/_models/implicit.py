@@ -6,10 +6,18 @@ from typing import Literal
 
 import numpy as np
 
-from .._core.checks import check_real, refuse_without_positive
-from .._equation.presets import IMPLICIT
-from .._equation.settings import IMPLICIT_SCALING, Cells, Settings, implicit_regularization, unobserved_weight
-from .._equation.sweep import CellWeights, FactorArray, Rows
+from .._core import check_real, refuse_without_positive
+from .._equation import (
+    IMPLICIT,
+    IMPLICIT_SCALING,
+    Cells,
+    CellWeights,
+    FactorArray,
+    Rows,
+    Settings,
+    implicit_regularization,
+    unobserved_weight,
+)
 from .als import ALS
 
 

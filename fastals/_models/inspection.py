@@ -7,15 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import kernels
-from .._core.checks import check_bool, check_fitted, check_int
-from .._core.errors import DataError, ParameterError
-from .._core.threads import single_threaded_blas
-from .._data.interactions import as_observations
-from .._equation.sweep import Rows, Side
-from .._inspect.diagnose import describe
-from .._inspect.explain import Explanation, contributions, row_system
-from .._inspect.memory import MemoryEstimate, estimate
+from .._core import DataError, ParameterError, check_bool, check_fitted, check_int, kernels, single_threaded_blas
+from .._data import as_observations
+from .._equation import Rows, Side
+from .._inspect import Explanation, MemoryEstimate, contributions, describe, estimate, row_system
 from .row_equation import AXES, RowEquation
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TypeAlias
 
-from .._core.checks import check_bool, check_path
-from .._neighbours.neighbours import ItemKNN, UserKNN
+from .._core import check_bool, check_path
+from .._neighbours import ItemKNN, UserKNN
 from .explicit import ExplicitALS
 from .file import load_model
 from .implicit import ImplicitALS

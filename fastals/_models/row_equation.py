@@ -11,22 +11,20 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.checks import (
+from .._core import (
+    NotFittedError,
+    ParameterError,
     check_bool,
     check_choice,
     check_fitted,
     check_int,
     check_random_state,
     refuse_negative_pair,
+    resolve_num_threads,
 )
-from .._core.errors import NotFittedError, ParameterError
-from .._core.threads import resolve_num_threads
-from .._data.interactions import Interactions
-from .._equation.presets import Preset
-from .._equation.settings import Settings, check_setting, chosen, sizes
-from .._equation.sweep import CellWeights, FactorArray, Rows, Side
-from .._equation.training import Training
-from .._topn.recommender import Axis
+from .._data import Interactions
+from .._equation import CellWeights, FactorArray, Preset, Rows, Settings, Side, Training, check_setting, chosen, sizes
+from .._topn import Axis
 from .estimator import Estimator
 
 if sys.version_info >= (3, 11):

@@ -10,11 +10,9 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from .._core.checks import check_bool, check_choice, check_int, check_random_state
-from .._core.errors import ArgumentTypeError, ParameterError
-from .._data.interactions import Interactions, as_interactions
-from ..evaluation import evaluate
-from ..evaluation._splits import train_test_split
+from .._core import ArgumentTypeError, ParameterError, check_bool, check_choice, check_int, check_random_state
+from .._data import Interactions, as_interactions
+from ..evaluation import evaluate, train_test_split
 from .als import ALS
 from .estimator import Estimator
 

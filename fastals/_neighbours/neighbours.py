@@ -16,15 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from .._core import kernels
-from .._core.checks import check_choice, check_fitted, check_int, check_path, check_real
-from .._core.container import field
-from .._core.errors import DataError, ParameterError
-from .._core.threads import resolve_num_threads
-from .._data.interactions import Compressed, Interactions, as_interactions, has_repeats
-from .._models.estimator import Estimator, with_values
-from .._models.file import Tensors, write_model
-from .._topn.recommender import Axis, ItemLists, Wanted
+from .._core import (
+    DataError,
+    ParameterError,
+    check_choice,
+    check_fitted,
+    check_int,
+    check_path,
+    check_real,
+    field,
+    kernels,
+    resolve_num_threads,
+)
+from .._data import Compressed, Interactions, as_interactions, has_repeats
+from .._models import Estimator, Tensors, with_values, write_model
+from .._topn import Axis, ItemLists, Wanted
 
 Scores = NDArray[np.float32]
 Found = tuple[NDArray[np.int32], Scores]

@@ -1,18 +1,18 @@
-"""Top-N search: the items of highest score x'y for each query x, exactly, and what models build on it."""
+"""What a fitted model is asked for: lists of the best, scores of pairs, what is similar."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import kernels
-from .._core.checks import (
+from .._core import (
+    DataError,
     LabelArray,
+    ParameterError,
     check_bool,
     check_choice,
     check_fitted,
@@ -21,237 +21,14 @@ from .._core.checks import (
     check_query_factors,
     check_same_length,
     check_values,
+    kernels,
     refuse_value,
+    resolve_num_threads,
 )
-from .._core.errors import DataError, ParameterError
-from .._core.threads import resolve_num_threads
-from .._data.labels import Labels
-from ..evaluation._metrics import contains, distinct
-
-FactorArray: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
-
-WORKSPACE_BYTES = 1 << 24
-"""Queries are searched in groups that need about so much workspace a thread at most, in groups of 8 at least."""
-
-
-class ItemLists(NamedTuple):
-    """One list of items for each query q: ``items[first[q]:last[q]]``."""
-
-    first: NDArray[np.int64]
-    last: NDArray[np.int64]
-    items: NDArray[np.int32]
-
-    @classmethod
-    def of_rows(cls, indptr: NDArray[np.int64], indices: NDArray[np.int32], rows: Any = slice(None)) -> ItemLists:
-        """Rows of a CSR matrix; ``rows`` as one would index an array with."""
-        first, last = indptr[:-1][rows], indptr[1:][rows]
-        return cls(np.ascontiguousarray(first), np.ascontiguousarray(last), indices)
-
-    def of(self, queries: NDArray[Any]) -> ItemLists:
-        """The lists of some of the queries."""
-        return ItemLists(self.first[queries], self.last[queries], self.items)
-
-    def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Every (query, item), by query."""
-        lengths = self.last - self.first
-        starts = np.repeat(self.first - (lengths.cumsum() - lengths), lengths)
-        return np.repeat(np.arange(len(lengths)), lengths), self.items[starts + np.arange(lengths.sum())]
-
-
-class Panels:
-    """Rows of factors, packed once for any number of searches.
-
-    The rows stand by descending norm, so that a search may stop early, 48 to a panel: as they are, and as eight-bit
-    codes with bounds, for ruling most of them out. Columns are the places of rows in that order.
-
-    Parameters
-    ----------
-    factors : array of shape (n_items, k)
-        C-contiguous float32 or float64, finite. Kept, not copied.
-    num_threads : int
-    candidates : int32 array of shape (n_candidates,), optional
-        Distinct items by descending norm, default all: no other is ever found.
-    """
-
-    def __init__(self, factors: FactorArray, num_threads: int, *, candidates: NDArray[np.int32] | None = None) -> None:
-        self.factors = factors
-        if candidates is None:
-            with np.errstate(over="ignore"):
-                norms = np.einsum("ij,ij->i", factors, factors)
-            candidates = np.argsort(-norms, kind="stable").astype(np.int32)
-        self.size = len(candidates)
-        n_panels = max(1, -(-self.size // kernels.PANEL))
-        self.items = np.full(n_panels * kernels.PANEL, -1, np.int32)
-        self.items[: self.size] = candidates
-        self.columns = np.full(len(factors), -1, np.int32)
-        self.columns[candidates] = np.arange(self.size, dtype=np.int32)
-        self.rows, self.codes, self.bounds = kernels.pack_panels(factors, self.items, num_threads)
-        # norms descend but for rounding: the bound of a panel and all behind it
-        self.bounds[:, 1] = np.maximum.accumulate(self.bounds[::-1, 0])[::-1]
-        self.all_open = self.open_columns(np.empty(0, np.int32))
-
-    def subset(self, candidates: NDArray[np.int32], num_threads: int) -> Panels:
-        """Only these items, repeats counting once: a smaller table costs less than looking the large one through."""
-        columns = self.columns[candidates]
-        return Panels(self.factors, num_threads, candidates=self.items[np.unique(columns[columns >= 0])])
-
-    def open_columns(self, exclude: NDArray[np.int32]) -> NDArray[np.uint64]:
-        """One word a panel, bit c for its column c: it holds an item, and none of ``exclude``."""
-        flags = np.zeros((len(self.codes), 64), np.bool_)
-        flags[:, : kernels.PANEL] = (self.items >= 0).reshape(-1, kernels.PANEL)
-        columns = self.columns[exclude]
-        panel, bit = np.divmod(columns[columns >= 0], kernels.PANEL)
-        flags[panel, bit] = False
-        return np.packbits(flags, axis=1, bitorder="little").view("<u8").ravel().astype(np.uint64)
-
-
-def top_n(
-    queries: FactorArray,
-    panels: Panels,
-    n: int,
-    *,
-    seen: ItemLists | None = None,
-    candidates: NDArray[np.int32] | None = None,
-    exclude: NDArray[np.int32] | None = None,
-    exclude_each: ItemLists | None = None,
-    num_threads: int,
-) -> tuple[NDArray[np.int32], FactorArray]:
-    """Find the n items of highest score for each query, best first, equal scores by ascending item.
-
-    Parameters
-    ----------
-    queries : array of shape (m, k)
-        C-contiguous, finite, of the dtype of ``panels.factors``.
-    panels : Panels
-    n : int
-        At least 1.
-    seen : ItemLists, optional
-        Items that a query must not get.
-    candidates : int32 array, optional
-        The only items to look at.
-    exclude : int32 array, optional
-        Items that no query gets.
-    exclude_each : ItemLists, optional
-        Further items that a query must not get.
-    num_threads : int
-
-    Returns
-    -------
-    items : int32 array of shape (m, n)
-        A list that is shorter than n is filled up with -1.
-    scores : array of shape (m, n)
-        In the dtype of the factors; -inf where ``items`` is -1. What a pair scores does not depend on the other
-        queries, the number of threads or n.
-    """
-    if candidates is not None:
-        panels = panels.subset(candidates, num_threads)
-    found, m = min(n, max(1, panels.size)), len(queries)
-    bytes_each = 8 * len(panels.codes) + 32 * found
-    group = min(kernels.QUERIES, -(-m // num_threads), WORKSPACE_BYTES // bytes_each)
-    items, scores = kernels.top_n(
-        panels.rows,
-        panels.codes,
-        panels.bounds,
-        panels.items,
-        panels.columns,
-        panels.all_open if exclude is None else panels.open_columns(exclude),
-        queries,
-        found,
-        None if seen is None else tuple(seen),
-        None if exclude_each is None else tuple(exclude_each),
-        max(8, group),
-        num_threads,
-    )
-    if found == n:
-        return items, scores
-    return _padded(items, scores, n)
-
-
-def top_n_of_own(
-    queries: FactorArray,
-    panels: Panels,
-    own: ItemLists,
-    n: int,
-    *,
-    exclude: NDArray[np.int32] | None = None,
-    exclude_each: tuple[ItemLists, ...] = (),
-    num_threads: int,
-) -> tuple[NDArray[np.int32], FactorArray]:
-    """Find the n items of highest score for each query among its own candidates, which are all scored.
-
-    Arguments and result as for :func:`top_n`, ``own`` being the candidates.
-    """
-    m, n_items = len(queries), len(panels.factors)
-
-    def numbers(lists: ItemLists) -> NDArray[np.int64]:
-        rows, items = lists.pairs()
-        return distinct(np.sort(rows * n_items + items))
-
-    cells = numbers(own)
-    for lists in exclude_each:
-        cells = cells[~contains(numbers(lists), cells)]
-    rows, items = np.divmod(cells, n_items)
-    is_open = panels.columns >= 0
-    if exclude is not None:
-        is_open[exclude] = False
-    rows, items = rows[is_open[items]].astype(np.int32), items[is_open[items]].astype(np.int32)
-    scores = kernels.pair_scores(queries, panels.factors, rows, items, num_threads)
-    is_score = ~np.isnan(scores)
-    rows, items, scores = rows[is_score], items[is_score], scores[is_score]
-    best_items, best_scores = np.full((m, n), -1, np.int32), np.full((m, n), -np.inf, queries.dtype)
-    ends = np.searchsorted(rows, np.arange(m + 1))
-    for query, (first, last) in enumerate(pairwise(ends.tolist())):
-        # items ascend, so equal scores stay in their order
-        best = first + np.argsort(-scores[first:last], kind="stable")[:n]
-        best_items[query, : len(best)], best_scores[query, : len(best)] = items[best], scores[best]
-    return best_items, best_scores
-
-
-def _padded(items: NDArray[np.int32], scores: FactorArray, n: int) -> tuple[NDArray[np.int32], FactorArray]:
-    m, found = items.shape
-    all_items, all_scores = np.full((m, n), -1, np.int32), np.full((m, n), -np.inf, scores.dtype)
-    all_items[:, :found], all_scores[:, :found] = items, scores
-    return all_items, all_scores
-
-
-@dataclass
-class Wanted:
-    """What a call asks for beyond scores, as indices."""
-
-    candidates: NDArray[np.int32] | None = None
-    """The only items to look at."""
-    own: ItemLists | None = None
-    """The only items to look at for each query."""
-    exclude: NDArray[np.int32] | None = None
-    exclude_each: ItemLists | None = None
-    boost: NDArray[Any] | None = None
-    """What each item's scores are multiplied by."""
-    _made: dict[str, Panels] = field(default_factory=dict)
-
-    def of(self, table: str, panels: Panels, num_threads: int) -> Panels:
-        """The table with boosts and of the candidates only; made once for any number of batches."""
-        if table not in self._made:
-            if self.boost is not None:
-                panels = Panels(_boosted(panels.factors, self.boost), num_threads)
-            if self.candidates is not None:
-                panels = panels.subset(self.candidates, num_threads)
-            self._made[table] = panels
-        return self._made[table]
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether nothing is asked for."""
-        asked = self.candidates, self.own, self.exclude, self.exclude_each, self.boost
-        return all(each is None for each in asked)
-
-    def part(self, queries: NDArray[Any]) -> Wanted:
-        """What is asked for some of the queries."""
-        own, each = (None if lists is None else lists.of(queries) for lists in (self.own, self.exclude_each))
-        return replace(self, own=own, exclude_each=each)
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# what users call
+from .._data import Labels
+from .._equation import FactorArray
+from .panels import ItemLists, Panels
+from .search import Wanted, top_n, top_n_of_own
 
 
 class Recommendations(NamedTuple):
@@ -858,15 +635,6 @@ def _weights(boost: Any, labels: Labels) -> NDArray[Any]:
     if (weights < 0).any():
         raise ParameterError(f"boost must be >= 0, got {weights.min()} at position {weights.argmin()}")
     return weights
-
-
-def _boosted(factors: FactorArray, weights: NDArray[Any]) -> FactorArray:
-    """Rows times their items' numbers: every score is then multiplied, and the search as exact as ever."""
-    with np.errstate(over="ignore"):
-        rows: FactorArray = factors * weights[:, np.newaxis].astype(factors.dtype)
-    if not np.isfinite(rows).all():
-        raise ParameterError(f"boost must leave the scores within {factors.dtype}'s range, got {weights.max()}")
-    return rows
 
 
 def _encode(labels: Labels, name: str, ids: Any, known: bool = True) -> tuple[NDArray[np.int32], bool]:

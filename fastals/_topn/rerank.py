@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.checks import check_fitted, check_int, check_real
-from .._core.errors import DataError, ParameterError
+from .._core import DataError, ParameterError, check_fitted, check_int, check_real
 from .recommender import Recommendations, Recommender, unit_rows
 
 CHUNK = 1 << 24

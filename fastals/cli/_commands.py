@@ -15,15 +15,12 @@ from uuid import UUID
 from numpy.typing import NDArray
 
 from .. import evaluation, scoring, serving
-from .._core.errors import UnknownLabelError
-from .._data.interactions import Interactions
-from .._data.storage import check_target, replacing, suffix_of
-from .._equation.settings import told
-from .._inspect.comparison import check
-from .._models.als import ALS
-from .._models.explicit import ExplicitALS
-from .._models.implicit import ImplicitALS
-from ..serving._lists import Lists
+from .._core import UnknownLabelError
+from .._data import Interactions, check_target, replacing, suffix_of
+from .._equation import told
+from .._inspect import check
+from .._models import ALS, ExplicitALS, ImplicitALS
+from ..serving import Lists
 from . import _pipeline
 
 __all__ = [

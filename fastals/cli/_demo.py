@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .._data.interactions import Interactions
-from .._data.readers import has_pyarrow
-from .._models.als import ALS
+from .._data import Interactions, has_pyarrow
+from .._models import ALS
 from . import _pipeline
 
 __all__ = ["run", "write_events"]

@@ -35,17 +35,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import evaluation, scoring, serving
-from .._core.checks import check_choice, check_path
-from .._core.errors import FastalsError, ParameterError
-from .._data.indexer import Ids, with_ids
-from .._data.interactions import Interactions
-from .._data.storage import check_target, fetched, is_remote, replacing, suffix_of
-from .._equation.settings import told as told_settings
+from .._core import FastalsError, ParameterError, check_choice, check_path
+from .._data import Ids, Interactions, check_target, fetched, is_remote, replacing, suffix_of, with_ids
+from .._equation import told as told_settings
+from .._models import ALS, ExplicitALS, ImplicitALS
 from .._models import load as _load
-from .._models.als import ALS
-from .._models.explicit import ExplicitALS
-from .._models.implicit import ImplicitALS
-from ..scoring._spec import read_settings
+from ..scoring import read_settings
 
 __all__ = ["Pipeline", "Result", "read_interactions", "run"]
 
@@ -265,7 +260,7 @@ def _exists(path: str) -> bool:
         return os.path.exists(path)
     from pyarrow import fs
 
-    from .._data.storage import locate
+    from .._data import locate
 
     place = locate(path)
     return bool(place.filesystem.get_file_info(place.path).type == fs.FileType.File)
@@ -284,7 +279,7 @@ def read_interactions(
     **options: Any,
 ) -> Interactions:
     """Read interactions from files of any format; a directory is of the format of its files."""
-    from .._data.batches import Source, format_of
+    from .._data import Source, format_of
 
     if format is None:
         format = format_of(path) or ("csv" if os.path.isfile(path) else Source(path).format)
@@ -308,7 +303,7 @@ def save(model: ALS, path: str) -> None:
 def load(path: str, *, mmap: bool = True) -> Any:
     """Load a model, wherever it is."""
     with fetched(path) as local:
-        return _load.load(local, mmap=mmap and not is_remote(path))
+        return _load(local, mmap=mmap and not is_remote(path))
 
 
 def count(data: Interactions) -> str:

@@ -11,16 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.checks import check_fitted, check_int
-from .._core.errors import DataError
-from .._data.interactions import Interactions, as_interactions
-from .._topn.recommender import Recommender
+from .._core import DataError, check_fitted, check_int
+from .._data import Interactions, as_interactions, cell_numbers, contains, distinct
+from .._topn import Recommender
 from ._metrics import (
     RANKING,
-    cell_numbers,
-    contains,
     coverage_at_k,
-    distinct,
     entropy_at_k,
     gini_at_k,
     hit_rate_at_k,

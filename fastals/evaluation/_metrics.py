@@ -14,10 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._core.checks import check_int, check_same_length, check_values, refuse_value
-from .._core.errors import DataError
-from .._data.interactions import Interactions, as_interactions
-from .._data.labels import Labels
+from .._core import DataError, check_int, check_same_length, check_values, refuse_value
+from .._data import Interactions, Labels, as_interactions, cell_numbers, contains, distinct
 
 __all__ = [
     "coverage_at_k",
@@ -458,21 +456,3 @@ def _exposure(recommended: Any, train: Any, k: int) -> NDArray[np.int64]:
 
 
 # -- cells ------------------------------------------------------------------------------------------------------------
-
-
-def cell_numbers(indptr: NDArray[Any], indices: NDArray[Any], n_columns: int) -> NDArray[np.int64]:
-    """Return the cells of compressed rows as row * n_columns + column: ascending where each row's indices are."""
-    numbers: NDArray[np.int64] = np.repeat(np.arange(len(indptr) - 1, dtype=np.int64) * n_columns, np.diff(indptr))
-    numbers += indices
-    return numbers
-
-
-def distinct(ascending: NDArray[np.int64]) -> NDArray[np.int64]:
-    return ascending[np.diff(ascending, prepend=-1) > 0]  # np.unique hashes, and takes ten times as long
-
-
-def contains(ascending: NDArray[np.int64], numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
-    if not len(ascending):
-        return np.zeros(len(numbers), dtype=bool)
-    nearest = ascending[np.minimum(np.searchsorted(ascending, numbers), len(ascending) - 1)]
-    return np.equal(nearest, numbers)

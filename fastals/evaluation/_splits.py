@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._core.checks import check_choice, check_int, check_random_state, check_real, check_values
-from .._core.errors import ArgumentTypeError, DataError
-from .._data.interactions import Interactions, as_interactions
-from .._data.labels import Labels
+from .._core import ArgumentTypeError, DataError, check_choice, check_int, check_random_state, check_real, check_values
+from .._data import Interactions, Labels, as_interactions
 
 __all__ = ["leave_last_out", "leave_random_out", "select_cells", "split_users", "train_test_split"]
 

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import evaluation
-from .._core.checks import check_fitted, check_int, check_path
-from .._data.storage import need, replacing
-from .._equation.settings import told
-from .._inspect.comparison import check
-from .._models.als import ALS
-from .._topn.recommender import Recommender
+from .._core import check_fitted, check_int, check_path
+from .._data import need, replacing
+from .._equation import told
+from .._inspect import check
+from .._models import ALS
+from .._topn import Recommender
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

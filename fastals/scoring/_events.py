@@ -13,12 +13,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.checks import check_same_length, check_vector
-from .._core.errors import ArgumentTypeError, DataError, FastalsError, FileFormatError, ParameterError
-from .._data.batches import BATCH_ROWS, FORMATS, Batch
-from .._data.labels import StreamEncoder
-from .._data.readers import arrow_ids, choose_columns, is_frame
-from .._data.storage import need, open_file, suffix_of
+from .._core import (
+    ArgumentTypeError,
+    DataError,
+    FastalsError,
+    FileFormatError,
+    ParameterError,
+    check_same_length,
+    check_vector,
+)
+from .._data import (
+    BATCH_ROWS,
+    FORMATS,
+    Batch,
+    StreamEncoder,
+    arrow_ids,
+    choose_columns,
+    is_frame,
+    need,
+    open_file,
+    suffix_of,
+)
 from ._spec import EACH_EVENT, ScoreSpec
 
 if TYPE_CHECKING:

@@ -47,14 +47,19 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.checks import check_int, check_path
-from .._core.errors import DataError, ParameterError
-from .._core.threads import resolve_num_threads
-from .._data.batches import Batch, Source
-from .._data.interactions import SCORING, Interactions, as_interactions
-from .._data.labels import Coded
-from .._data.readers import has_pyarrow
-from .._data.storage import is_single_file, replacing, suffix_of
+from .._core import DataError, ParameterError, check_int, check_path, resolve_num_threads
+from .._data import (
+    SCORING,
+    Batch,
+    Coded,
+    Interactions,
+    Source,
+    as_interactions,
+    has_pyarrow,
+    is_single_file,
+    replacing,
+    suffix_of,
+)
 from ._events import Events, Plain, Plan, arrays_of, arrow_table, in_parallel, read_plain_csv, table_batches
 from ._spec import ScoreSpec, Signal, seconds, seconds_since_1970, transform
 

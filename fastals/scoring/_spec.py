@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.checks import check_choice, check_path, check_real
-from .._core.errors import FastalsError, FileFormatError, ParameterError
-from .._data.storage import need, open_file, suffix_of
+from .._core import FastalsError, FileFormatError, ParameterError, check_choice, check_path, check_real
+from .._data import need, open_file, suffix_of
 
 __all__ = ["EACH_EVENT", "ScoreSpec", "Signal", "read_settings", "seconds", "seconds_since_1970", "transform"]
 

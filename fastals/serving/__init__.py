@@ -17,16 +17,26 @@ The layout in Redis, for readers in any language, for a prefix P and a version V
 ===============  =======================================================================================================
 """
 
+# for the rest of the package
+from ._lists import Lists as Lists
+from ._publish import BATCH_SIZE as BATCH_SIZE
 from ._publish import (
     Published,
     item_vectors,
     publish,
     user_vectors,
 )
+from ._publish import check_target_of_lists as check_target_of_lists
+from ._publish import labelled as labelled
+from ._publish import rows as rows
+from ._publish import text as text
+from ._publish import write_csv as write_csv
+from ._publish import write_jsonl as write_jsonl
 from ._reader import (
     RedisRecommendations,
     ServedList,
 )
+from ._resp import SCORES as SCORES
 
 __all__ = [
     "Published",

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from .._core.checks import LabelArray, check_bool, check_fitted, check_int
-from .._data.labels import Labels
+from .._core import LabelArray, check_bool, check_fitted, check_int
+from .._data import Labels
 
 __all__ = ["Batch", "Lists", "text_of"]
 

@@ -29,10 +29,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.checks import LabelArray, check_choice, check_fitted, check_path
-from .._core.errors import ParameterError
-from .._data.storage import check_target, need, replacing, suffix_of
-from .._topn.recommender import Recommender
+from .._core import LabelArray, ParameterError, check_choice, check_fitted, check_path
+from .._data import check_target, need, replacing, suffix_of
+from .._topn import Recommender
 from ._lists import Batch, Lists
 from ._reader import RedisRecommendations, ServedList
 from ._redis import is_redis, masked, ping, push

@@ -11,8 +11,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.checks import check_int, check_real
-from .._core.errors import ServingError
+from .._core import ServingError, check_int, check_real
 from ._lists import text_of
 from ._redis import connect, masked, told
 from ._resp import FORMAT

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from .._core.errors import ParameterError, ServingError
-from .._data.storage import need
+from .._core import ParameterError, ServingError
+from .._data import need
 from ._lists import Batch
 from ._resp import Layout, command
 

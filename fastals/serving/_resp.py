@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.checks import check_choice, check_int
-from .._core.errors import ParameterError
+from .._core import ParameterError, check_choice, check_int
 from ._lists import Batch, Lists, text_of
 
 __all__ = ["FORMAT", "SCORES", "Layout", "command", "protocol"]

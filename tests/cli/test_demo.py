@@ -7,7 +7,7 @@ import pytest
 
 import fastals
 from fastals.__main__ import main
-from fastals.cli import _demo as _demo
+from fastals.cli import _demo
 
 SMALL = {"n_users": 300, "n_events": 15_000}
 

@@ -14,11 +14,11 @@ from servers import S3, Hdfs, Redis
 
 import fastals
 from fastals.__main__ import main
-from fastals._core import files as _files
-from fastals._data import batches as _batches
+from fastals._core import files
+from fastals._data import batches
 from fastals._data.storage import locate
 from fastals._equation.settings import TOLERANCE
-from fastals.cli import _pipeline as _pipeline
+from fastals.cli import _pipeline
 from fastals.serving import RedisRecommendations
 
 SPEC = 'user = "who"\nitem = "what"\n[signals.plays]\ntransform = "log1p"\n[signals.liked]\nweight = 3\n'
@@ -304,7 +304,7 @@ def test_a_bad_pipeline_is_refused_before_the_work(directory, capfd, monkeypatch
     def never(*arguments, **options):
         raise AssertionError("the work has begun")
 
-    monkeypatch.setattr(_batches.Source, "batches", never)
+    monkeypatch.setattr(batches.Source, "batches", never)
     path = write(directory, text) if text.startswith("[") else directory / "pipeline.toml"
     if text == "publish = 3\n":
         path.write_text(text + '[events]\npath = "events"\n[score]\nspec = "score.toml"\n')
@@ -347,9 +347,9 @@ def test_a_full_disk_leaves_the_old_model(directory, capfd, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_files.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     assert "No space left on device" in fails(capfd, "run", pipeline)
-    monkeypatch.setattr(_files.os, "fsync", real)
+    monkeypatch.setattr(files.os, "fsync", real)
     assert (directory / "model").read_bytes() == before
     assert not [name for name in os.listdir(directory) if name.endswith(".tmp")]
 

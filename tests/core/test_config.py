@@ -8,7 +8,7 @@ import pytest
 
 import fastals
 from fastals._core import config as _config
-from fastals._core import kernels as _kernels
+from fastals._core import kernels
 
 
 def start(isa: str) -> subprocess.CompletedProcess[str]:
@@ -18,7 +18,7 @@ def start(isa: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("isa", _kernels.available_isas())
+@pytest.mark.parametrize("isa", kernels.available_isas())
 def test_the_environment_chooses_the_instruction_set(isa: str) -> None:
     result = start(isa)
     assert (result.returncode, result.stdout.strip()) == (0, isa), result.stderr
@@ -26,7 +26,7 @@ def test_the_environment_chooses_the_instruction_set(isa: str) -> None:
 
 def test_without_a_choice_it_is_the_fastest() -> None:
     result = start("")
-    assert result.stdout.strip() == _kernels.available_isas()[-1], result.stderr
+    assert result.stdout.strip() == kernels.available_isas()[-1], result.stderr
 
 
 @pytest.mark.parametrize("isa", ["avx512", "X86_V3", "neon, generic"])
@@ -39,17 +39,17 @@ def test_an_unknown_instruction_set_is_an_error_that_names_the_known(isa: str) -
 
 
 def test_a_refused_choice_changes_nothing() -> None:
-    before = _kernels.active_isa()
+    before = kernels.active_isa()
     with pytest.raises(fastals.ParameterError, match=r"FASTALS_ISA must be one of .* here, got 'avx512'"):
         _config.choose_isa("avx512")
-    assert _kernels.active_isa() == before
+    assert kernels.active_isa() == before
 
 
 def test_show_config() -> None:
     config = fastals.show_config()
     assert config["fastals"] == fastals.__version__
     assert config["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert config["isa"] == _kernels.active_isa()
+    assert config["isa"] == kernels.active_isa()
     assert config["isa_available"][0] == "generic"
     assert config["num_threads"] >= 1
     assert {"numpy", "scipy", "platform"} <= set(config)

@@ -15,7 +15,7 @@ import pytest
 import reference
 from threadpoolctl import threadpool_limits
 
-from fastals._core import kernels as _kernels
+from fastals._core import kernels
 
 DTYPES = [np.float32, np.float64]
 FACTORS = [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 50, 64, 100, 128, 200, 256]
@@ -44,17 +44,17 @@ PROBLEMS = {
 @pytest.fixture(scope="module", autouse=True)
 def _serial_blas() -> Iterator[None]:
     """LAPACK inside the parallel loop must not start threads of its own; nor need the twins' small products."""
-    _kernels.bind_lapack()
+    kernels.bind_lapack()
     with threadpool_limits(1, user_api="blas"):
         yield
 
 
-@pytest.fixture(params=_kernels.available_isas())
+@pytest.fixture(params=kernels.available_isas())
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = _kernels.active_isa()
-    assert _kernels.use_isa(request.param)
+    before = kernels.active_isa()
+    assert kernels.use_isa(request.param)
     yield request.param
-    _kernels.use_isa(before)
+    kernels.use_isa(before)
 
 
 @pytest.fixture(params=DTYPES, ids=["float32", "float64"])
@@ -70,13 +70,13 @@ def k(request: pytest.FixtureRequest) -> int:
 def padded_copy(Y: Any) -> Any:
     """Y with padded rows, made without the kernels."""
     Y = np.asarray(Y)
-    out = _kernels.aligned_empty((len(Y), _kernels.padded(Y.dtype, Y.shape[1])), Y.dtype)
+    out = kernels.aligned_empty((len(Y), kernels.padded(Y.dtype, Y.shape[1])), Y.dtype)
     out[:] = 0
     out[:, : Y.shape[1]] = Y
     return out
 
 
-PART = _kernels.PART_ROWS
+PART = kernels.PART_ROWS
 LENGTHS = (0, 1, 5, PART - 1, PART, PART + 1, 2 * PART + 3)
 """Numbers of rows on both sides of where a part of a sum ends."""
 CELL_WEIGHTS = [EXPLICIT, IMPLICIT, SPARK, SIGNED]
@@ -216,7 +216,7 @@ def sweep(
     rng = np.random.default_rng(1)
     order = rng.permutation(p.n_rows).astype(np.int32)
     order = order[~np.isin(order, split)]
-    longest = _kernels.cg_group(p.Z.dtype, len(p.base)) if groups else _kernels.TASK_ROWS
+    longest = kernels.cg_group(p.Z.dtype, len(p.base)) if groups else kernels.TASK_ROWS
     tasks = [0]
     while tasks[-1] < len(order):
         tasks.append(min(len(order), tasks[-1] + int(rng.integers(1, longest + 1))))
@@ -226,7 +226,7 @@ def sweep(
     status = np.full(p.n_rows, -99, np.int32)
     decrease = np.zeros(p.n_rows)
     ridged, wide = len(p.base) if ridged is None else ridged, wide_of(common, len(p.base))
-    _kernels.half_sweep(
+    kernels.half_sweep(
         solver, p.Z, p.base, ridged, p.weights, short_limit, cg_above, cg_steps, order, np.array(tasks, np.int64),
         len(tasks) - 1 if groups else 0, np.array(split, np.int32), p.indptr, p.indices, p.values, p.scale, p.lam,
         common, wide, bounded, p.Q, p.QT, start, relaxation, X, decrease, status, num_threads,
@@ -254,12 +254,12 @@ def check_solved(p: Problem, X: Any) -> None:
 def test_gram(dtype: Any, k: int) -> None:
     for n in (0, 1, 127, 129, 4500 if k <= 64 else 300):
         Y = np.random.default_rng(n).standard_normal((n, k)).astype(dtype)
-        G = _kernels.gram(Y, 1)
+        G = kernels.gram(Y, 1)
         assert G.dtype == np.float64
         assert np.all(np.abs(G - reference.gram(Y)) <= ROUNDING[dtype] * reference.gram(np.abs(Y))), n
         assert np.array_equal(G, G.T)
         for num_threads in (1, 2, 4):
-            assert np.array_equal(G, _kernels.gram(Y, num_threads))
+            assert np.array_equal(G, kernels.gram(Y, num_threads))
 
 
 @pytest.mark.usefixtures("isa")
@@ -267,15 +267,15 @@ def test_rotate(dtype: Any, k: int) -> None:
     for n in (0, 1, 5, 255, 257):
         rng = np.random.default_rng(n)
         Y, Q = rng.standard_normal((n, k)).astype(dtype), rng.standard_normal((k, k)).astype(dtype)
-        Z = _kernels.rotate(Y, padded_copy(Q), 1)
-        assert Z.shape == (n, _kernels.padded(dtype, k))
+        Z = kernels.rotate(Y, padded_copy(Q), 1)
+        assert Z.shape == (n, kernels.padded(dtype, k))
         assert n == 0 or Z.ctypes.data % 64 == 0
         assert not Z[:, k:].any()
         error = np.abs(Z[:, :k] - reference.float64(Y) @ reference.float64(Q))
         assert np.all(error <= ROUNDING[dtype] * (np.abs(reference.float64(Y)) @ np.abs(reference.float64(Q)))), n
         for num_threads in (1, 2, 4):
-            assert np.array_equal(Z, _kernels.rotate(Y, padded_copy(Q), num_threads))
-        assert np.array_equal(_kernels.rotate(Y, None, 2), padded_copy(Y))
+            assert np.array_equal(Z, kernels.rotate(Y, padded_copy(Q), num_threads))
+        assert np.array_equal(kernels.rotate(Y, None, 2), padded_copy(Y))
 
 
 @pytest.mark.usefixtures("isa")
@@ -285,18 +285,18 @@ def test_turn(dtype: Any, k: int) -> None:
     for n in (0, 1, 256, 257, 600):
         X = long_side(n, k, dtype)
         kept, out = X.copy(), np.full_like(X, np.nan)
-        _kernels.turn(X, padded_copy(C), out, 1)
+        kernels.turn(X, padded_copy(C), out, 1)
         assert np.array_equal(X, kept)
         error = np.abs(out - reference.float64(X) @ reference.float64(C))
         assert np.all(error <= ROUNDING[dtype] * (np.abs(reference.float64(X)) @ np.abs(reference.float64(C)))), n
         for num_threads in (1, 2, 7):
             again = X.copy()
-            _kernels.turn(again, padded_copy(C), again, num_threads)
+            kernels.turn(again, padded_copy(C), again, num_threads)
             assert np.array_equal(out, again)
         for size in (1, 7, 256):
             again = np.full_like(X, np.nan)
             for first in range(0, min(n, 20 * size), size):
-                _kernels.turn(X[first : first + size], padded_copy(C), again[first : first + size], 1)
+                kernels.turn(X[first : first + size], padded_copy(C), again[first : first + size], 1)
             assert np.array_equal(out[: 20 * size], again[: 20 * size])
 
 
@@ -312,44 +312,44 @@ def test_gram_is_the_sum_of_its_parts(dtype: Any, k: int) -> None:
     )
     for n in sizes:
         Y = long_side(n, k, dtype)
-        G = _kernels.gram(Y, 1)
-        assert np.array_equal(G, sum(_kernels.gram(part, 1) for part in parts_of(Y))), n
+        G = kernels.gram(Y, 1)
+        assert np.array_equal(G, sum(kernels.gram(part, 1) for part in parts_of(Y))), n
         for num_threads in (2, 7):
-            assert np.array_equal(G, _kernels.gram(Y, num_threads)), n
+            assert np.array_equal(G, kernels.gram(Y, num_threads)), n
 
 
 @pytest.mark.usefixtures("isa")
 def test_gram_of_more_parts_than_are_summed_at_once(dtype: Any) -> None:
     for n in (64 * PART, 65 * PART + 5, 130 * PART + 1):
         Y = long_side(n, 2, dtype)
-        G = _kernels.gram(Y, 1)
+        G = kernels.gram(Y, 1)
         assert np.all(np.abs(G - reference.gram(Y)) <= ROUNDING[dtype] * reference.gram(np.abs(Y))), n
-        assert np.array_equal(G, sum(_kernels.gram(part, 1) for part in parts_of(Y))), n
+        assert np.array_equal(G, sum(kernels.gram(part, 1) for part in parts_of(Y))), n
         for num_threads in (2, 7):
-            assert np.array_equal(G, _kernels.gram(Y, num_threads)), n
+            assert np.array_equal(G, kernels.gram(Y, num_threads)), n
 
 
 def test_sum_rows() -> None:
     for n in (*LENGTHS, 70 * PART + 1):
         # numbers of very different sizes: any other order gives other bits
         values = long_side(n, 1, np.float64)[:, 0] * np.exp(5 * long_side(n, 2, np.float64)[:, 1])
-        total = _kernels.sum_rows(values)
+        total = kernels.sum_rows(values)
         assert abs(total - math.fsum(values)) <= 1e-12 * math.fsum(np.abs(values)), n
-        assert total == in_order([_kernels.sum_rows(part) for part in parts_of(values)]), n
+        assert total == in_order([kernels.sum_rows(part) for part in parts_of(values)]), n
         assert total == in_order([in_order(part.tolist()) for part in parts_of(values)]), n
 
 
 def test_penalty(dtype: Any, k: int) -> None:
     for n, ridged in product(LENGTHS if k <= 17 else (0, PART + 1), {k, k - 1, 0}):
         X, lam = long_side(n, k, dtype), np.abs(long_side(n, 1, dtype)[:, 0])
-        total = _kernels.penalty(X, lam, ridged, 0.7, 1)
+        total = kernels.penalty(X, lam, ridged, 0.7, 1)
         squares = reference.float64(X) ** 2
         exact = float(reference.float64(lam) @ squares[:, :ridged].sum(axis=1) + 0.7 * squares[:, ridged:].sum())
         assert total == pytest.approx(exact, rel=1e-12), n
-        whole = [_kernels.penalty(*both, ridged, 0.7, 1) for both in zip(parts_of(X), parts_of(lam), strict=True)]
+        whole = [kernels.penalty(*both, ridged, 0.7, 1) for both in zip(parts_of(X), parts_of(lam), strict=True)]
         assert total == in_order(whole), n
         for num_threads in (2, 7):
-            assert total == _kernels.penalty(X, lam, ridged, 0.7, num_threads), n
+            assert total == kernels.penalty(X, lam, ridged, 0.7, num_threads), n
 
 
 @pytest.mark.parametrize("weights", CELL_WEIGHTS)
@@ -360,12 +360,12 @@ def test_constant(dtype: Any, weights: Any, unobserved: float) -> None:
         a, b = reference.cell_weights(values, weights, scale)
         # a cell of no weight at all adds nothing
         terms = np.divide(b * b, unobserved + a, out=np.zeros_like(b), where=unobserved + a > 0)
-        total = _kernels.constant(weights, unobserved, indptr, values, scale, 1)
+        total = kernels.constant(weights, unobserved, indptr, values, scale, 1)
         assert total == pytest.approx(float(terms.sum()), rel=1e-12), n
-        parts = [_kernels.constant(weights, unobserved, p, v, s, 1) for p, _, v, s in cut(indptr, None, values, scale)]
+        parts = [kernels.constant(weights, unobserved, p, v, s, 1) for p, _, v, s in cut(indptr, None, values, scale)]
         assert total == in_order(parts), n
         for num_threads in (2, 7):
-            assert total == _kernels.constant(weights, unobserved, indptr, values, scale, num_threads), n
+            assert total == kernels.constant(weights, unobserved, indptr, values, scale, num_threads), n
 
 
 @pytest.mark.usefixtures("isa")
@@ -378,19 +378,19 @@ def test_decrease_of_cells(dtype: Any, k: int) -> None:
         X = long_side(n, k, dtype)
         weights, weighted = CELL_WEIGHTS[at % len(CELL_WEIGHTS)], bool(at % 2)
         indptr, indices, values, scale = long_rows(n, n_other, dtype, weighted)
-        total = _kernels.decrease_of_cells(X, Z, weights, indptr, indices, values, scale, 1)
+        total = kernels.decrease_of_cells(X, Z, weights, indptr, indices, values, scale, 1)
         a, b = reference.cell_weights(values, weights, scale)
         users = np.repeat(np.arange(n), np.diff(indptr))
         scores = np.einsum("ij,ij->i", reference.float64(X)[users], reference.float64(Y)[indices])
         size = float(np.sum(np.abs(2 * b * scores) + np.abs(a) * scores**2))
         assert abs(total - np.sum(2 * b * scores - a * scores**2)) <= 1e-12 * size, n
         parts = [
-            _kernels.decrease_of_cells(part, Z, weights, *cells, 1)
+            kernels.decrease_of_cells(part, Z, weights, *cells, 1)
             for part, cells in zip(parts_of(X), cut(indptr, indices, values, scale), strict=True)
         ]
         assert total == in_order(parts), n
         for num_threads in (2, 7):
-            assert total == _kernels.decrease_of_cells(X, Z, weights, indptr, indices, values, scale, num_threads), n
+            assert total == kernels.decrease_of_cells(X, Z, weights, indptr, indices, values, scale, num_threads), n
 
 
 @pytest.mark.usefixtures("isa")
@@ -402,16 +402,16 @@ def test_decrease_of_cells_of_every_kind_of_weights(dtype: Any) -> None:
         users = np.repeat(np.arange(300), np.diff(indptr))
         scores = np.einsum("ij,ij->i", reference.float64(X)[users], reference.float64(Y)[indices])
         size = float(np.sum(np.abs(2 * b * scores) + np.abs(a) * scores**2))
-        total = _kernels.decrease_of_cells(X, padded_copy(Y), weights, indptr, indices, values, scale, 3)
+        total = kernels.decrease_of_cells(X, padded_copy(Y), weights, indptr, indices, values, scale, 3)
         assert abs(total - np.sum(2 * b * scores - a * scores**2)) <= 1e-12 * size
 
 
 @pytest.mark.usefixtures("isa")
 def test_padded_and_short_limit(dtype: Any, k: int) -> None:
-    ld = _kernels.padded(dtype, k)
+    ld = kernels.padded(dtype, k)
     assert ld >= k
     assert ld * np.dtype(dtype).itemsize % 64 == 0
-    assert 0 <= _kernels.short_limit(dtype, k) <= ld
+    assert 0 <= kernels.short_limit(dtype, k) <= ld
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -428,7 +428,7 @@ def test_row_system(dtype: Any, k: int) -> None:
         val = rng.integers(-4, 6, n).astype(dtype)
         base = rng.uniform(0, 3, k).astype(dtype)
         scale = rng.uniform(0, 2, n).astype(dtype) if n % 2 else None
-        A, rhs = _kernels.row_system(padded_copy(Y), base, weights, idx, val, scale, 0.5)
+        A, rhs = kernels.row_system(padded_copy(Y), base, weights, idx, val, scale, 0.5)
         a, b = reference.cell_weights(val, weights, scale)
         exact = reference.row_system(np.diag(base), Y[idx], a, b, 0.5)
         bound = reference.row_system(np.diag(base), np.abs(Y[idx]), np.abs(a), np.abs(b), 0.5)
@@ -444,7 +444,7 @@ def test_posv(dtype: Any, k: int) -> None:
         A = ((Q * np.geomspace(1, 1 / condition, k)) @ Q.T).astype(dtype)
         A = np.ascontiguousarray((A + A.T) / 2)
         rhs = rng.standard_normal(k).astype(dtype)
-        x, status = _kernels.posv(A, rhs)
+        x, status = kernels.posv(A, rhs)
         assert status == 0
         assert reference.residual(A, rhs, x) <= RESIDUAL[dtype] / 10
         exact = np.linalg.solve(reference.float64(A), reference.float64(rhs))
@@ -461,10 +461,10 @@ def test_posv_names_the_bad_pivot(dtype: Any, k: int) -> None:
             d = np.ones(k)
             d[pivot] = value
             A = np.ascontiguousarray((L * d) @ L.T, dtype)
-            assert _kernels.posv(A, np.ones(k, dtype))[1] == 1 + pivot
+            assert kernels.posv(A, np.ones(k, dtype))[1] == 1 + pivot
         A = np.eye(k, dtype=dtype)
         A[pivot, pivot] = np.nan
-        assert _kernels.posv(A, np.ones(k, dtype))[1] == 1 + pivot
+        assert kernels.posv(A, np.ones(k, dtype))[1] == 1 + pivot
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -475,7 +475,7 @@ def test_posv_names_the_bad_pivot(dtype: Any, k: int) -> None:
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_cholesky(dtype: Any, k: int, name: str) -> None:
     p = problem(name, dtype, k)
-    for short_limit in (0, k, _kernels.short_limit(dtype, k)):
+    for short_limit in (0, k, kernels.short_limit(dtype, k)):
         X, status, decrease = sweep(p, "cholesky", short_limit)
         assert not status.any()
         check_solved(p, X)
@@ -597,7 +597,7 @@ def test_cg(dtype: Any, k: int, name: str) -> None:
 @pytest.mark.parametrize("factors", [1, 17, 40])
 def test_very_long_rows_are_summed_in_the_same_parts_by_everybody(dtype: Any, factors: int) -> None:
     """By one thread, shared out to several, as one row among others and alone; a cell more than two parts, and less."""
-    rng, n_other, part = np.random.default_rng(factors), 500, _kernels.PART_CELLS
+    rng, n_other, part = np.random.default_rng(factors), 500, kernels.PART_CELLS
     Y = (rng.standard_normal((n_other, factors)) / np.sqrt(factors)).astype(dtype)
     rows = [np.sort(rng.integers(0, n_other, n)) for n in (5, 2 * part + 1, part, 2 * part - 1, 40)]
     values = rng.integers(1, 6, sum(len(row) for row in rows))
@@ -618,7 +618,7 @@ def test_very_long_rows_are_summed_in_the_same_parts_by_everybody(dtype: Any, fa
 @pytest.mark.parametrize("factors", [32, 128])
 def test_cg_rows_are_the_same_alone_and_in_groups_of_every_size(dtype: Any, factors: int) -> None:
     """Of rows that walk through blocks of the other side, and of rows that do not, side by side."""
-    block, rng = _kernels.cg_block(dtype, factors), np.random.default_rng(factors)
+    block, rng = kernels.cg_block(dtype, factors), np.random.default_rng(factors)
     n_other = 2 * block + 57
     Y = (rng.standard_normal((n_other, factors)) / np.sqrt(factors)).astype(dtype)
     lengths = [n_other, block + 1, block + 200, 70, 3, block, n_other - 1, 2 * block]
@@ -636,8 +636,8 @@ def test_cg_rows_are_the_same_alone_and_in_groups_of_every_size(dtype: Any, fact
     ):  # fmt: skip
         for num_threads in (1, 3):
             X, decrease, status = start.copy(), np.zeros(8), np.zeros(8, np.int32)
-            _kernels.half_sweep(
-                "cg", _kernels.rotate(Y, None, 1), base, factors, weights, 0, 0, 3, order, np.array(tasks), groups,
+            kernels.half_sweep(
+                "cg", kernels.rotate(Y, None, 1), base, factors, weights, 0, 0, 3, order, np.array(tasks), groups,
                 np.empty(0, np.int32), indptr, indices, values.astype(dtype), None, np.ones(8, dtype), None, None, 0,
                 None, None, X, 0.5, X, decrease, status, num_threads,
             )  # fmt: skip
@@ -737,7 +737,7 @@ def biased_problem(dtype: Any, k: int, weights: Any, own: float, weighted: bool,
 def test_a_bias_has_a_lambda_of_its_own(dtype: Any, k: int, own: float, weighted: bool) -> None:
     p = biased_problem(dtype, k, EXPLICIT, own, weighted, False)
     for solver, short_limit in (
-        ("cholesky", _kernels.short_limit(dtype, k)),
+        ("cholesky", kernels.short_limit(dtype, k)),
         ("cholesky", 0),
         ("lapack", 0),
         ("rescue", 0),

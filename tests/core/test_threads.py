@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from fastals._core import threads as _threads
+from fastals._core import threads
 from fastals._core.errors import ArgumentTypeError, ParameterError
 from fastals._core.threads import resolve_num_threads, single_threaded_blas
 
@@ -21,8 +21,8 @@ def test_environment(monkeypatch, environment, expected):
 @pytest.mark.parametrize("environment", ["", "0", "-1", "many", "²"])
 def test_environment_that_is_no_number_is_ignored(monkeypatch, environment):
     monkeypatch.setenv("OMP_NUM_THREADS", environment)
-    monkeypatch.setattr(_threads, "_processors", lambda: 6)
-    monkeypatch.setattr(_threads, "_quota", lambda: 5)
+    monkeypatch.setattr(threads, "_processors", lambda: 6)
+    monkeypatch.setattr(threads, "_quota", lambda: 5)
     assert resolve_num_threads() == 5
 
 
@@ -49,7 +49,7 @@ def test_quota_of_a_control_group(tmp_path, files, expected):
     (tmp_path / "cpu").mkdir()
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    assert _threads._quota(tmp_path) == expected
+    assert threads._quota(tmp_path) == expected
 
 
 @pytest.mark.parametrize("number", [0, -1, 1025])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastals._core.errors import ArgumentTypeError, DataError, UnknownLabelError
-from fastals._data import labels as _ids
+from fastals._data import labels
 from fastals._data.labels import Coded, Labels, Text, factorize
 
 WORDS = Labels(np.array(["a", "b", "zoë"], object), 3)
@@ -133,7 +133,7 @@ def test_text_that_is_not_utf8():
 def test_integers_by_table_and_by_hashing_agree(monkeypatch):
     ids = np.random.default_rng(0).integers(-50, 50, 1000)
     by_table = factorize("ids", ids, 1)
-    monkeypatch.setattr(_ids, "TABLE_SPREAD", -1_000_000)
+    monkeypatch.setattr(labels, "TABLE_SPREAD", -1_000_000)
     by_hashing = factorize("ids", ids, 1)
     np.testing.assert_array_equal(by_table[0], by_hashing[0])
     np.testing.assert_array_equal(by_table[1].values, by_hashing[1].values)

@@ -15,7 +15,7 @@ from fastals._core.errors import (
     MissingDependencyError,
     ParameterError,
 )
-from fastals._data import readers as _readers
+from fastals._data import readers
 from fastals._data.interactions import Interactions, as_interactions
 
 COLUMNS = {"userId": ["b", "a", "b"], "itemId": [7, 7, -3], "rating": [4.5, 3.0, 2.0], "timestamp": [1, 2, 3]}
@@ -125,7 +125,7 @@ def reader(request, monkeypatch):
     """Both ways of reading; the fast one must really be taken where the test says it can."""
     if request.param == "pyarrow":
         pytest.importorskip("pyarrow")
-    monkeypatch.setattr(_readers, "has_pyarrow", lambda: request.param == "pyarrow")
+    monkeypatch.setattr(readers, "has_pyarrow", lambda: request.param == "pyarrow")
     return request.param
 
 
@@ -155,7 +155,7 @@ def test_csv(reader, tmp_path, name, encoding, line_end):
 
 def test_the_fast_reader_is_taken(tmp_path, monkeypatch):
     pytest.importorskip("pyarrow")
-    monkeypatch.setattr(_readers, "_read_csv", None)
+    monkeypatch.setattr(readers, "_read_csv", None)
     assert Interactions.from_csv(write(tmp_path / "x.csv", RATINGS)).nnz == 3
     assert Interactions.from_csv(write(tmp_path / "x.csv.gz", RATINGS)).nnz == 3
 
@@ -165,8 +165,8 @@ def test_quoted_line_ends_wherever_a_block_ends(tmp_path, monkeypatch, share):
     pytest.importorskip("pyarrow")
     users = [f'"l\n{x % 97}"' if share and x % share == 1 else str(x % 89) for x in range(150_000)]
     path = write(tmp_path / "x.csv", "user,item\n" + "".join(f"{user},{x}\n" for x, user in enumerate(users)))
-    monkeypatch.setattr(_readers, "_read_csv", None)
-    monkeypatch.setattr(_readers, "BLOCK_BYTES", 100_000)
+    monkeypatch.setattr(readers, "_read_csv", None)
+    monkeypatch.setattr(readers, "BLOCK_BYTES", 100_000)
     interactions = Interactions.from_csv(path)
     assert interactions.nnz == len(users)
     assert set(map(str, interactions.users)) == {user.strip('"') for user in users}
@@ -287,7 +287,7 @@ def test_both_readers_agree(tmp_path, rows, line_end):
     outcomes = []
     for fast in (True, False):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_readers, "has_pyarrow", lambda fast=fast: fast)
+            patch.setattr(readers, "has_pyarrow", lambda fast=fast: fast)
             try:
                 found = Interactions.from_csv(path)
                 outcomes.append((found.users.tolist(), found.items.tolist(), found.matrix.toarray().tolist()))
@@ -315,7 +315,7 @@ def test_parquet(tmp_path, monkeypatch):
 
 
 def test_frames_of_libraries_need_no_arrow(monkeypatch):
-    monkeypatch.setattr(_readers, "has_pyarrow", lambda: False)
+    monkeypatch.setattr(readers, "has_pyarrow", lambda: False)
     for frame in (pandas, polars):
         np.testing.assert_array_equal(as_interactions(frame()).matrix.toarray(), DENSE)
 

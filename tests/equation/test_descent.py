@@ -13,9 +13,9 @@ from threadpoolctl import threadpool_limits
 
 import fastals
 from fastals import ExplicitALS, ImplicitALS
-from fastals._core import kernels as _kernels
+from fastals._core import kernels
 from fastals._data.interactions import Interactions
-from fastals._equation import descent as _descent
+from fastals._equation import descent
 from fastals._equation.descent import OF_ZERO, RELATIVE, Descent
 from fastals._equation.sweep import Groups, Side
 from fastals._equation.training import Training
@@ -210,8 +210,8 @@ def test_the_history_of_a_ruined_fit_never_rises(monkeypatch: pytest.MonkeyPatch
 @BOTH
 def test_steps_too_far_are_taken_back(monkeypatch: pytest.MonkeyPatch, model: Any) -> None:
     matrix = ratings()
-    plain = _descent.relaxation
-    monkeypatch.setattr(_descent, "relaxation", lambda iteration: 50.0 if iteration == 4 else plain(iteration))
+    plain = descent.relaxation
+    monkeypatch.setattr(descent, "relaxation", lambda iteration: 50.0 if iteration == 4 else plain(iteration))
     fitted = model(factors=33, iterations=8, tol=None, random_state=0).fit(matrix)
     assert fitted.n_repeated_ >= 1
     assert fitted.n_iter_ == 8
@@ -431,7 +431,7 @@ def test_the_data_have_rows_that_are_grouped() -> None:
     matrix = with_long_rows()
     for one, n_other in ((matrix, 6000), (sparse.csr_array(matrix.T), 2500)):
         for dtype in (np.float32, np.float64):
-            block, rows = _kernels.cg_block(dtype, 128), _kernels.cg_group(dtype, 128)
+            block, rows = kernels.cg_block(dtype, 128), kernels.cg_group(dtype, 128)
             long = Groups(block, n_other, rows, 1).long(np.diff(one.indptr))
             assert 3 <= long.sum() <= 10
 

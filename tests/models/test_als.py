@@ -10,7 +10,7 @@ from scipy import sparse
 
 import fastals
 from fastals import ExplicitALS, ImplicitALS
-from fastals._core import kernels as _kernels
+from fastals._core import kernels
 from fastals._equation.sweep import Basis, Plan, Rows, Side, half_sweep, schedule
 
 RATINGS = np.array(
@@ -24,12 +24,12 @@ PLAIN: dict[Any, dict[str, Any]] = {
 """The row equation by itself: a constant lambda, values as they are, no biases."""
 
 
-@pytest.fixture(params=_kernels.available_isas())
+@pytest.fixture(params=kernels.available_isas())
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = _kernels.active_isa()
-    assert _kernels.use_isa(request.param)
+    before = kernels.active_isa()
+    assert kernels.use_isa(request.param)
     yield request.param
-    _kernels.use_isa(before)
+    kernels.use_isa(before)
 
 
 def random_matrix(n_users: int = 60, n_items: int = 40, density: float = 0.15, seed: int = 0) -> sparse.csr_array:

@@ -16,8 +16,7 @@ import pytest
 
 import fastals
 from fastals import scoring
-from fastals.scoring import ScoreSpec, Signal, score
-from fastals.scoring import _spec as _spec
+from fastals.scoring import ScoreSpec, Signal, _spec, score
 
 SPEC = {
     "timestamp": "time",

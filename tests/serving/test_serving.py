@@ -17,9 +17,7 @@ from servers import Redis, free_port
 
 import fastals
 from fastals import serving
-from fastals.serving import RedisRecommendations, item_vectors, publish, user_vectors
-from fastals.serving import _lists as _lists
-from fastals.serving import _redis as _redis
+from fastals.serving import RedisRecommendations, _lists, _redis, item_vectors, publish, user_vectors
 
 redis = pytest.importorskip("redis")
 

@@ -7,26 +7,27 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fastals._core import kernels as _kernels
-from fastals._topn.recommender import ItemLists, Panels, top_n
+from fastals._core import kernels
+from fastals._topn.panels import ItemLists, Panels
+from fastals._topn.search import top_n
 
 SIZES = [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 50, 64, 100, 128, 200, 256]
 N_ITEMS = 130
 DTYPES = [np.float32, np.float64]
 
 
-@pytest.fixture(params=_kernels.available_isas())
+@pytest.fixture(params=kernels.available_isas())
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = _kernels.active_isa()
-    assert _kernels.use_isa(request.param)
+    before = kernels.active_isa()
+    assert kernels.use_isa(request.param)
     yield request.param
-    _kernels.use_isa(before)
+    kernels.use_isa(before)
 
 
 def all_scores(X: NDArray, Y: NDArray) -> NDArray:
     """Every score as the compiled core gives a single pair, held against float64."""
     users, items = np.divmod(np.arange(len(X) * len(Y), dtype=np.int32), np.int32(len(Y)))
-    scores = _kernels.pair_scores(X, Y, users, items, 1).reshape(len(X), len(Y))
+    scores = kernels.pair_scores(X, Y, users, items, 1).reshape(len(X), len(Y))
     X, Y = X.astype(np.float64), Y.astype(np.float64)
     bound = np.finfo(scores.dtype).eps * X.shape[1] * (np.abs(X) @ np.abs(Y).T) + np.finfo(scores.dtype).tiny
     assert (np.abs(scores - X @ Y.T) <= bound).all()
@@ -212,12 +213,12 @@ def test_the_same_bits_for_any_thread_count_and_batch(isa):
 def test_instruction_sets_with_fma_agree_to_the_bit():
     rng = np.random.default_rng(4)
     X, Y = (rng.standard_normal((n, 45)).astype(np.float32) for n in (30, 400))
-    before, results = _kernels.active_isa(), []
-    for name in _kernels.available_isas():
+    before, results = kernels.active_isa(), []
+    for name in kernels.available_isas():
         if name.startswith("x86"):
-            assert _kernels.use_isa(name)
+            assert kernels.use_isa(name)
             results.append(top_n(X, Panels(Y, 1), 25, num_threads=1))
-    _kernels.use_isa(before)
+    kernels.use_isa(before)
     for items, scores in results[1:]:
         np.testing.assert_array_equal(items, results[0][0])
         np.testing.assert_array_equal(scores, results[0][1])
@@ -227,9 +228,9 @@ def test_packed_panels_serve_every_instruction_set(isa):
     rng = np.random.default_rng(5)
     X, Y = (rng.standard_normal((n, 30)).astype(np.float32) for n in (20, 300))
     panels = Panels(Y, 1)
-    _kernels.use_isa("generic")
+    kernels.use_isa("generic")
     packed_elsewhere = Panels(Y, 1)
-    _kernels.use_isa(isa)
+    kernels.use_isa(isa)
     np.testing.assert_array_equal(panels.codes, packed_elsewhere.codes)
     for one, other in zip(
         top_n(X, panels, 7, num_threads=1), top_n(X, packed_elsewhere, 7, num_threads=1), strict=True
@@ -262,7 +263,7 @@ def test_nothing_is_left(isa):
 
 
 def test_many_items_and_small_groups(isa, monkeypatch):
-    monkeypatch.setattr("fastals._topn.recommender.WORKSPACE_BYTES", 1)
+    monkeypatch.setattr("fastals._topn.search.WORKSPACE_BYTES", 1)
     rng = np.random.default_rng(9)
     X, Y = (rng.standard_normal((n, 9)).astype(np.float32) for n in (37, 700))
     Judge(X, Y, num_threads=2).assert_exact(12)
@@ -277,4 +278,4 @@ def test_pair_scores(isa, dtype):
         expected = all_scores(X, Y)[users, items]
         expected[(users < 0) | (items < 0)] = np.nan
         for threads in (1, 3):
-            np.testing.assert_array_equal(_kernels.pair_scores(X, Y, users, items, threads), expected)
+            np.testing.assert_array_equal(kernels.pair_scores(X, Y, users, items, threads), expected)

@@ -1,0 +1,108 @@
+"""Held-out cells, and how well a model under training meets them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .._core import DataError, ParameterError, check_int, kernels
+from .._data import Interactions, as_interactions, cell_numbers, contains
+from .._equation import Training, digest
+from .._topn import Recommender
+from ..evaluation import RANKING, rmse
+
+
+class Validation:
+    """Held-out cells, and how well a model under training meets them.
+
+    Parameters
+    ----------
+    data : whatever ``fit`` accepts
+        Cells of users and items that the training data do not have are passed over.
+    metric : {"rmse", "ndcg@k", "recall@k"}
+        What decides which iteration is the best. "rmse" is measured alone, the other two together.
+    patience : int, optional
+        Iterations without a better value after which training ends.
+    train : Interactions
+        The training data, whose cells no list holds and nobody is judged by.
+    model : callable
+        Gives a model of the present factors.
+
+    Raises
+    ------
+    DataError
+        Nothing is left to measure.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        metric: str,
+        patience: int | None,
+        train: Interactions,
+        model: Callable[[Training], Recommender],
+    ) -> None:
+        self.metric, self.model = metric, model
+        self.patience = None if patience is None else check_int("patience", patience, low=1)
+        name, _, k = metric.partition("@")
+        self.k = int(k or 0)
+        self.sign = -1 if name == "rmse" else 1
+        held_out = as_interactions(data, users=train.user_labels, items=train.item_labels)
+        rows = np.repeat(np.arange(held_out.n_users, dtype=np.int32), np.diff(held_out.indptr))
+        cells = cell_numbers(held_out.indptr, held_out.indices, held_out.n_items)
+        keep = np.ones(len(cells), bool)
+        if self.k:
+            keep = held_out.values > 0
+            keep &= np.diff(cells, prepend=-1) > 0
+            keep &= ~contains(cell_numbers(train.indptr, train.indices, train.n_items), cells)
+        self.rows, self.columns, self.cells = rows[keep], held_out.indices[keep], cells[keep]
+        self.values = held_out.values[keep].astype(np.float64)
+        if not len(self.cells):
+            new = "above 0 that the training data do not hold, " if self.k else ""
+            raise DataError(f"validation must have a cell {new}of users and items that the training data hold")
+        self.users, relevant = np.unique(self.rows, return_counts=True)
+        self.relevant = relevant.astype(np.int64)
+
+    def measure(self, training: Training) -> dict[str, float]:
+        """Return every metric by its name."""
+        model = self.model(training)
+        if not self.k:
+            X, Y = model._scoring_factors()
+            scores = kernels.pair_scores(X, Y, self.rows, self.columns, model._threads())
+            return {self.metric: rmse(self.values, scores)}
+        lists, _ = model._top_items(self.users, self.k, True)
+        found = np.where(lists < 0, -1, lists + self.users[:, np.newaxis].astype(np.int64) * len(model._items))
+        hits = contains(self.cells, found.ravel()).reshape(found.shape)
+        return {
+            f"{name}@{self.k}": float(RANKING[name](hits, self.relevant, self.k).mean()) for name in ("ndcg", "recall")
+        }
+
+    def is_better(self, metrics: Mapping[str, float], training: Training) -> bool:
+        """Whether an iteration of these metrics is the best so far."""
+        if not training.best:
+            return True
+        best = training.history[training.best_iteration - 1][1][self.metric]
+        return self.sign * metrics[self.metric] > self.sign * best
+
+    def digest(self) -> str:
+        """Return a fingerprint of all that decides when training ends, and which iteration is kept."""
+        return digest(self.metric, self.patience, self.cells, self.values)
+
+    def exhausted(self, training: Training) -> bool:
+        """Whether patience has run out."""
+        return self.patience is not None and len(training.history) - training.best_iteration >= self.patience
+
+
+def check_validation_metric(metric: Any, default: str) -> str:
+    """Return "rmse", or "ndcg@k" or "recall@k" with a number k; "rmse" is no metric where it is not the default."""
+    if metric is None:
+        return default
+    names = ("rmse", "ndcg@k", "recall@k") if default == "rmse" else ("ndcg@k", "recall@k")
+    name, _, k = metric.partition("@") if isinstance(metric, str) else ("", "", "")
+    if not (f"{name}@k" in names and k.isdecimal() and int(k)) and not (metric == "rmse" == default):
+        raise ParameterError(
+            f"validation_metric must be one of {', '.join(map(repr, names))}, k a number such as 10, got {metric!r}"
+        )
+    return str(metric)
