@@ -123,7 +123,7 @@ def test_everything_importable_is_public_or_underscored() -> None:
     for name in fastals.__all__:  # some modules come when they are asked for
         getattr(fastals, name)
     names = {name for name in vars(fastals) if not name.startswith("_")}
-    assert names == set(fastals.__all__) - {"__version__"}
+    assert names - {"cli"} == set(fastals.__all__) - {"__version__"}  # which is there once the program has run
 
 
 def signature(function: object) -> str:

@@ -29,7 +29,7 @@ class Labels:
 
     Examples
     --------
-    >>> from fastals._ids import Labels
+    >>> from fastals._data.labels import Labels
     >>> import numpy as np
     >>> labels = Labels(np.array(["ann", "bob"], dtype=object), 2)
     >>> labels.encode(["bob", "eve"])
@@ -282,7 +282,7 @@ class StreamEncoder:
 
     Examples
     --------
-    >>> from fastals._ids import StreamEncoder
+    >>> from fastals._data.labels import StreamEncoder
     >>> encoder = StreamEncoder("ids", numeric=True)
     >>> encoder.encode(["7", "9", "7"]), encoder.encode(["8", "9"])
     (array([0, 1, 0], dtype=int32), array([2, 1], dtype=int32))

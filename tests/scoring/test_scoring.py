@@ -15,7 +15,6 @@ import pyarrow.parquet
 import pytest
 
 import fastals
-from fastals import scoring
 from fastals.scoring import ScoreSpec, Signal, _spec, score
 
 SPEC = {
@@ -184,7 +183,7 @@ def test_the_same_without_pyarrow(directory, tmp_path, monkeypatch):
     (tmp_path / "bad.csv").write_text("user,item,n\na,x,1\na,x,much\n")
     (tmp_path / "empty.csv").write_text("user,item,n\na,x,\n,x,1\n")
     expected = score(tmp_path / "log.csv", SPEC).interactions()
-    monkeypatch.setattr(scoring, "has_pyarrow", lambda: False)
+    monkeypatch.setattr("fastals.scoring._scores.has_pyarrow", lambda: False)
     found = score(tmp_path / "log.csv", SPEC).interactions()
     np.testing.assert_array_equal(found.values, expected.values)
     assert found.users.tolist() == expected.users.tolist()
