@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fastals.__main__ import _parser
+from fastals.cli._main import parser
 from fastals.cli._pipeline import Pipeline
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
@@ -43,4 +43,4 @@ def test_the_pipeline_is_understood(tmp_path):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_are_understood(command):
-    _parser().parse_args(shlex.split(command))
+    parser().parse_args(shlex.split(command))

@@ -1,10 +1,5 @@
-"""The command line."""
+"""The command line: one file a command, each with its options and what it does."""
 
-from . import _commands
-from ._commands import PARAMETERS, WRITERS
+from ._main import main
 
-__all__ = [
-    "PARAMETERS",
-    "WRITERS",
-    "_commands",
-]
+__all__ = ["main"]

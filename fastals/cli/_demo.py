@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import os
@@ -15,8 +16,11 @@ import numpy as np
 from .._data import Interactions, has_pyarrow
 from .._models import ALS
 from . import _pipeline
+from ._common import add_quiet
 
-__all__ = ["run", "write_events"]
+__all__ = ["HELP", "add_options", "command", "run", "write_events"]
+
+HELP = "run the pipeline on a generated listening log, and show recommendations"
 
 # A song is a first word and a second word of its genre.
 _GENRES = {
@@ -74,6 +78,18 @@ _NAMES = "Ada Amir Anna Boris Chloe Dana Emil Farah Greta Hugo Ines Jonas Kira L
 _DAYS = 100
 _FIRST_SECOND = 1_735_689_600  # 2025-01-01, UTC
 _COLUMNS = ("time", "user", "song", "played_seconds", "song_seconds", "finished", "liked")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("--seed", type=int, default=0, help="of the log and of the model (default: %(default)s)")
+    parser.add_argument("--keep", metavar="DIR", help="write the files there and keep them")
+    add_quiet(parser)
+
+
+def command(arguments: argparse.Namespace) -> None:
+    """Run the pipeline on a generated log."""
+    run(seed=arguments.seed, keep=arguments.keep, quiet=arguments.quiet)
 
 
 def settings(log: str, *, seed: int, to: str, out: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``fastals run``: from raw events to served lists, as one file says; and what its steps share with the commands.
+"""``fastals run``: from raw events to served lists, as one file says.
 
 A pipeline file, TOML, YAML or JSON, with paths relative to itself::
 
@@ -26,32 +26,44 @@ A pipeline file, TOML, YAML or JSON, with paths relative to itself::
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from .. import evaluation, scoring, serving
 from .._core import FastalsError, ParameterError, check_choice, check_path
-from .._data import Ids, Interactions, check_target, fetched, is_remote, replacing, suffix_of, with_ids
-from .._equation import told as told_settings
+from .._data import Ids, Interactions, check_target, is_remote, locate, with_ids
+from .._equation import told
 from .._models import ALS, ExplicitALS, ImplicitALS
-from .._models import load as _load
 from ..scoring import read_settings
+from ._common import NONE, add_quiet, load, loss, print_metrics, save, told_publication
 
-__all__ = ["Pipeline", "Result", "read_interactions", "run"]
+__all__ = ["HELP", "Pipeline", "Result", "add_options", "command", "run"]
+
+HELP = "do all that a pipeline file says: score, train, evaluate, publish, report"
 
 SECTIONS = ("events", "score", "train", "evaluate", "publish", "report")
 KINDS: dict[str, type[ALS]] = {"implicit": ImplicitALS, "explicit": ExplicitALS}
 FLAGS: dict[str, tuple[str, ...]] = {"biases": ("auto",), "nonnegative": (), "keep_ids": ()}
 """Booleans of [train], and what they may be beside true and false."""
-NONE = ("none", "None")
-"""What says None where files and command lines have no word for it."""
 EMBEDDED = "recommendations.parquet"
 """Where the lists go when nothing else is said: no server is needed."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("pipeline", metavar="FILE", help="pipeline.toml, .yaml or .json")
+    add_quiet(parser)
+
+
+def command(arguments: argparse.Namespace) -> None:
+    """Do all that a pipeline file says."""
+    run(Pipeline.load(arguments.pipeline), quiet=arguments.quiet)
 
 
 @dataclass(frozen=True)
@@ -230,7 +242,7 @@ def run(pipeline: Pipeline, *, quiet: bool = False, keep_measured: bool = False)
     save(model, pipeline.out)
     tell("trained", start, f"{model}: {model.n_iter_} iterations, loss {loss(model)}, {pipeline.out}")
     if not quiet:
-        settings = told_settings(model.settings_)
+        settings = told(model.settings_)
         print(f"{'settings':9} {settings}", flush=True)
         if pipeline.by_default:
             print(
@@ -243,7 +255,7 @@ def run(pipeline: Pipeline, *, quiet: bool = False, keep_measured: bool = False)
     for target in pipeline.publish:
         start = time.perf_counter()
         result.published.append(serving.publish(model, progress=progress, **target))
-        tell("published", start, told(result.published[-1]).removeprefix("published "))
+        tell("published", start, told_publication(result.published[-1]).removeprefix("published "))
     if pipeline.report is not None:
         from .. import report
 
@@ -260,74 +272,5 @@ def _exists(path: str) -> bool:
         return os.path.exists(path)
     from pyarrow import fs
 
-    from .._data import locate
-
     place = locate(path)
     return bool(place.filesystem.get_file_info(place.path).type == fs.FileType.File)
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# steps that commands share
-
-
-def read_interactions(
-    path: Any,
-    *,
-    format: str | None = None,
-    delimiter: str | None = None,
-    columns: Sequence[str] | None = None,
-    **options: Any,
-) -> Interactions:
-    """Read interactions from files of any format; a directory is of the format of its files."""
-    from .._data import Source, format_of
-
-    if format is None:
-        format = format_of(path) or ("csv" if os.path.isfile(path) else Source(path).format)
-    if format == "parquet":
-        return Interactions.from_parquet(path, **options)
-    if format == "json":
-        return Interactions.from_json(path, **options)
-    delimiter = delimiter or ("\t" if suffix_of(path)[0] == ".tsv" else ",")
-    return Interactions.from_csv(path, delimiter=delimiter, columns=columns, **options)
-
-
-def save(model: ALS, path: str) -> None:
-    """Save a model, wherever the path leads."""
-    if is_remote(path):
-        with replacing(path) as temporary:
-            model.save(temporary)
-    else:
-        model.save(path)
-
-
-def load(path: str, *, mmap: bool = True) -> Any:
-    """Load a model, wherever it is."""
-    with fetched(path) as local:
-        return _load(local, mmap=mmap and not is_remote(path))
-
-
-def count(data: Interactions) -> str:
-    """Return the size of data as text."""
-    return f"{data.nnz:,} interactions of {data.n_users:,} users with {data.n_items:,} items"
-
-
-def loss(model: ALS) -> str:
-    """Return the last loss as text."""
-    return f"{model.loss_history_[-1]:.6g}" if model.loss_history_ else "not computed"
-
-
-def told(published: serving.Published) -> str:
-    """Return a publication as text."""
-    version = f", version {published.version}" if published.version else ""
-    rate = published.n_users / max(published.seconds, 1e-9)
-    return f"published lists of {published.n_users:,} users to {published.to}{version}: {rate:,.0f} users/s"
-
-
-def print_metrics(name: str, metrics: Mapping[str, float], baseline: Mapping[str, float]) -> None:
-    """Print metrics beside those of the popularity baseline."""
-    print(f"{'':14}{name:>12}{'most popular':>14}")
-    for metric, value in metrics.items():
-        if metric.startswith("n_"):
-            print(f"{metric:14}{value:>12,}")
-        else:
-            print(f"{metric:14}{value:12.4f}" + (f"{baseline[metric]:14.4f}" if metric in baseline else ""))

@@ -1,0 +1,148 @@
+"""What commands share: options, reading and saving, what they print."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .. import serving
+from .._data import DUPLICATES, Interactions, Source, fetched, format_of, is_remote, replacing, suffix_of
+from .._models import ALS
+from .._models import load as _load
+
+NONE = ("none", "None")
+"""What says None where files and command lines have no word for it."""
+THREADS = "the result does not depend on it (default: all allowed cores)"
+
+
+# --- options ---------------------------------------------------------------------------------------------------------
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Take a model file."""
+    parser.add_argument("model", metavar="MODEL", help="file that train wrote")
+
+
+def add_data_options(parser: argparse.ArgumentParser, text: str, **options: Any) -> None:
+    """Take a file of interactions; ``text`` says which."""
+    parser.add_argument("data", metavar="FILE", help=text, **options)
+    for name, default in (
+        ("user", "user, userId or user_id"),
+        ("item", "item, itemId or item_id"),
+        ("rating", "value, rating, count or score, else all ones"),
+    ):
+        parser.add_argument(f"--{name}", metavar="COLUMN", help=f"column of the {name}s (default: {default})")
+    add_format_options(parser)
+    parser.add_argument(
+        "--duplicates",
+        choices=DUPLICATES,
+        default="sum",
+        help="what becomes of several lines with the same user and item (default: %(default)s)",
+    )
+
+
+def add_format_options(parser: argparse.ArgumentParser) -> None:
+    """Take how files are to be read."""
+    parser.add_argument("--format", choices=("csv", "json", "parquet"), help="where the names of files do not say it")
+    parser.add_argument("--delimiter", metavar="C", help="between the columns of CSV (default: ',', in .tsv a tab)")
+    parser.add_argument("--columns", metavar="A,B,…", help="names of all columns of CSV without a header line")
+
+
+def add_list_options(parser: argparse.ArgumentParser, *, n: int) -> None:
+    """Take what lists are made of."""
+    parser.add_argument("--n", type=int, default=n, help="items in a list (default: %(default)s)")
+    parser.add_argument("--with-seen", action="store_true", help="also list what a user had in the training data")
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Take that nothing is wanted on standard output."""
+    parser.add_argument("--quiet", action="store_true", help="no progress and no summary")
+
+
+def format_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return how files are to be read."""
+    columns = None if arguments.columns is None else arguments.columns.split(",")
+    return {"format": arguments.format, "delimiter": arguments.delimiter, "columns": columns}
+
+
+# --- reading and saving ----------------------------------------------------------------------------------------------
+
+
+def read(arguments: argparse.Namespace) -> Interactions:
+    """Read the interactions that the options of :func:`add_data_options` name."""
+    columns = {name: getattr(arguments, name) for name in ("user", "item")} | {"value": arguments.rating}
+    return read_interactions(arguments.data, **format_options(arguments), **columns, duplicates=arguments.duplicates)
+
+
+def read_interactions(
+    path: Any,
+    *,
+    format: str | None = None,
+    delimiter: str | None = None,
+    columns: Sequence[str] | None = None,
+    **options: Any,
+) -> Interactions:
+    """Read interactions from files of any format; a directory is of the format of its files."""
+    if format is None:
+        format = format_of(path) or ("csv" if os.path.isfile(path) else Source(path).format)
+    if format == "parquet":
+        return Interactions.from_parquet(path, **options)
+    if format == "json":
+        return Interactions.from_json(path, **options)
+    delimiter = delimiter or ("\t" if suffix_of(path)[0] == ".tsv" else ",")
+    return Interactions.from_csv(path, delimiter=delimiter, columns=columns, **options)
+
+
+def save(model: ALS, path: str) -> None:
+    """Save a model, wherever the path leads."""
+    if is_remote(path):
+        with replacing(path) as temporary:
+            model.save(temporary)
+    else:
+        model.save(path)
+
+
+def load(path: str, *, mmap: bool = True) -> Any:
+    """Load a model, wherever it is."""
+    with fetched(path) as local:
+        return _load(local, mmap=mmap and not is_remote(path))
+
+
+# --- what is printed -------------------------------------------------------------------------------------------------
+
+
+def size(path: str) -> str:
+    """Return the size of a local file as text."""
+    if not os.path.exists(path):
+        return ""
+    n = os.path.getsize(path)
+    return f": {n / 1e6:,.1f} MB" if n >= 100_000 else f": {n:,} bytes"
+
+
+def count(data: Interactions) -> str:
+    """Return the size of data as text."""
+    return f"{data.nnz:,} interactions of {data.n_users:,} users with {data.n_items:,} items"
+
+
+def loss(model: ALS) -> str:
+    """Return the last loss as text."""
+    return f"{model.loss_history_[-1]:.6g}" if model.loss_history_ else "not computed"
+
+
+def told_publication(published: serving.Published) -> str:
+    """Return a publication as text."""
+    version = f", version {published.version}" if published.version else ""
+    rate = published.n_users / max(published.seconds, 1e-9)
+    return f"published lists of {published.n_users:,} users to {published.to}{version}: {rate:,.0f} users/s"
+
+
+def print_metrics(name: str, metrics: Mapping[str, float], baseline: Mapping[str, float]) -> None:
+    """Print metrics beside those of the popularity baseline."""
+    print(f"{'':14}{name:>12}{'most popular':>14}")
+    for metric, value in metrics.items():
+        if metric.startswith("n_"):
+            print(f"{metric:14}{value:>12,}")
+        else:
+            print(f"{metric:14}{value:12.4f}" + (f"{baseline[metric]:14.4f}" if metric in baseline else ""))

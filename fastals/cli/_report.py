@@ -1,0 +1,29 @@
+"""``fastals report``: a model as a page of HTML."""
+
+from __future__ import annotations
+
+import argparse
+
+from .._data import check_target
+from ._common import add_data_options, add_model, add_quiet, load, read, size
+
+HELP = "write an HTML report on a model"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    add_model(parser)
+    parser.add_argument("--out", required=True, metavar="FILE", help="file to write")
+    add_data_options(parser, "CSV, JSON lines or Parquet: what was held out (default: no quality)", nargs="?")
+    add_quiet(parser)
+
+
+def command(arguments: argparse.Namespace) -> None:
+    """Write an HTML report on a model."""
+    from .. import report
+
+    check_target(arguments.out)
+    test = read(arguments) if arguments.data else None
+    report.write_report(load(arguments.model), arguments.out, test=test)
+    if not arguments.quiet:
+        print(f"wrote    {arguments.out}{size(arguments.out)}")
