@@ -13,9 +13,17 @@ from scipy import sparse
 from .._core import (
     ArgumentTypeError,
     LabelArray,
-    check_cells,
     check_choice,
     check_dtype,
+    check_same_length,
+    check_values,
+    check_vector,
+    kernels,
+    refuse_value,
+    resolve_num_threads,
+)
+from .checks import (
+    check_cells,
     check_index_array,
     check_index_range,
     check_indptr,
@@ -23,22 +31,16 @@ from .._core import (
     check_line_labels,
     check_matrix_values,
     check_not_empty,
-    check_same_length,
     check_sample_weight,
     check_shape,
-    check_values,
-    check_vector,
     check_weight_count,
     check_weighted_format,
-    kernels,
     refuse_cell_value,
     refuse_huge,
     refuse_index,
     refuse_line_value,
     refuse_overflow,
     refuse_repeat,
-    refuse_value,
-    resolve_num_threads,
 )
 from .labels import Coded, Labels, Text, factorize
 from .readers import Columns, frame_columns, is_frame, read_csv, read_files

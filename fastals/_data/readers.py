@@ -18,16 +18,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import (
-    ArgumentTypeError,
-    DataError,
-    FastalsError,
-    FileFormatError,
-    ParameterError,
-    check_not_missing,
-    check_path,
-)
+from .._core import ArgumentTypeError, DataError, FastalsError, FileFormatError, ParameterError, check_path
 from .batches import Source
+from .checks import check_not_missing
 from .labels import Coded, Text
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from .checkpoint import Checkpoint, digest, digest_of
 from .descent import Descent
 from .presets import EXPLICIT, IMPLICIT, Preset
+from .refusals import check_finite_factors, refuse_negative_pair, refuse_without_positive
 from .settings import (
     EXPLICIT_SCALING,
     IMPLICIT_SCALING,
@@ -38,6 +39,7 @@ __all__ = [
     "Settings",
     "Side",
     "Training",
+    "check_finite_factors",
     "check_setting",
     "chosen",
     "digest",
@@ -45,6 +47,8 @@ __all__ = [
     "explicit_regularization",
     "implicit_regularization",
     "read_settings",
+    "refuse_negative_pair",
+    "refuse_without_positive",
     "sizes",
     "spread",
     "told",

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from .._core import check_bool, check_choice, check_finite_factors, check_pair_or_real, check_real
+from .._core import check_bool, check_choice, check_pair_or_real, check_real
+from .refusals import check_finite_factors
 from .sweep import CellWeights, Rows
 
 Settings: TypeAlias = dict[str, Any]

@@ -18,15 +18,14 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import (
-    kernels,
+from .._core import kernels, single_threaded_blas
+from .refusals import (
     refuse_indefinite_row,
     refuse_overflowing_factors,
     refuse_overflowing_row,
     refuse_overflowing_weight,
     refuse_unrepresented,
     refuse_unrepresented_row,
-    single_threaded_blas,
 )
 
 FactorArray: TypeAlias = NDArray[Any]

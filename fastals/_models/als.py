@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from .._core import (
+    ArgumentTypeError,
     ParameterError,
     check_bool,
     check_bool_or_none,
     check_callable_or_none,
-    check_fitted,
-    check_initial_factors,
+    check_factors,
     check_path,
     check_random_state,
     resolve_num_threads,
@@ -34,6 +34,7 @@ from .._equation import (
     read_settings,
     train,
 )
+from .._topn import check_fitted
 from .estimator import with_values
 from .file import ModelState, Tensors, plain, read_state, save_model
 from .fold_in import FoldIn
@@ -342,3 +343,21 @@ class ALS(FoldIn, Inspection):
             rows, columns = (model._rows(axis, data, None, self.dtype, threads) for axis in AXES)
             model.set_params(**{name: value for name, value in model._resolve(rows, columns).items() if name != "tol"})
         return model
+
+
+def check_initial_factors(
+    factors: Any, shape: tuple[int, int], k: int, dtype: np.dtype[Any], *, biased: bool = False
+) -> tuple[FactorArray, FactorArray]:
+    """Return copies of (user_factors, item_factors) in ``dtype``, C-contiguous, to be trained in place.
+
+    With ``biased`` both may have one more column.
+    """
+    if not isinstance(factors, tuple | list) or len(factors) != 2:
+        raise ArgumentTypeError("initial_factors must be a pair (user_factors, item_factors)")
+    if biased and all(np.shape(array) == (n, k + 1) for array, n in zip(factors, shape, strict=True)):
+        k += 1
+    X, Y = (
+        check_factors(f"initial {axis} factors", array, (n, k), dtype)
+        for axis, array, n in zip(("user", "item"), factors, shape, strict=True)
+    )
+    return X, Y

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from .._core import check_choice, check_fitted, check_pairs
+from .._core import check_choice, check_pairs
 from .._data import as_interactions
-from .._topn import Recommender
+from .._topn import Recommender, check_fitted
 from ..evaluation import evaluate, r2
 
 if sys.version_info >= (3, 11):

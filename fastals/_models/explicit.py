@@ -7,9 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import check_fitted, check_query_factors
 from .._equation import EXPLICIT, EXPLICIT_SCALING, CellWeights, FactorArray, Rows, Settings, explicit_regularization
-from .._topn import Axis
+from .._topn import Axis, check_fitted, check_query_factors
 from .als import ALS
 from .row_equation import Biases
 

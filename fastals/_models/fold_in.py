@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .._core import check_choice, check_finite_factors, check_fitted, check_int, single_threaded_blas
+from .._core import check_choice, check_int, single_threaded_blas
 from .._data import DUPLICATES, append, as_observations, has_repeats, ones_like
-from .._equation import FactorArray, Training
-from .._topn import Axis, ItemLists
+from .._equation import FactorArray, Training, check_finite_factors
+from .._topn import Axis, ItemLists, check_fitted
 from .row_equation import AXES, RowEquation
 
 if sys.version_info >= (3, 11):

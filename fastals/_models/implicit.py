@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from .._core import check_real, refuse_without_positive
+from .._core import check_real
 from .._equation import (
     IMPLICIT,
     IMPLICIT_SCALING,
@@ -16,6 +16,7 @@ from .._equation import (
     Rows,
     Settings,
     implicit_regularization,
+    refuse_without_positive,
     unobserved_weight,
 )
 from .als import ALS

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import DataError, ParameterError, check_bool, check_fitted, check_int, kernels, single_threaded_blas
+from .._core import DataError, ParameterError, check_bool, check_int, kernels, single_threaded_blas
 from .._data import as_observations
 from .._equation import Rows, Side
 from .._inspect import Explanation, MemoryEstimate, contributions, describe, estimate, row_system
+from .._topn import check_fitted
 from .row_equation import AXES, RowEquation
 
 

@@ -16,15 +16,25 @@ from .._core import (
     ParameterError,
     check_bool,
     check_choice,
-    check_fitted,
     check_int,
     check_random_state,
-    refuse_negative_pair,
     resolve_num_threads,
 )
 from .._data import Interactions
-from .._equation import CellWeights, FactorArray, Preset, Rows, Settings, Side, Training, check_setting, chosen, sizes
-from .._topn import Axis
+from .._equation import (
+    CellWeights,
+    FactorArray,
+    Preset,
+    Rows,
+    Settings,
+    Side,
+    Training,
+    check_setting,
+    chosen,
+    refuse_negative_pair,
+    sizes,
+)
+from .._topn import Axis, check_fitted
 from .estimator import Estimator
 
 if sys.version_info >= (3, 11):

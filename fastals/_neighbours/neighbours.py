@@ -20,7 +20,6 @@ from .._core import (
     DataError,
     ParameterError,
     check_choice,
-    check_fitted,
     check_int,
     check_path,
     check_real,
@@ -30,7 +29,7 @@ from .._core import (
 )
 from .._data import Compressed, Interactions, as_interactions, has_repeats
 from .._models import Estimator, Tensors, with_values, write_model
-from .._topn import Axis, ItemLists, Wanted
+from .._topn import Axis, ItemLists, Wanted, check_fitted
 
 Scores = NDArray[np.float32]
 Found = tuple[NDArray[np.int32], Scores]

@@ -15,10 +15,8 @@ from .._core import (
     ParameterError,
     check_bool,
     check_choice,
-    check_fitted,
     check_int,
     check_pairs,
-    check_query_factors,
     check_same_length,
     check_values,
     kernels,
@@ -27,6 +25,7 @@ from .._core import (
 )
 from .._data import Labels
 from .._equation import FactorArray
+from .checks import check_fitted, check_query_factors
 from .panels import ItemLists, Panels
 from .search import Wanted, top_n, top_n_of_own
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import DataError, ParameterError, check_fitted, check_int, check_real
+from .._core import DataError, ParameterError, check_int, check_real
+from .checks import check_fitted
 from .recommender import Recommendations, Recommender, unit_rows
 
 CHUNK = 1 << 24

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import DataError, check_fitted, check_int
+from .._core import DataError, check_int
 from .._data import Interactions, as_interactions, cell_numbers, contains, distinct
-from .._topn import Recommender
+from .._topn import Recommender, check_fitted
 from ._metrics import (
     RANKING,
     coverage_at_k,

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import evaluation
-from .._core import check_fitted, check_int, check_path
+from .._core import check_int, check_path
 from .._data import need, replacing
 from .._equation import told
 from .._inspect import check
 from .._models import ALS
-from .._topn import Recommender
+from .._topn import Recommender, check_fitted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from .._core import LabelArray, check_bool, check_fitted, check_int
+from .._core import LabelArray, check_bool, check_int
 from .._data import Labels
+from .._topn import check_fitted
 
 __all__ = ["Batch", "Lists", "text_of"]
 

@@ -29,9 +29,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import LabelArray, ParameterError, check_choice, check_fitted, check_path
+from .._core import LabelArray, ParameterError, check_choice, check_path
 from .._data import check_target, need, replacing, suffix_of
-from .._topn import Recommender
+from .._topn import Recommender, check_fitted
 from ._lists import Batch, Lists
 from ._reader import RedisRecommendations, ServedList
 from ._redis import is_redis, masked, ping, push

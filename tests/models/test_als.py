@@ -12,6 +12,7 @@ import fastals
 from fastals import ExplicitALS, ImplicitALS
 from fastals._core import kernels
 from fastals._equation.sweep import Basis, Plan, Rows, Side, half_sweep, schedule
+from fastals._models.als import check_initial_factors
 
 RATINGS = np.array(
     [[4, 0, 2, 5, 0, 0], [3, 2, 1, 0, 0, 3], [0, 2, 0, 3, 0, 4], [0, 3, 3, 5, 4, 0], [5, 0, 3, 4, 0, 0]], np.float64
@@ -538,6 +539,39 @@ def test_a_broken_matrix_is_refused(model: Any) -> None:
         broken.indices[1] = index
         with pytest.raises(fastals.DataError, match=str(index)):
             model(factors=2).fit(broken)
+
+
+def test_initial_factors_are_copied() -> None:
+    given = np.ones((2, 3)), np.ones((4, 3), order="F")
+    X, Y = check_initial_factors(given, (2, 4), 3, np.dtype("float32"))
+    assert X.dtype == Y.dtype == np.float32
+    assert Y.flags.c_contiguous
+    X[:] = 0
+    assert given[0].all()
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [
+        (np.ones((2, 3)), "initial_factors must be a pair (user_factors, item_factors)"),
+        ((np.ones((2, 3)),), "initial_factors must be a pair (user_factors, item_factors)"),
+        ((np.ones((2, 3)), np.ones((3, 4))), "initial item factors must have shape (4, 3), got (3, 4)"),
+        (
+            (np.ones((2, 3)), np.full((4, 3), np.nan)),
+            "initial item factors must be finite in float32, got nan at row 0, co",
+        ),
+        (
+            (np.full((2, 3), 1e300), np.ones((4, 3))),
+            "initial user factors must be finite in float32, got 1e+300 at row",
+        ),
+        ((np.ones((2, 3), complex), np.ones((4, 3))), "initial user factors must be real numbers, got complex128"),
+        (("ab", None), "initial user factors must be real numbers, got <U2"),
+    ],
+)
+def test_initial_factors_out_of_rule(factors: Any, message: str) -> None:
+    with pytest.raises(fastals.FastalsError) as raised:
+        check_initial_factors(factors, (2, 4), 3, np.dtype("float32"))
+    assert message in str(raised.value)
 
 
 def test_bad_initial_factors() -> None:

@@ -583,3 +583,10 @@ def test_folded_in_users_are_scored_with_mean_and_biases(preset: Any, biases: bo
     mean = model.predict(99, np.arange(30), unknown="mean")
     every = model.predict(np.repeat(np.arange(40), 30), np.tile(np.arange(30), 40)).reshape(40, 30)
     np.testing.assert_allclose(mean, every.mean(axis=0), atol=1e-10)
+
+
+@pytest.mark.parametrize("model", [fastals.ImplicitALS(), fastals.ItemKNN()])
+def test_a_model_that_is_not_fitted_says_so(model: Any) -> None:
+    for ask in (model.recommend, model.recommend_users, model.similar_items, lambda users: model.predict(users, 0)):
+        with pytest.raises(fastals.NotFittedError, match=f"this {type(model).__name__} is not fitted yet: call fit f"):
+            ask(0)

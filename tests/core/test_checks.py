@@ -8,11 +8,7 @@ from fastals._core.checks import (
     check_bool_or_none,
     check_choice,
     check_dtype,
-    check_fitted,
-    check_ids,
-    check_initial_factors,
     check_int,
-    check_known_shape,
     check_path,
     check_random_state,
     check_real,
@@ -22,11 +18,8 @@ from fastals._core.checks import (
 from fastals._core.errors import (
     ArgumentTypeError,
     DataError,
-    FastalsError,
-    NotFittedError,
     ParameterError,
 )
-from fastals._data.labels import Labels
 
 nan, inf = float("nan"), float("inf")
 
@@ -118,8 +111,6 @@ def test_random_state():
 def test_readable_arrays_are_not_copied():
     for array in (np.ones(3), np.ones(3, np.uint8), np.ones(3, np.int64)):
         assert np.shares_memory(check_values("values", array), array)
-    ids = np.arange(3)
-    assert np.shares_memory(check_ids("users", ids), ids)
     assert check_values("values", np.ones(6)[::2]).flags.c_contiguous
     assert check_values("values", np.ones(3, np.float16)).dtype == np.float32
     assert check_values("values", np.ones(3, ">f8")).dtype == np.float64
@@ -139,60 +130,3 @@ class Strange:
 def test_what_is_no_vector(values):
     with pytest.raises(DataError, match="x must be one-dimensional, got shape"):
         check_vector("x", values)
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# models
-
-
-def test_fitted():
-    class Model:
-        pass
-
-    with pytest.raises(NotFittedError, match="this Model is not fitted yet: call fit first"):
-        check_fitted(Model())
-
-
-def test_initial_factors():
-    given = np.ones((2, 3)), np.ones((4, 3), order="F")
-    X, Y = check_initial_factors(given, (2, 4), 3, np.dtype("float32"))
-    assert X.dtype == Y.dtype == np.float32
-    assert Y.flags.c_contiguous
-    X[:] = 0
-    assert given[0].all()
-
-
-@pytest.mark.parametrize(
-    ("factors", "message"),
-    [
-        (np.ones((2, 3)), "initial_factors must be a pair (user_factors, item_factors)"),
-        ((np.ones((2, 3)),), "initial_factors must be a pair (user_factors, item_factors)"),
-        ((np.ones((2, 3)), np.ones((3, 4))), "initial item factors must have shape (4, 3), got (3, 4)"),
-        (
-            (np.ones((2, 3)), np.full((4, 3), nan)),
-            "initial item factors must be finite in float32, got nan at row 0, co",
-        ),
-        (
-            (np.full((2, 3), 1e300), np.ones((4, 3))),
-            "initial user factors must be finite in float32, got 1e+300 at row",
-        ),
-        ((np.ones((2, 3), complex), np.ones((4, 3))), "initial user factors must be real numbers, got complex128"),
-        (("ab", None), "initial user factors must be real numbers, got <U2"),
-    ],
-)
-def test_bad_initial_factors(factors, message):
-    with pytest.raises(FastalsError) as raised:
-        check_initial_factors(factors, (2, 4), 3, np.dtype("float32"))
-    assert message in str(raised.value)
-
-
-def test_known_shape():
-    users, items = Labels(None, 3706), Labels(None, 6040)
-    check_known_shape((3706, 6040), users, items)
-    check_known_shape((1, 6040), None, items)
-    with pytest.raises(
-        DataError, match=r"the matrix has 6040 rows but the model knows 3706 users: was it passed items x"
-    ):
-        check_known_shape((6040, 3706), users, items)
-    with pytest.raises(DataError, match=r"the matrix has 7 columns but the model knows 6040 items$"):
-        check_known_shape((9, 7), None, items)

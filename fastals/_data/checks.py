@@ -1,0 +1,302 @@
+"""What ids, weights and matrices must be; what a kernel found wrong with them, worded."""
+
+from collections.abc import Sized
+from itertools import chain
+from typing import Any, NoReturn
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core import (
+    ArgumentTypeError,
+    DataError,
+    LabelArray,
+    check_objects,
+    check_same_length,
+    check_values,
+    check_vector,
+)
+
+ID_TYPES: dict[tuple[type, ...], str] = {
+    (str,): "strings",
+    (bytes,): "bytes",
+    (UUID,): "UUIDs",
+    (int, np.integer): "integers",
+    (float, np.floating): "whole numbers",
+}
+"""What ids may be, by the type of their first."""
+
+MAX_INDEX = 2**31 - 1
+"""Indices of users and items are int32."""
+
+# ----------------------------------------------------------------------------------------------------------------------
+# ids and weights
+
+
+def check_ids(name: str, ids: object, *, scan: bool = True) -> NDArray[Any]:
+    """Return ids as a contiguous native array: int32 or int64, or U, S, or objects that are all str, bytes or UUID.
+
+    Without ``scan`` only the first of str, bytes and UUID objects is looked at.
+    """
+    array = check_vector(name, ids)
+    if array.dtype.kind == "T":
+        array = array.astype(object)
+    if array.dtype.kind == "O":
+        array = _check_id_objects(name, array, scan)
+    kind, dtype = array.dtype.kind, array.dtype.newbyteorder("=")
+    if kind in "USO":
+        return np.ascontiguousarray(array, dtype)
+    if kind == "f":
+        whole = np.abs(array) <= 2.0**53
+        whole &= np.floor(array, where=whole, out=np.zeros_like(array)) == array
+        if not whole.all():
+            at = int(np.argmin(whole))
+            if np.isnan(array[at]):
+                raise DataError(f"{name} must not be missing, got {array[at]} at position {at}")
+            raise DataError(f"{name} must be whole numbers or strings, got {array[at]} at position {at}")
+    elif kind == "u" and dtype.itemsize == 8 and len(array) and array.max() > np.iinfo(np.int64).max:
+        at = int(np.argmax(array > np.iinfo(np.int64).max))
+        raise DataError(f"{name} must fit in int64, got {array[at]} at position {at}")
+    elif kind not in "iu":
+        raise ArgumentTypeError(f"{name} must be integers, strings, bytes or UUIDs, got {array.dtype}")
+    return np.ascontiguousarray(array, np.int32 if dtype == np.int32 else np.int64)
+
+
+def _check_id_objects(name: str, array: NDArray[Any], scan: bool) -> NDArray[Any]:
+    """Objects of one kind, by the first of them; numbers become an array of numbers."""
+    if len(array) == 0:
+        return array.astype(np.int64)
+    first = array[0]
+    is_text = isinstance(first, str | bytes | UUID)
+    if scan or not is_text:
+        types = next((types for types in ID_TYPES if isinstance(first, types)), ())
+        check_objects(name, array, types, "integers, strings, bytes or UUIDs")
+    if is_text:
+        return array
+    if isinstance(first, float | np.floating):
+        return array.astype(np.float64)
+    try:
+        return array.astype(np.int64)
+    except OverflowError:
+        at = next(i for i, x in enumerate(array.tolist()) if not -(2**63) <= x < 2**63)
+        raise DataError(f"{name} must fit in int64, got {array[at]} at position {at}") from None
+
+
+def check_sample_weight(weights: object) -> NDArray[Any]:
+    """Return weights as an array of its own, finite and not negative."""
+    array = check_values("sample_weight", weights)
+    bad = ~(np.isfinite(array) & (array >= 0))
+    if bad.any():
+        at = int(np.argmax(bad))
+        raise DataError(f"sample_weight must be finite and >= 0, got {array[at]} at position {at}")
+    return array.copy()
+
+
+def check_weight_count(n_weights: int, n_observations: int) -> None:
+    """Refuse weights that are not one for each observation."""
+    if n_weights != n_observations:
+        raise DataError(
+            f"sample_weight must have one weight for each of the {n_observations} observations, got {n_weights}"
+        )
+
+
+def check_weighted_format(matrix: Any) -> None:
+    """Refuse a sparse matrix whose ``data`` does not list its cells."""
+    if matrix.format not in ("csr", "csc", "coo"):
+        raise ArgumentTypeError(
+            f"with sample_weight a matrix must be CSR, CSC or COO, whose data the weights go with, got {matrix.format}"
+        )
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# matrices: rows are users, columns are items; "lines" are either
+
+
+def check_shape(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return (n_users, n_items)."""
+    if len(shape) != 2:
+        raise DataError(f"interactions must be a matrix of users x items, got shape {tuple(shape)}")
+    n_users, n_items = map(int, shape)
+    if n_users > MAX_INDEX or n_items > MAX_INDEX:
+        raise DataError(f"at most {MAX_INDEX} users and items are possible, got {n_users} users x {n_items} items")
+    return n_users, n_items
+
+
+def check_not_empty(n_users: int, n_items: int, n_cells: int) -> None:
+    """Refuse data without a user, an item or a cell."""
+    if n_users == 0 or n_items == 0 or n_cells == 0:
+        raise DataError(f"the data are empty: {n_users} users, {n_items} items, {n_cells} interactions")
+
+
+def check_indptr(matrix: Any, n_lines: int) -> NDArray[np.int64]:
+    """Return a checked copy of a CSR or CSC matrix' indptr."""
+    indptr = check_index_array("indptr", matrix.indptr).astype(np.int64)
+    if len(indptr) != n_lines + 1:
+        raise DataError(f"indptr must have {n_lines + 1} elements for {n_lines} rows or columns, got {len(indptr)}")
+    if indptr[0] != 0:
+        raise DataError(f"indptr must start with 0, got {indptr[0]}")
+    falls = indptr[1:] < indptr[:-1]
+    if falls.any():
+        at = int(np.argmax(falls)) + 1
+        raise DataError(f"indptr must not fall, got {indptr[at]} after {indptr[at - 1]} at position {at}")
+    for name, array in (("indices", matrix.indices), ("data", matrix.data)):
+        if indptr[-1] > len(array):
+            raise DataError(f"indptr must end within {name}, got {indptr[-1]} for {len(array)} elements")
+    return indptr
+
+
+def check_cells(matrix: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return row, column and value of each stored cell of a sparse matrix of any format; the range is not checked.
+
+    What a hand-made matrix may hold crashes some of SciPy's conversions, so only those in plain NumPy are used.
+    """
+    if matrix.format in ("csr", "csc"):
+        n_lines = matrix.shape[matrix.format == "csc"]
+        indptr = check_indptr(matrix, n_lines)
+        lines = np.repeat(np.arange(n_lines, dtype=np.int32), np.diff(indptr))
+        indices, values = matrix.indices[: len(lines)], matrix.data[: len(lines)]
+        users, items = (lines, indices) if matrix.format == "csr" else (indices, lines)
+    elif matrix.format == "lil":
+        lengths = [len(row) for row in matrix.rows]
+        if lengths != [len(row) for row in matrix.data] or len(lengths) != matrix.shape[0]:
+            raise DataError("rows and data of the lil matrix must have the same lengths")
+        users = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+        items = np.fromiter(chain.from_iterable(matrix.rows), np.int64, len(users))
+        values = np.fromiter(chain.from_iterable(matrix.data), matrix.dtype, len(users))
+    else:
+        try:
+            coo = matrix.tocoo()
+        except (ValueError, TypeError, IndexError) as error:
+            raise DataError(f"the {matrix.format} matrix is broken: {error}") from error
+        (users, items), values = coo.coords, coo.data
+        if matrix.format in ("bsr", "dia"):
+            stored = values != 0
+            users, items, values = users[stored], items[stored], values[stored]
+    users, items = check_index_array("row indices", users), check_index_array("column indices", items)
+    values = check_matrix_values(values)
+    check_same_length({"row indices": users, "column indices": items, "values": values})
+    return users, items, values
+
+
+def check_matrix_values(values: Any) -> NDArray[Any]:
+    """Return a matrix' values; True is one."""
+    array = np.asarray(values)
+    return check_values("values", array.view(np.uint8) if array.dtype == np.bool_ else array)
+
+
+def check_index_array(name: str, indices: object) -> NDArray[Any]:
+    """Return a contiguous int32 or int64 array; the range is not checked."""
+    array = check_vector(name, indices)
+    if array.dtype.kind not in "iu":
+        raise ArgumentTypeError(f"{name} must be integers, got {array.dtype}")
+    # uint64 beyond int64 wraps to negative indices, which no range holds
+    return np.ascontiguousarray(array, np.int32 if array.dtype == np.int32 else np.int64)
+
+
+def check_index_range(axis: str, indices: NDArray[Any], size: int) -> NDArray[np.int32]:
+    """Return the user or item (``axis``) of each cell of a list as int32."""
+    if len(indices) and (indices.min() < 0 or indices.max() >= size):
+        at = int(np.argmax((indices < 0) | (indices >= size)))
+        raise DataError(f"{axis} index {indices[at]} of cell {at} is out of range for {size} {axis}s")
+    return indices.astype(np.int32, copy=False)
+
+
+def check_line_labels(name: str, n_ids: int, n_labels: int, size: int) -> None:
+    """Refuse ids of a matrix' rows or columns that are not one each, all different."""
+    if n_ids != size:
+        raise DataError(f"{name} must have one id for each of the matrix' {size} {name}, got {n_ids}")
+    if n_labels != size:
+        raise DataError(f"{name} must be distinct, got {n_labels} different ids for {size} {name}")
+
+
+def check_known_shape(shape: tuple[int, int], users: Sized | None, items: Sized | None) -> None:
+    """Refuse a matrix that has not the model's users as rows, its items as columns; None: that side is new."""
+    for found, known, other_found, lines, kind in (
+        (shape[0], users, shape[1], "rows", "users"),
+        (shape[1], items, shape[0], "columns", "items"),
+    ):
+        if known is not None and found != len(known):
+            hint = ": was it passed items x users?" if other_found == len(known) else ""
+            raise DataError(f"the matrix has {found} {lines} but the model knows {len(known)} {kind}{hint}")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What follows words an error that a kernel has found; only then is it looked for where.
+
+
+def _line_of(indptr: NDArray[np.int64], cell: int) -> int:
+    return int(np.searchsorted(indptr, cell, side="right")) - 1
+
+
+def refuse_index(indptr: NDArray[np.int64], indices: NDArray[Any], size: int, by_item: bool) -> NoReturn:
+    """Raise for the first index out of range of a compressed matrix (``by_item``: CSC)."""
+    at = int(np.argmax((indices < 0) | (indices >= size)))
+    line, axis = ("column", "user") if by_item else ("row", "item")
+    raise DataError(f"{axis} index {indices[at]} in {line} {_line_of(indptr, at)} is out of range for {size} {axis}s")
+
+
+def refuse_line_value(
+    indptr: NDArray[np.int64], indices: NDArray[Any], values: NDArray[Any], by_item: bool
+) -> NoReturn:
+    """Raise for the first NaN or infinity of a compressed matrix."""
+    at = int(np.argmin(np.isfinite(values)))
+    row, column = _line_of(indptr, at), indices[at]
+    if by_item:
+        row, column = column, row
+    raise DataError(f"values must be finite, got {values[at]} at row {row}, column {column}")
+
+
+def refuse_cell_value(users: NDArray[Any], items: NDArray[Any], values: NDArray[Any]) -> NoReturn:
+    """Raise for the first NaN or infinity of a list of matrix cells."""
+    at = int(np.argmin(np.isfinite(values)))
+    raise DataError(f"values must be finite, got {values[at]} at row {users[at]}, column {items[at]}")
+
+
+def check_not_missing(name: str, column: Any) -> None:
+    """Refuse an Arrow array with a null."""
+    if column.null_count:
+        at = int(np.argmax(np.asarray(column.is_null())))
+        raise DataError(f"{name} must not be missing, got None at position {at}")
+
+
+def refuse_offsets(name: str) -> NoReturn:
+    """Raise for an Arrow array whose strings lie outside its memory."""
+    raise DataError(f"{name} is a broken Arrow array: its offsets are not within its data")
+
+
+def refuse_utf8(name: str, error: UnicodeDecodeError) -> NoReturn:
+    """Raise for strings that are none."""
+    raise DataError(f"{name} must be UTF-8, got {error.object!r}") from error
+
+
+def refuse_huge() -> NoReturn:
+    """Raise for a value that float32 cannot hold."""
+    raise DataError("values must be within float32's range, 3.4e38: use dtype='float64'")
+
+
+def refuse_overflow() -> NoReturn:
+    """Raise for equal cells whose sum is infinite."""
+    raise DataError("the sum of the values of one user and item is beyond float64's range")
+
+
+def refuse_repeat(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    distinct: NDArray[np.int64],
+    users: LabelArray | None,
+    items: LabelArray | None,
+    by_item: bool,
+) -> NoReturn:
+    """Raise for the first cell that is stored twice in a compressed matrix whose indices ascend.
+
+    ``distinct`` is the indptr that the matrix would have without repeats.
+    """
+    line = int(np.argmax(np.diff(indptr) > np.diff(distinct)))
+    cells = indices[indptr[line] : indptr[line + 1]]
+    index = int(cells[:-1][cells[1:] == cells[:-1]][0])
+    user, item = (index, line) if by_item else (line, index)
+    raise DataError(
+        f"duplicates='error', but user {user if users is None else users[user]!r} and "
+        f"item {item if items is None else items[item]!r} occur together more than once"
+    )
