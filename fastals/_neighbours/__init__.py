@@ -1,6 +1,6 @@
 """Neighbourhood models, the baselines of collaborative filtering."""
 
-from .neighbours import ItemKNN, UserKNN
+from .estimators import ItemKNN, UserKNN
 
 __all__ = [
     "ItemKNN",
