@@ -31,8 +31,8 @@ setup(
     ext_modules=[
         Extension(
             "fastals._core.kernels",
-            sources=["fastals/_core/kernels.pyx", *sorted(f for f in glob("src_c/*.c") if not f.endswith(".inc.c"))],
-            depends=sorted(glob("src_c/*")),
+            sources=["fastals/_core/kernels.pyx", *sorted(f for f in glob("src_c/*/*.c") if not f.endswith(".inc.c"))],
+            depends=sorted(glob("src_c/*/*")),
             include_dirs=["src_c"],
         )
     ],

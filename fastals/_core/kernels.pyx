@@ -22,9 +22,9 @@ ctypedef fused real:
     double
 
 # ---------------------------------------------------------------------------------------------------------------------
-# the C side (src_c/fastals.h is the manual)
+# the C side (src_c/core/fastals.h is the manual)
 
-cdef extern from "fastals.h" nogil:
+cdef extern from "core/fastals.h" nogil:
     enum: FA_ISAS, FA_ALIGN, FA_TASK_ROWS, FA_GROUP_ROWS, FA_PART_CELLS, FA_CG_CELLS, FA_PANEL, FA_QUERIES
 
     ctypedef struct fa_panel:
@@ -906,9 +906,9 @@ def posv(real[:, ::1] A, real[::1] rhs):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# sparse: COO -> CSR, transpose, duplicates (src_c/sparse.h)
+# sparse: COO -> CSR, transpose, duplicates (src_c/data/sparse.h)
 
-cdef extern from "sparse.h" nogil:
+cdef extern from "data/sparse.h" nogil:
     enum: FA_I8, FA_U8, FA_I16, FA_U16, FA_I32, FA_U32, FA_I64, FA_U64, FA_F32, FA_F64
     enum: FA_OUT_OF_RANGE, FA_UNSORTED, FA_REPEATED, FA_NOT_FINITE, FA_INEXACT, FA_HUGE
     enum: FA_SUM, FA_LAST, FA_MAX, FA_MEAN
@@ -1111,9 +1111,9 @@ def merge_rows(const int64_t[::1] indptr, const int32_t[::1] indices, array, str
 
 
 
-# ids (src_c/ids.h)
+# ids (src_c/data/ids.h)
 
-cdef extern from "ids.h" nogil:
+cdef extern from "data/ids.h" nogil:
     enum: FA_FIXED, FA_OFFSETS32, FA_OFFSETS64, FA_POINTERS
 
     ctypedef struct fa_strings:
@@ -1315,7 +1315,7 @@ def factorize_table(const index_t[::1] ids, int64_t low, int64_t high, int num_t
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# top-N (src_c/topk.inc.c)
+# top-N (src_c/topn/topk.inc.c)
 
 
 def pack_panels(const real[:, ::1] Y, const int32_t[::1] items, int num_threads):
@@ -1413,9 +1413,9 @@ def pair_scores(const real[:, ::1] X, const real[:, ::1] Y, const int32_t[::1] u
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# rows of sparse products (src_c/product.h is the manual)
+# rows of sparse products (src_c/neighbours/product.h is the manual)
 
-cdef extern from "product.h" nogil:
+cdef extern from "neighbours/product.h" nogil:
     enum: FA_SUM_ONLY, FA_BY_ROW, FA_BY_MATRIX
 
     ctypedef struct fa_product:

@@ -1,4 +1,4 @@
-"""The kernels of src_c/sparse.h against NumPy, over dtypes, shapes and numbers of threads."""
+"""The kernels of src_c/data/sparse.h against NumPy, over dtypes, shapes and numbers of threads."""
 
 import numpy as np
 import pytest

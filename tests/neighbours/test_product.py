@@ -1,4 +1,4 @@
-"""The kernels of src_c/product.h against dense float64 products, over shapes, weightings, lists and threads."""
+"""The kernels of src_c/neighbours/product.h against dense float64 products, over shapes, weightings, lists and threads."""
 
 import numpy as np
 import pytest
