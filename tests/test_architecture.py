@@ -14,7 +14,7 @@ from types import FunctionType, ModuleType
 import pytest
 
 import fastals
-from fastals._core import kernels
+from fastals._core import kernels, tables
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "fastals"
@@ -204,7 +204,7 @@ def test_import_loads_nothing_heavy() -> None:
     )
     assert result.returncode == 0, result.stderr
     loaded = set(result.stdout.split())
-    assert "fastals._core.kernels" in loaded
+    assert {"fastals._core.kernels", "fastals._core.tables"} <= loaded
     assert not loaded & HEAVY
 
 
@@ -242,11 +242,13 @@ def test_no_build_is_for_this_machine_only() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads ELF symbol tables")
-def test_the_extension_exports_its_init_function_alone() -> None:
+@pytest.mark.parametrize("extension", [kernels, tables], ids=lambda extension: extension.__name__)
+def test_extensions_export_their_init_function_alone(extension: ModuleType) -> None:
     result = subprocess.run(
-        ["nm", "-D", "--defined-only", kernels.__file__], capture_output=True, text=True, check=True
+        ["nm", "-D", "--defined-only", str(extension.__file__)], capture_output=True, text=True, check=True
     )
-    assert [line.split()[-1] for line in result.stdout.splitlines()] == ["PyInit_kernels"]
+    name = extension.__name__.split(".")[-1]
+    assert [line.split()[-1] for line in result.stdout.splitlines()] == [f"PyInit_{name}"]
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ from .._core import (
     check_path,
     check_real,
     field,
-    kernels,
     resolve_num_threads,
+    tables,
 )
 from .._data import Compressed, Interactions, as_interactions, has_repeats
 from .._models import Estimator, Tensors, with_values, write_model
@@ -43,7 +43,7 @@ BM25_K1, BM25_B = 1.2, 0.75
 
 
 class Scoring(NamedTuple):
-    """How scores come about: rows of ``left`` times ``right``; see ``kernels.product_best``."""
+    """How scores come about: rows of ``left`` times ``right``; see ``tables.product_best``."""
 
     left: Compressed
     right: Compressed
@@ -169,7 +169,7 @@ class Neighbours(Estimator):
         """The lines' best, each line itself left out; only what is above 0 is a neighbour."""
         m = len(lines[0]) - 1
         norms = np.sqrt(_line_sums(lines, lines[2].astype(np.float64) ** 2)) if self.similarity == "cosine" else None
-        found, scores = kernels.product_best(
+        found, scores = tables.product_best(
             tuple(ItemLists.of_rows(*lines[:2])),
             lines[2],
             others,
@@ -286,7 +286,7 @@ class Neighbours(Estimator):
         open_columns: NDArray[np.bool_] | None,
     ) -> Found:
         scoring = self._scoring_towards(towards)
-        items, scores = kernels.product_best(
+        items, scores = tables.product_best(
             tuple(queries.lists),
             queries.values,
             scoring.right,
@@ -319,7 +319,7 @@ class Neighbours(Estimator):
                 f"{type(self).__name__} knows neighbours of {self._axis} only, so it has no similar_{axis}"
             )
         S, n = self.similarity_, check_int("n", n, low=1)
-        items, scores = kernels.product_best(
+        items, scores = tables.product_best(
             _one_each(rows),
             np.ones(len(rows), np.float32),
             (S.indptr.astype(np.int64), S.indices.astype(np.int32), S.data),
@@ -345,7 +345,7 @@ class Neighbours(Estimator):
 
     def _scores_at(self, users: NDArray[np.integer[Any]], at: tuple[Any, Any, NDArray[np.int32]]) -> Scores:
         scoring = self._scoring_towards("items")
-        scores = kernels.product_at(
+        scores = tables.product_at(
             tuple(ItemLists.of_rows(*scoring.left[:2], users)),
             scoring.left[2],
             scoring.right,
@@ -568,7 +568,7 @@ def _both_ways(data: Interactions, axis: Axis) -> tuple[Compressed, Compressed]:
 
 
 def _transposed(lines: Compressed, size: int) -> Compressed:
-    out: Compressed = kernels.transpose(*lines, size, np.float32, resolve_num_threads())
+    out: Compressed = tables.transpose(*lines, size, np.float32, resolve_num_threads())
     return out
 
 
