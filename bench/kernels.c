@@ -13,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "fastals.h"
+#include "core/fastals.h"
 
 enum { REPEATS = 7, MAX_THREADS = 64, FMA_STEPS = 1000, AHEAD = 16 };
 /* Seconds of one repeat. */

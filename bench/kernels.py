@@ -36,7 +36,7 @@ CG_FLOP_PER_CELL = 4 * 3 + 6  # times k; three steps
 
 def measure(threads: int, factors: list[int]) -> list[dict[str, Any]]:
     BINARY.parent.mkdir(exist_ok=True)
-    sources = [report.HERE / "kernels.c", *(f for f in sorted(SOURCE.glob("*.c")) if not f.name.endswith(".inc.c"))]
+    sources = [report.HERE / "kernels.c", *(f for f in sorted(SOURCE.glob("*/*.c")) if not f.name.endswith(".inc.c"))]
     compiler = [os.environ.get("CC", "cc"), *FLAGS, "-I", SOURCE, *sources, "-o", BINARY, "-lm", "-lpthread"]
     subprocess.run(compiler, check=True)
     done = subprocess.run([BINARY, str(threads), *map(str, factors)], check=True, capture_output=True, text=True)

@@ -16,7 +16,7 @@ from types import FunctionType, ModuleType
 import pytest
 
 import fastals
-from fastals._core import kernels
+from fastals._core import kernels, tables
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "fastals"
@@ -356,7 +356,7 @@ def test_import_loads_nothing_heavy() -> None:
     )
     assert result.returncode == 0, result.stderr
     loaded = set(result.stdout.split())
-    assert "fastals._core.kernels" in loaded
+    assert {"fastals._core.kernels", "fastals._core.tables"} <= loaded
     assert not loaded & HEAVY
 
 
@@ -377,25 +377,30 @@ def test_works_without_optional_packages() -> None:
 # the compiled side
 
 
+SOURCES = sorted((ROOT / "src_c").glob("*/*"))
+
+
 def test_c_code_is_serial_and_knows_no_python() -> None:
     allowed = {"arm_neon", "cpuid", "emmintrin", "float", "immintrin", "intrin", "math", "stddef", "stdint", "string"}
-    for path in (ROOT / "src_c").iterdir():
+    for path in SOURCES:
         text = path.read_text(encoding="utf-8")
         assert set(re.findall(r"#include <(\w+)\.h>", text)) <= allowed, path.name
         assert not re.search(r"\b(malloc|calloc|realloc|free|printf|exit|abort)\s*\(|#pragma omp", text), path.name
 
 
 def test_no_build_is_for_this_machine_only() -> None:
-    for path in [ROOT / "setup.py", *(ROOT / "src_c").iterdir()]:
+    for path in [ROOT / "setup.py", *SOURCES]:
         assert not re.search(r"-m(arch|cpu|tune)\b|target_clones|arch=", path.read_text(encoding="utf-8")), path.name
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads ELF symbol tables")
-def test_the_extension_exports_its_init_function_alone() -> None:
+@pytest.mark.parametrize("extension", [kernels, tables], ids=lambda extension: extension.__name__)
+def test_extensions_export_their_init_function_alone(extension: ModuleType) -> None:
     result = subprocess.run(
-        ["nm", "-D", "--defined-only", kernels.__file__], capture_output=True, text=True, check=True
+        ["nm", "-D", "--defined-only", str(extension.__file__)], capture_output=True, text=True, check=True
     )
-    assert [line.split()[-1] for line in result.stdout.splitlines()] == ["PyInit_kernels"]
+    name = extension.__name__.split(".")[-1]
+    assert [line.split()[-1] for line in result.stdout.splitlines()] == [f"PyInit_{name}"]
 
 
 if __name__ == "__main__":

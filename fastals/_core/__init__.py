@@ -1,6 +1,6 @@
-"""What all others stand on: the compiled kernels, errors, checks, threads, files."""
+"""What all others stand on: the compiled kernels and tables, errors, checks, threads, files."""
 
-from . import files, kernels
+from . import files, kernels, tables
 from .checks import (
     LabelArray,
     check_bool,
@@ -78,5 +78,6 @@ __all__ = [
     "resolve_num_threads",
     "show_config",
     "single_threaded_blas",
+    "tables",
     "write_tensors",
 ]

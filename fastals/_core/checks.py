@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import kernels
+from . import tables
 from .errors import ArgumentTypeError, DataError, ParameterError
 
 LabelArray: TypeAlias = NDArray[Any]
@@ -195,7 +195,7 @@ def check_values(name: str, values: object) -> NDArray[Any]:
 def readable_values(array: NDArray[Any]) -> NDArray[Any]:
     """Return the array contiguous and in a dtype that the kernels read, itself where it is so."""
     dtype = array.dtype.newbyteorder("=")
-    if not kernels.can_read(dtype):
+    if not tables.can_read(dtype):
         dtype = np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)
     with np.errstate(over="ignore"):  # a longdouble beyond float64 becomes inf, which is refused
         return np.ascontiguousarray(array, dtype)

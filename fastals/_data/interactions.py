@@ -18,9 +18,9 @@ from .._core import (
     check_same_length,
     check_values,
     check_vector,
-    kernels,
     refuse_value,
     resolve_num_threads,
+    tables,
 )
 from .checks import (
     check_cells,
@@ -446,7 +446,7 @@ class Interactions:
             indptr, indices, values = self._rows
             # equal values are equal in any order: no need for a second array of them
             equal = len(values) > 0 and values.min() == values.max()
-            turned = kernels.transpose(indptr, indices, None if equal else values, self.n_items, values.dtype, threads)
+            turned = tables.transpose(indptr, indices, None if equal else values, self.n_items, values.dtype, threads)
             self._columns = _read_only((*turned[:2], values) if equal else turned)
         return self._in_dtype("columns", self._columns, dtype, num_threads)
 
@@ -457,9 +457,9 @@ class Interactions:
             return arrays
         if (side, dtype) not in self._converted:
             threads = resolve_num_threads(num_threads)
-            if dtype == np.float32 and kernels.check_values(values, threads) & kernels.HUGE:
+            if dtype == np.float32 and tables.check_values(values, threads) & tables.HUGE:
                 refuse_huge()
-            converted = kernels.copy_values(values, dtype, threads)
+            converted = tables.copy_values(values, dtype, threads)
             converted.flags.writeable = False
             self._converted[side, dtype] = converted
         return indptr, indices, self._converted[side, dtype]
@@ -514,7 +514,7 @@ def append(history: Interactions, events: Interactions, users: Grown, items: Gro
     threads, dtype = resolve_num_threads(), history.values.dtype
     rows = [np.repeat(np.arange(part.n_users, dtype=np.int32), np.diff(part.indptr)) for part in (history, events)]
     builder = _Builder(duplicates=duplicates, dtype=dtype, num_threads=threads)
-    builder.lines = kernels.bucket(
+    builder.lines = tables.bucket(
         np.concatenate((rows[0], users[1][rows[1]])),
         np.concatenate((history.indices, items[1][events.indices])),
         np.concatenate((history.values, events.arrays(dtype)[2])),
@@ -534,7 +534,7 @@ def ones_like(data: Interactions) -> Interactions:
 def has_repeats(data: Interactions) -> bool:
     """Whether a cell is stored more than once."""
     return bool(
-        kernels.check_rows(data.indptr, data.indices, data.n_items, None, resolve_num_threads()) & kernels.REPEATED
+        tables.check_rows(data.indptr, data.indices, data.n_items, None, resolve_num_threads()) & tables.REPEATED
     )
 
 
@@ -633,14 +633,14 @@ class _Builder:
         values = None if values is None else check_values(names[2], values)
         check_same_length(dict(zip(names, (users, items, values), strict=True)))
         flags = self._value_flags(values)
-        if flags & kernels.NOT_FINITE:
+        if flags & tables.NOT_FINITE:
             refuse_value(names[2], values)
         dtype = self._stored_dtype(flags)
         user_indices, user_labels = self._encode(names[0], users, self.known_users)
         item_indices, item_labels = self._encode(names[1], items, self.known_items)
         if not self.all_new:
             user_indices, item_indices, values = _known_cells(user_indices, item_indices, values)
-        self.lines = kernels.bucket(user_indices, item_indices, values, len(user_labels), dtype, self.threads)
+        self.lines = tables.bucket(user_indices, item_indices, values, len(user_labels), dtype, self.threads)
         del users, items, values, user_indices, item_indices
         return self._finish(dtype, user_labels, item_labels)
 
@@ -662,7 +662,7 @@ class _Builder:
         item_indices, item_labels = self._translate("items", data.item_labels, data.indices, self.known_items)
         user_indices, item_indices, values = _known_cells(user_indices, item_indices, data.values)
         dtype = self._stored_dtype(self._value_flags(values))
-        self.lines = kernels.bucket(user_indices, item_indices, values, len(user_labels), dtype, self.threads)
+        self.lines = tables.bucket(user_indices, item_indices, values, len(user_labels), dtype, self.threads)
         return self._finish(dtype, user_labels, item_labels)
 
     def matrix(self, matrix: Any, users: Any = None, items: Any = None) -> Interactions:
@@ -675,7 +675,7 @@ class _Builder:
         user_indices = check_index_range("user", user_indices, n_users)
         item_indices = check_index_range("item", item_indices, n_items)
         flags = self._value_flags(values)
-        if flags & kernels.NOT_FINITE:
+        if flags & tables.NOT_FINITE:
             refuse_cell_value(user_indices, item_indices, values)
         dtype = self._stored_dtype(flags)
         user_labels, item_labels = self._line_labels((n_users, n_items))
@@ -683,7 +683,7 @@ class _Builder:
             user_indices, user_labels = self._relabel("users", users, user_indices, n_users)
         if items is not None:
             item_indices, item_labels = self._relabel("items", items, item_indices, n_items)
-        self.lines = kernels.bucket(user_indices, item_indices, values, n_users, dtype, self.threads)
+        self.lines = tables.bucket(user_indices, item_indices, values, n_users, dtype, self.threads)
         del values, user_indices, item_indices
         return self._finish(dtype, user_labels, item_labels)
 
@@ -696,15 +696,15 @@ class _Builder:
         indices = check_index_array("indices", matrix.indices)[:n_cells]
         values = check_matrix_values(matrix.data)[:n_cells]
         own_indices = np.empty(n_cells, np.int32)
-        order = kernels.check_rows(indptr, indices, size, own_indices, self.threads)
-        if order & kernels.OUT_OF_RANGE:
+        order = tables.check_rows(indptr, indices, size, own_indices, self.threads)
+        if order & tables.OUT_OF_RANGE:
             refuse_index(indptr, indices, size, by_item)
         flags = self._value_flags(values)
-        if flags & kernels.NOT_FINITE:
+        if flags & tables.NOT_FINITE:
             refuse_line_value(indptr, indices, values, by_item)
         dtype = self._stored_dtype(flags)
         if self._is_canonical(order):
-            values = kernels.copy_values(values, dtype, self.threads)
+            values = tables.copy_values(values, dtype, self.threads)
         self.lines = indptr, own_indices, values
         del indptr, own_indices, values
         users, items = self._line_labels(matrix.shape)
@@ -737,17 +737,17 @@ class _Builder:
         return rank[indices], labels
 
     def _value_flags(self, values: NDArray[Any] | None) -> int:
-        return 0 if values is None else int(kernels.check_values(values, self.threads))
+        return 0 if values is None else int(tables.check_values(values, self.threads))
 
     def _stored_dtype(self, flags: int) -> "np.dtype[Any]":
         if self.dtype is None:
-            return np.dtype(np.float64 if flags & kernels.INEXACT else np.float32)
-        if self.dtype == np.float32 and flags & kernels.HUGE:
+            return np.dtype(np.float64 if flags & tables.INEXACT else np.float32)
+        if self.dtype == np.float32 and flags & tables.HUGE:
             refuse_huge()
         return self.dtype
 
     def _is_canonical(self, order: int) -> bool:
-        return not order & kernels.UNSORTED and (not order & kernels.REPEATED or self.duplicates == "keep")
+        return not order & tables.UNSORTED and (not order & tables.REPEATED or self.duplicates == "keep")
 
     def _finish(
         self, dtype: "np.dtype[Any]", users: Labels, items: Labels, *, by_item: bool = False, order: int | None = None
@@ -760,14 +760,14 @@ class _Builder:
         if self.all_new:
             check_not_empty(len(users), len(items), len(self.lines[1]))
         if order is None:
-            order = kernels.check_rows(*self.lines[:2], size, None, self.threads)
+            order = tables.check_rows(*self.lines[:2], size, None, self.threads)
         turned: Compressed | None = None
         if not self._is_canonical(order):
-            self.lines = kernels.transpose(*self.lines, size, dtype, self.threads)
+            self.lines = tables.transpose(*self.lines, size, dtype, self.threads)
             if self.duplicates != "keep":
                 dtype = self._merge(dtype, users, items, not by_item)
             turned = self.lines
-            self.lines = kernels.transpose(*turned, n_lines, dtype, self.threads)
+            self.lines = tables.transpose(*turned, n_lines, dtype, self.threads)
         if self.lines[2] is None:
             ones = np.ones(len(self.lines[1]), dtype)
             self.lines = *self.lines[:2], ones
@@ -775,7 +775,7 @@ class _Builder:
         if not by_item:
             return Interactions._canonical(self.lines, turned, users, items)
         if turned is None:
-            turned = kernels.transpose(*self.lines, len(users), dtype, self.threads)
+            turned = tables.transpose(*self.lines, len(users), dtype, self.threads)
         return Interactions._canonical(turned, self.lines, users, items)
 
     def _merge(self, dtype: "np.dtype[Any]", users: Labels, items: Labels, by_item: bool) -> "np.dtype[Any]":
@@ -784,14 +784,14 @@ class _Builder:
         policy = "last" if self.duplicates == "error" else self.duplicates
         if values is None:
             values = np.ones(len(indices), np.float32)
-        distinct, flags = kernels.count_distinct(indptr, indices, values, policy, self.threads)
+        distinct, flags = tables.count_distinct(indptr, indices, values, policy, self.threads)
         if distinct[-1] == len(indices):
             return dtype
         if self.duplicates == "error":
             refuse_repeat(indptr, indices, distinct, users.values, items.values, by_item)
-        if flags & kernels.NOT_FINITE:
+        if flags & tables.NOT_FINITE:
             refuse_overflow()
         dtype = self._stored_dtype(flags)
-        merged = kernels.merge_rows(indptr, indices, values, policy, distinct, dtype, self.threads)
+        merged = tables.merge_rows(indptr, indices, values, policy, distinct, dtype, self.threads)
         self.lines = distinct, *merged
         return dtype

@@ -11,7 +11,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import DataError, LabelArray, UnknownLabelError, kernels
+from .._core import DataError, LabelArray, UnknownLabelError, tables
 from .checks import ID_TYPES, check_ids, refuse_offsets, refuse_utf8
 
 TABLE_SPREAD = 2
@@ -196,7 +196,7 @@ def factorize(name: str, ids: object, num_threads: int) -> tuple[NDArray[np.int3
     """
     if isinstance(ids, Coded):
         return _factorize_coded(name, ids, num_threads)
-    interner = kernels.Interner(num_threads)
+    interner = tables.Interner(num_threads)
     if isinstance(ids, Text):
         for data, offsets in ids.chunks:
             if interner.add_offsets(data, offsets) >= 0:
@@ -210,7 +210,7 @@ def factorize(name: str, ids: object, num_threads: int) -> tuple[NDArray[np.int3
     if kind == "integers":
         low, high = int(array.min()), int(array.max())
         if high - low < TABLE_SPREAD * len(array) + 65536:
-            indices, labels = kernels.factorize_table(array, low, high, num_threads)
+            indices, labels = tables.factorize_table(array, low, high, num_threads)
             return indices, Labels(labels, len(labels))
         array = array.astype(np.int64, copy=False)
     elif kind == "UUIDs":
@@ -236,7 +236,7 @@ def _factorize_coded(name: str, ids: Coded, num_threads: int) -> tuple[NDArray[n
     return indices, Labels(labels.values[used.values], len(used))
 
 
-def _ranked(interner: "kernels.Interner", labels: Sequence[Any] | LabelArray) -> tuple[NDArray[np.int32], Labels]:
+def _ranked(interner: "tables.Interner", labels: Sequence[Any] | LabelArray) -> tuple[NDArray[np.int32], Labels]:
     """Return indices and labels in the order of the labels; ``labels`` are in the interner's order."""
     if isinstance(labels, np.ndarray):
         order = np.argsort(labels)
@@ -249,7 +249,7 @@ def _ranked(interner: "kernels.Interner", labels: Sequence[Any] | LabelArray) ->
     return interner.indices(rank), Labels(values, len(values))
 
 
-def _decoded(name: str, interner: "kernels.Interner") -> list[str]:
+def _decoded(name: str, interner: "tables.Interner") -> list[str]:
     """Return the interner's keys as strings."""
     try:
         return [piece.decode("utf-8", "surrogatepass") for piece in _pieces(*interner.keys())]
@@ -293,7 +293,7 @@ class StreamEncoder:
 
     def __init__(self, name: str, numeric: bool) -> None:
         self.name, self.numeric = name, numeric
-        self._interner = kernels.Interner(1)
+        self._interner = tables.Interner(1)
         self._kind: str | None = None
 
     def encode(self, ids: Any) -> NDArray[np.int32]:

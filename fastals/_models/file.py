@@ -28,7 +28,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import field, kernels, read_tensors, reading, resolve_num_threads, write_tensors
+from .._core import field, read_tensors, reading, resolve_num_threads, tables, write_tensors
 from .._data import Labels
 
 __all__ = ["ModelState", "Tensors", "load_model", "plain", "read_state", "save_model", "write_model"]
@@ -197,7 +197,7 @@ class Tensors:
         """Return indptr and indices of compressed rows, in range and ascending; a cell may be stored repeatedly."""
         indptr, indices = self.take(f"{name}_indptr", "<i8", n_rows + 1), self.take(f"{name}_indices", "<i4", None)
         _check_offsets(f"{name}_indptr", indptr, indices.size)
-        if kernels.check_rows(indptr, indices, n_columns, None, resolve_num_threads()) & ~kernels.REPEATED:
+        if tables.check_rows(indptr, indices, n_columns, None, resolve_num_threads()) & ~tables.REPEATED:
             raise ValueError(f"{name}_indices are not within 0..{n_columns - 1}, or do not ascend within each row")
         return indptr, indices
 

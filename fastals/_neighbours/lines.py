@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import kernels, resolve_num_threads
+from .._core import resolve_num_threads, tables
 from .._data import Compressed, Interactions, as_interactions, has_repeats
 from .._topn import Axis
 
@@ -32,7 +32,7 @@ def both_ways(data: Interactions, axis: Axis) -> tuple[Compressed, Compressed]:
 
 def transposed(lines: Compressed, size: int) -> Compressed:
     """Return the cells by line of the other axis, which has ``size`` lines."""
-    out: Compressed = kernels.transpose(*lines, size, np.float32, resolve_num_threads())
+    out: Compressed = tables.transpose(*lines, size, np.float32, resolve_num_threads())
     return out
 
 

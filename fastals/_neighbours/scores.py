@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import kernels
+from .._core import tables
 from .._data import Compressed
 from .._topn import ItemLists, Wanted
 
@@ -17,7 +17,7 @@ Found: TypeAlias = tuple[NDArray[np.int32], Scores]
 
 
 class Scoring(NamedTuple):
-    """How scores come about: rows of ``left`` times ``right``; see ``kernels.product_best``."""
+    """How scores come about: rows of ``left`` times ``right``; see ``tables.product_best``."""
 
     left: Compressed
     right: Compressed
@@ -76,7 +76,7 @@ def _best(
     open_columns: NDArray[np.bool_] | None,
     num_threads: int,
 ) -> Found:
-    items, scores = kernels.product_best(
+    items, scores = tables.product_best(
         tuple(queries.lists),
         queries.values,
         scoring.right,
@@ -97,7 +97,7 @@ def scores_at(
     scoring: Scoring, rows: NDArray[np.integer[Any]], at: tuple[Any, Any, NDArray[np.int32]], num_threads: int
 ) -> Scores:
     """Return the scores of some columns of each row; ``at`` is (first, last, columns), row by row."""
-    scores: Scores = kernels.product_at(
+    scores: Scores = tables.product_at(
         tuple(ItemLists.of_rows(*scoring.left[:2], rows)),
         scoring.left[2],
         scoring.right,

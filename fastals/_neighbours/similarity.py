@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from .._core import kernels
+from .._core import tables
 from .._data import Compressed
 from .._topn import ItemLists
 from .lines import line_sums
@@ -21,7 +21,7 @@ def nearest(
     """Return the lines' best, each line itself left out; only what is above 0 is a neighbour."""
     m = len(lines[0]) - 1
     norms = np.sqrt(line_sums(lines, lines[2].astype(np.float64) ** 2)) if similarity == "cosine" else None
-    found, scores = kernels.product_best(
+    found, scores = tables.product_best(
         tuple(ItemLists.of_rows(*lines[:2])),
         lines[2],
         others,
@@ -41,7 +41,7 @@ def nearest(
 
 def kept(similarity: sparse.csr_array[Any], lines: NDArray[np.int32], n: int, num_threads: int) -> Found:
     """Return the n best of the neighbours that lines have kept."""
-    items, scores = kernels.product_best(
+    items, scores = tables.product_best(
         one_each(lines),
         np.ones(len(lines), np.float32),
         compressed(similarity),
@@ -53,5 +53,5 @@ def kept(similarity: sparse.csr_array[Any], lines: NDArray[np.int32], n: int, nu
 
 
 def compressed(similarity: sparse.csr_array[Any]) -> Compressed:
-    """Return the matrix as the kernels take it."""
+    """Return the matrix as the tables take it."""
     return similarity.indptr.astype(np.int64), similarity.indices.astype(np.int32), similarity.data

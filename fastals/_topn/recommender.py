@@ -22,6 +22,7 @@ from .._core import (
     kernels,
     refuse_value,
     resolve_num_threads,
+    tables,
 )
 from .._data import Labels
 from .._equation import FactorArray
@@ -546,7 +547,7 @@ class Recommender:
         """The training cells by item."""
         n_items, threads = len(self._items), self._threads()
         made: tuple[NDArray[np.int64], NDArray[np.int32]] = self._derive(
-            "seen by item", lambda: kernels.transpose(*self._seen, None, n_items, np.float32, threads)[:2]
+            "seen by item", lambda: tables.transpose(*self._seen, None, n_items, np.float32, threads)[:2]
         )
         return made
 

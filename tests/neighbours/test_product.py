@@ -1,10 +1,10 @@
-"""The kernels of src_c/product.h against dense float64 products, over shapes, weightings, lists and threads."""
+"""The kernels of src_c/neighbours/product.h against dense float64 products: shapes, weightings, lists and threads."""
 
 import numpy as np
 import pytest
 from scipy import sparse
 
-from fastals._core import kernels
+from fastals._core import tables
 
 SHAPES = [(1, 1, 1), (7, 5, 9), (40, 30, 64), (30, 50, 1000), (9, 200, 3)]
 DENSITIES = [0.0, 0.02, 0.4]
@@ -72,7 +72,7 @@ def test_best_matches_dense_products(shape, density, weighting, n):
         if is_open is not None:
             allowed &= is_open > 0
         for threads in (1, 3):
-            items, found = kernels.product_best(
+            items, found = tables.product_best(
                 lists(W),
                 W.data,
                 csr(B),
@@ -104,7 +104,7 @@ def test_scores_at_columns(shape, density, weighting):
     scores, candidates = expected(W, B, weighting, base, None, None, 0)
     scores = np.where(candidates, scores, 0 if base is None else base)[at.toarray() != 0]
     for threads in (1, 3):
-        found = kernels.product_at(
+        found = tables.product_at(
             lists(W), W.data, csr(B), n_columns, lists(at), threads, weighting=weighting, base=base
         )
         np.testing.assert_allclose(found, scores, rtol=1e-6)
@@ -115,7 +115,7 @@ def test_equal_scores_by_ascending_column_whether_columns_are_listed_or_not():
         B = sparse.csr_array((np.ones(18, np.float32), ([0] * 9 + [1] * 9, [8, 7, 6, 5, 4, 3, 2, 1, 0] * 2)))
         B.resize((2, n_columns))
         W = sparse.csr_array(np.array([[1, 1]], np.float32))
-        items, scores = kernels.product_best(lists(W), W.data, csr(B), n_columns, 4, 1)
+        items, scores = tables.product_best(lists(W), W.data, csr(B), n_columns, 4, 1)
         assert items.tolist() == [[0, 1, 2, 3]]
         assert scores.tolist() == [[2, 2, 2, 2]]
 
@@ -124,6 +124,6 @@ def test_a_sum_that_returns_to_zero_is_listed_once():
     B = sparse.csr_array(np.array([[1], [-1], [2]], np.float32))
     B.resize((3, 100))
     W = sparse.csr_array(np.ones((1, 3), np.float32))
-    items, scores = kernels.product_best(lists(W), W.data, csr(B), 100, 2, 1)
+    items, scores = tables.product_best(lists(W), W.data, csr(B), 100, 2, 1)
     assert items.tolist() == [[0, -1]]
     assert scores.tolist() == [[2, -np.inf]]

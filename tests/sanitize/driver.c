@@ -1,10 +1,10 @@
 /* Runs every C kernel over odd sizes, for the address and undefined-behaviour sanitizers to watch: each array is
  * allocated with exactly the size that the headers promise, workspaces and results are full of NaN before each call, and
  * results are compared with plain loops in double, so that neither a byte too far nor one never written goes unseen. */
-#include "fastals.h"
-#include "ids.h"
-#include "product.h"
-#include "sparse.h"
+#include "core/fastals.h"
+#include "data/ids.h"
+#include "neighbours/product.h"
+#include "data/sparse.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -13,4 +13,4 @@
 #define FA_VECTOR_BYTES 0
 #endif
 #define FA_MR 4
-#include "kernels.inc.c"
+#include "isa/kernels.inc.c"

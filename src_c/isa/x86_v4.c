@@ -14,7 +14,7 @@ typedef int fa_not_empty_x86_v4;
 #define FA_ISA x86_v4
 #define FA_VECTOR_BYTES 64
 #define FA_MR 8
-#include "kernels.inc.c"
+#include "isa/kernels.inc.c"
 
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -8,5 +8,5 @@ typedef int fa_not_empty_neon;
 #define FA_ISA neon
 #define FA_VECTOR_BYTES 16
 #define FA_MR 8
-#include "kernels.inc.c"
+#include "isa/kernels.inc.c"
 #endif

@@ -46,13 +46,13 @@ typedef struct {
 
 #define real float
 #define FA_T(name) name##_f32
-#include "api.inc.h"
+#include "core/api.inc.h"
 #undef real
 #undef FA_T
 
 #define real double
 #define FA_T(name) name##_f64
-#include "api.inc.h"
+#include "core/api.inc.h"
 #undef real
 #undef FA_T
 

@@ -1,5 +1,5 @@
 /* Strings to codes; ids.h is the manual. */
-#include "ids.h"
+#include "data/ids.h"
 
 #include <string.h>
 

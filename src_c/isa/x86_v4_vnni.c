@@ -15,7 +15,7 @@ typedef int fa_not_empty_x86_v4_vnni;
 #define FA_VNNI 1
 #define FA_VECTOR_BYTES 64
 #define FA_MR 8
-#include "kernels.inc.c"
+#include "isa/kernels.inc.c"
 
 #if defined(__clang__)
 #pragma clang attribute pop

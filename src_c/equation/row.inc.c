@@ -217,7 +217,7 @@ static void FA(correction)(ptrdiff_t k, const real *U, ptrdiff_t ld, const doubl
     }
 }
 
-/* See api.inc.h; squares[c] is the squared length of column c of U, which is A[c][c]. */
+/* See core/api.inc.h; squares[c] is the squared length of column c of U, which is A[c][c]. */
 static int FA(refine)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
                       const real *U, real *x, double right, double *decrease, void *work) {
     const ptrdiff_t k = side->k, kp = FA(round_up)(k, VL), ld = FA(system_ld)(k);

@@ -1,5 +1,5 @@
 /* Which instruction sets this build holds and this machine can run. */
-#include "fastals.h"
+#include "core/fastals.h"
 
 extern const fa_kernels_f32 fa_kernels_f32_generic;
 extern const fa_kernels_f64 fa_kernels_f64_generic;

@@ -1,9 +1,9 @@
 /* Rows of a product of sparse matrices; product.h is the manual. */
-#include "product.h"
+#include "neighbours/product.h"
 
 #include <math.h>
 
-#include "compiler.h"
+#include "core/compiler.h"
 
 /* What a workspace consists of: the row, the columns that it touches, and the list as a heap whose root is the worst. */
 typedef struct scratch {

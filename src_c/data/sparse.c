@@ -1,5 +1,5 @@
 /* Cells to compressed rows; sparse.h is the manual. */
-#include "sparse.h"
+#include "data/sparse.h"
 
 #include <float.h>
 #include <math.h>

@@ -1,13 +1,13 @@
 /* The kernels of one dtype and instruction set, each file standing on those before it, and their table. */
-#include "vec.inc.h"
-#include "tile.inc.c"
-#include "gram.inc.c"
-#include "chol.inc.c"
-#include "dense.inc.c"
-#include "row.inc.c"
-#include "nnls.inc.c"
-#include "cg.inc.c"
-#include "topk.inc.c"
+#include "core/vec.inc.h"
+#include "core/tile.inc.c"
+#include "equation/gram.inc.c"
+#include "equation/chol.inc.c"
+#include "equation/dense.inc.c"
+#include "equation/row.inc.c"
+#include "equation/nnls.inc.c"
+#include "equation/cg.inc.c"
+#include "topn/topk.inc.c"
 
 extern const FA_S(fa_kernels) FA(fa_kernels);
 const FA_S(fa_kernels) FA(fa_kernels) = {

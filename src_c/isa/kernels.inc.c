@@ -1,7 +1,7 @@
-/* All kernels of one instruction set, for both dtypes. Included once by each kernels_<isa>.c, which has set
+/* All kernels of one instruction set, for both dtypes. Included once by each <isa>.c, which has set
  * FA_ISA (its name), FA_VECTOR_BYTES, FA_MR and the compiler's target. */
-#include "compiler.h"
-#include "fastals.h"
+#include "core/compiler.h"
+#include "core/fastals.h"
 
 #define FA_PASTE(a, b, c) a##_##b##_##c
 #define FA_NAME(a, b, c) FA_PASTE(a, b, c)
@@ -11,7 +11,7 @@
 #define FA_NAME_ISA(a, b) FA_PASTE_ISA(a, b)
 #define FA_I(name) FA_NAME_ISA(name, FA_ISA)
 
-#include "codes.inc.c"
+#include "topn/codes.inc.c"
 
 #define real float
 #define FA(name) FA_NAME(name, f32, FA_ISA)
@@ -24,7 +24,7 @@
 #define FA_ABS fabsf
 #define FA_MIN FLT_MIN
 #define FA_SQRT sqrtf
-#include "dtype.inc.c"
+#include "isa/dtype.inc.c"
 
 #define real double
 #define FA(name) FA_NAME(name, f64, FA_ISA)
@@ -37,4 +37,4 @@
 #define FA_ABS fabs
 #define FA_MIN DBL_MIN
 #define FA_SQRT sqrt
-#include "dtype.inc.c"
+#include "isa/dtype.inc.c"

@@ -1,0 +1,525 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: embedsignature=False, freethreading_compatible=True
+"""Cells and ids: compressed rows, duplicates, codes of strings, rows of sparse products. No instruction sets here: memory
+and not arithmetic is what these functions wait for.
+
+What arrives here has passed the gate: contiguous, of a dtype that can be read, indices in range. Nothing is checked
+again. Every number of threads gives the same bits.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free
+
+import numpy as np
+
+include "door.pxi"
+
+# ---------------------------------------------------------------------------------------------------------------------
+# sparse: COO -> CSR, transpose, duplicates (src_c/data/sparse.h)
+
+cdef extern from "data/sparse.h" nogil:
+    enum: FA_I8, FA_U8, FA_I16, FA_U16, FA_I32, FA_U32, FA_I64, FA_U64, FA_F32, FA_F64
+    enum: FA_OUT_OF_RANGE, FA_UNSORTED, FA_REPEATED, FA_NOT_FINITE, FA_INEXACT, FA_HUGE
+    enum: FA_SUM, FA_LAST, FA_MAX, FA_MEAN
+    int fa_check_values(int, const void *, int64_t, int64_t)
+    void fa_copy_values(int, const void *, int64_t, int64_t, int, void *)
+    int fa_check_rows_i32(int64_t, int64_t, const int64_t *, const int32_t *, int64_t, int32_t *)
+    int fa_check_rows_i64(int64_t, int64_t, const int64_t *, const int64_t *, int64_t, int32_t *)
+    void fa_count(int64_t, int64_t, const int32_t *, int64_t *)
+    void fa_scatter_cells(int64_t, int64_t, const int32_t *, const int32_t *, int, const void *, int64_t *, int32_t *,
+                          int, void *)
+    void fa_scatter_rows(int64_t, int64_t, const int64_t *, const int32_t *, int, const void *, int64_t *, int32_t *,
+                         int, void *)
+    int fa_count_distinct(int64_t, int64_t, const int64_t *, const int32_t *, int, const void *, int, int64_t *)
+    void fa_merge_rows(int64_t, int64_t, const int64_t *, const int32_t *, int, const void *, int, const int64_t *,
+                       int32_t *, int, void *)
+
+
+OUT_OF_RANGE, UNSORTED, REPEATED = FA_OUT_OF_RANGE, FA_UNSORTED, FA_REPEATED
+NOT_FINITE, INEXACT, HUGE = FA_NOT_FINITE, FA_INEXACT, FA_HUGE
+MERGE_POLICIES = {"sum": FA_SUM, "last": FA_LAST, "max": FA_MAX, "mean": FA_MEAN}
+
+cdef dict VALUE_TYPES = {"b1": FA_U8, "i1": FA_I8, "u1": FA_U8, "i2": FA_I16, "u2": FA_U16, "i4": FA_I32,
+                         "u4": FA_U32, "i8": FA_I64, "u8": FA_U64, "f4": FA_F32, "f8": FA_F64}
+
+# Cells below which a second thread costs more than it brings.
+DEF PART_CELLS = 1 << 15
+
+
+cdef class Values:
+    """A contiguous array of any real dtype for the C side; None is all ones, which are not stored."""
+    cdef object array
+    cdef int type
+    cdef void *data
+
+    def __cinit__(self, array):
+        self.array = array
+        self.type = FA_F32 if array is None else VALUE_TYPES[array.dtype.str[1:]]
+        self.data = NULL if array is None else <void *><uintptr_t>array.ctypes.data
+
+
+def can_read(dtype):
+    """Whether values of this dtype are read as they are."""
+    dtype = np.dtype(dtype)
+    return dtype.isnative and dtype.str[1:] in VALUE_TYPES
+
+
+cdef int64_t[::1] even_parts(Py_ssize_t n, Py_ssize_t keys, int num_threads):
+    """Bounds of a list's parts, one a thread, but so few that their counts per key stay below 2 bytes a cell."""
+    parts = max(1, min(num_threads, n // PART_CELLS, n // max(1, 4 * keys)))
+    return np.arange(parts + 1) * n // parts
+
+
+cdef int64_t[::1] row_parts(const int64_t[::1] indptr, Py_ssize_t keys, int num_threads):
+    """Bounds of a matrix' parts: whole rows, about as many cells each."""
+    cdef Py_ssize_t rows = indptr.shape[0] - 1
+    bounds = np.searchsorted(indptr, even_parts(indptr[rows], keys, num_threads)).astype(np.int64)
+    bounds[0], bounds[bounds.shape[0] - 1] = 0, rows
+    return bounds
+
+
+def check_values(array, int num_threads):
+    """Flags NOT_FINITE, INEXACT, HUGE of an array of a dtype that can be read."""
+    cdef Values values = Values(array)
+    cdef int64_t[::1] bounds = even_parts(len(array), 0, num_threads)
+    cdef Py_ssize_t parts = bounds.shape[0] - 1, t
+    cdef int[::1] flags = np.zeros(parts, np.intc)
+    for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
+        flags[t] = fa_check_values(values.type, values.data, bounds[t], bounds[t + 1])
+    return int(np.bitwise_or.reduce(flags))
+
+
+def copy_values(array, dtype, int num_threads):
+    """A copy as float32 or float64."""
+    result = np.empty(len(array), dtype)
+    cdef Values values = Values(array), out = Values(result)
+    cdef int64_t[::1] bounds = even_parts(len(array), 0, num_threads)
+    cdef Py_ssize_t parts = bounds.shape[0] - 1, t
+    for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
+        fa_copy_values(values.type, values.data, bounds[t], bounds[t + 1], out.type, out.data)
+    return result
+
+
+ctypedef fused index_t:
+    int32_t
+    int64_t
+
+
+def check_rows(const int64_t[::1] indptr, const index_t[::1] indices, Py_ssize_t size, int32_t[::1] out,
+               int num_threads):
+    """Flags OUT_OF_RANGE, UNSORTED, REPEATED of the indices, which are copied to ``out`` unless that is None.
+
+    ``indptr`` has been checked: it starts at 0, never falls and ends within ``indices``.
+    """
+    if indptr[indptr.shape[0] - 1] == 0:
+        return 0
+    cdef int64_t[::1] bounds = row_parts(indptr, 0, num_threads)
+    cdef Py_ssize_t parts = bounds.shape[0] - 1, t
+    cdef int[::1] flags = np.zeros(parts, np.intc)
+    cdef int32_t *copy = NULL if out is None else &out[0]
+    for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
+        if index_t is int32_t:
+            flags[t] = fa_check_rows_i32(bounds[t], bounds[t + 1], &indptr[0], &indices[0], size, copy)
+        else:
+            flags[t] = fa_check_rows_i64(bounds[t], bounds[t + 1], &indptr[0], &indices[0], size, copy)
+    return int(np.bitwise_or.reduce(flags))
+
+
+cdef object first_places(int64_t[:, ::1] counts):
+    """indptr of the counts (parts, keys), each of which becomes the first place of its part in its key's row."""
+    cdef Py_ssize_t parts = counts.shape[0], keys = counts.shape[1], t, key
+    cdef int64_t total = 0, count
+    result = np.empty(keys + 1, np.int64)
+    cdef int64_t[::1] indptr = result
+    with nogil:
+        for key in range(keys):
+            indptr[key] = total
+            for t in range(parts):
+                count = counts[t, key]
+                counts[t, key] = total
+                total += count
+        indptr[keys] = total
+    return result
+
+
+def bucket(const int32_t[::1] keys, const int32_t[::1] others, array, Py_ssize_t n_keys, dtype, int num_threads):
+    """CSR (indptr, indices, values) of a list of cells, in the list's order within each row.
+
+    ``keys`` are in range(n_keys). values is None where ``array`` is.
+    """
+    cdef Py_ssize_t n = keys.shape[0], t
+    cdef int64_t[::1] bounds = even_parts(n, n_keys, num_threads)
+    cdef Py_ssize_t parts = bounds.shape[0] - 1
+    cdef int64_t[:, ::1] places = np.zeros((parts, n_keys), np.int64)
+    indices_out, values_out = np.empty(n, np.int32), None if array is None else np.empty(n, dtype)
+    cdef Values values = Values(array), out = Values(values_out)
+    cdef int32_t[::1] indices = indices_out
+    if n:
+        for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
+            fa_count(bounds[t], bounds[t + 1], &keys[0], &places[t, 0])
+    indptr = first_places(places)
+    if n:
+        for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
+            fa_scatter_cells(bounds[t], bounds[t + 1], &keys[0], &others[0], values.type, values.data, &places[t, 0],
+                             &indices[0], out.type, out.data)
+    return indptr, indices_out, values_out
+
+
+def transpose(const int64_t[::1] indptr, const int32_t[::1] keys, array, Py_ssize_t n_keys, dtype, int num_threads):
+    """The transposed matrix (indptr, indices, values): its indices ascend, equal cells keep their order."""
+    cdef Py_ssize_t n = indptr[indptr.shape[0] - 1], t
+    cdef int64_t[::1] bounds = row_parts(indptr, n_keys, num_threads)
+    cdef Py_ssize_t parts = bounds.shape[0] - 1
+    cdef int64_t[:, ::1] places = np.zeros((parts, n_keys), np.int64)
+    indices_out, values_out = np.empty(n, np.int32), None if array is None else np.empty(n, dtype)
+    cdef Values values = Values(array), out = Values(values_out)
+    cdef int32_t[::1] indices = indices_out
+    if n:
+        for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
+            fa_count(indptr[bounds[t]], indptr[bounds[t + 1]], &keys[0], &places[t, 0])
+    out_indptr = first_places(places)
+    if n:
+        for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
+            fa_scatter_rows(bounds[t], bounds[t + 1], &indptr[0], &keys[0], values.type, values.data, &places[t, 0],
+                            &indices[0], out.type, out.data)
+    return out_indptr, indices_out, values_out
+
+
+def count_distinct(const int64_t[::1] indptr, const int32_t[::1] indices, array, str policy, int num_threads):
+    """indptr of the merged matrix, and the flags of its values; the indices of a row ascend, with repeats."""
+    cdef Py_ssize_t rows = indptr.shape[0] - 1, t
+    cdef int64_t[::1] bounds = row_parts(indptr, 0, num_threads)
+    cdef Py_ssize_t parts = bounds.shape[0] - 1
+    cdef int[::1] flags = np.zeros(parts, np.intc)
+    cdef Values values = Values(array)
+    cdef int which = MERGE_POLICIES[policy]
+    result = np.zeros(rows + 1, np.int64)
+    cdef int64_t[::1] counts = result
+    if indices.shape[0]:
+        for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
+            flags[t] = fa_count_distinct(bounds[t], bounds[t + 1], &indptr[0], &indices[0], values.type, values.data,
+                                         which, &counts[1])
+    np.cumsum(result, out=result)
+    return result, int(np.bitwise_or.reduce(flags))
+
+
+def merge_rows(const int64_t[::1] indptr, const int32_t[::1] indices, array, str policy,
+               const int64_t[::1] out_indptr, dtype, int num_threads):
+    """Indices and values of the matrix whose indptr count_distinct gave."""
+    cdef int64_t[::1] bounds = row_parts(indptr, 0, num_threads)
+    cdef Py_ssize_t parts = bounds.shape[0] - 1, t, n = out_indptr[out_indptr.shape[0] - 1]
+    indices_out, values_out = np.empty(n, np.int32), np.empty(n, dtype)
+    cdef Values values = Values(array), out = Values(values_out)
+    cdef int32_t[::1] merged = indices_out
+    cdef int which = MERGE_POLICIES[policy]
+    if n:
+        for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
+            fa_merge_rows(bounds[t], bounds[t + 1], &indptr[0], &indices[0], values.type, values.data, which,
+                          &out_indptr[0], &merged[0], out.type, out.data)
+    return indices_out, values_out
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# ids (src_c/data/ids.h)
+
+cdef extern from "data/ids.h" nogil:
+    enum: FA_FIXED, FA_OFFSETS32, FA_OFFSETS64, FA_POINTERS
+
+    ctypedef struct fa_strings:
+        int layout
+        int64_t width, size
+        const unsigned char *data
+        const void *offsets
+        const unsigned char *const *pointers
+
+    ctypedef struct fa_interner:
+        int64_t capacity
+        uint64_t *slots
+        int64_t count
+        int64_t *offsets
+        int64_t size
+        unsigned char *keys
+
+    int64_t fa_intern(fa_interner *, const fa_strings *, int64_t, int64_t, int32_t *)
+    void fa_reinsert(fa_interner *)
+    void fa_prefetch(const void *)
+
+
+cdef extern from "Python.h":
+    void *PyList_GET_ITEM(object, Py_ssize_t)
+    bint PyUnicode_IS_COMPACT_ASCII(object)
+    void *PyUnicode_DATA(object)
+    Py_ssize_t PyUnicode_GET_LENGTH(object)
+
+
+# Rows between two looks at whether a table is full.
+DEF ROUND_ROWS = 1 << 20
+
+# Python strings that are held at a time.
+DEF HELD_OBJECTS = 1 << 18
+
+
+cdef void *address(array):
+    return <void *><uintptr_t>array.ctypes.data
+
+
+cdef class Interner:
+    """Codes for strings that arrive in chunks, each chunk shared out to as many tables as there are threads.
+
+    ``keys`` joins the tables, the caller ranks the keys, and ``indices`` turns codes into ranks.
+    """
+    cdef fa_interner *tables
+    cdef int num_threads
+    cdef list memory, chunks, joined
+
+    def __cinit__(self, int num_threads):
+        self.num_threads = num_threads
+        self.memory, self.chunks = [None] * num_threads, []
+        self.tables = <fa_interner *>calloc(num_threads, sizeof(fa_interner))
+        if self.tables == NULL:
+            raise MemoryError
+        for t in range(num_threads):
+            self.grow(t, 1024, 1 << 14)
+
+    def __dealloc__(self):
+        free(self.tables)
+
+    cdef grow(self, Py_ssize_t t, int64_t capacity, int64_t size):
+        cdef fa_interner *table = &self.tables[t]
+        slots, offsets, keys = self.memory[t] or (None, np.zeros(1, np.int64), np.empty(0, np.uint8))
+        if capacity > table.capacity:
+            slots, used = np.zeros(capacity, np.uint64), offsets[: table.count + 1]
+            offsets = np.empty(capacity // 2 + 1, np.int64)
+            offsets[: table.count + 1] = used
+        if size > table.size:
+            keys = np.concatenate([keys[: offsets[table.count]], np.empty(size - offsets[table.count], np.uint8)])
+        self.memory[t] = slots, offsets, keys
+        rehash = capacity > table.capacity
+        table.capacity, table.slots, table.offsets = capacity, <uint64_t *>address(slots), <int64_t *>address(offsets)
+        table.size, table.keys = size, <unsigned char *>address(keys)
+        if rehash:
+            fa_reinsert(table)
+
+    cdef int64_t add(self, const fa_strings *source, Py_ssize_t n) except -2:
+        """Encode n rows; -1, or the first row that is broken."""
+        codes_out = np.empty(n, np.int32)
+        cdef int32_t *codes = <int32_t *>address(codes_out)
+        cdef int64_t[::1] bounds = even_parts(n, 0, self.num_threads)
+        cdef int64_t[::1] next = bounds.copy(), stop = bounds.copy(), last = bounds[1:]
+        cdef Py_ssize_t parts = last.shape[0], t
+        cdef bint done = n == 0
+        while not done:
+            for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=<int>parts):
+                stop[t] = fa_intern(&self.tables[t], source, next[t],
+                                    next[t] + ROUND_ROWS if next[t] + ROUND_ROWS < last[t] else last[t], codes)
+            done = True
+            for t in range(parts):
+                if stop[t] < 0:
+                    return -1 - stop[t]
+                if stop[t] < next[t] + ROUND_ROWS and stop[t] < last[t]:
+                    table = &self.tables[t]
+                    if table.count == table.capacity // 2:
+                        self.grow(t, 2 * table.capacity, table.size)
+                    else:
+                        self.grow(t, table.capacity, 2 * table.size)
+                next[t] = stop[t]
+                done = done and stop[t] == last[t]
+        self.chunks.append(codes_out)
+        return -1
+
+    def add_fixed(self, array):
+        """A contiguous array whose elements are the strings, byte by byte."""
+        cdef fa_strings source = fa_strings(FA_FIXED, array.itemsize, 0, <unsigned char *>address(array), NULL, NULL)
+        self.add(&source, len(array))
+
+    def add_offsets(self, data, offsets):
+        """Strings as Arrow keeps them; returns the first row whose offsets are broken, -1 if there is none."""
+        cdef int layout = FA_OFFSETS32 if offsets.itemsize == 4 else FA_OFFSETS64
+        cdef fa_strings source = fa_strings(layout, 0, len(data), <unsigned char *>address(data), address(offsets), NULL)
+        return self.add(&source, len(offsets) - 1)
+
+    def add_objects(self, objects, type kind):
+        """An array of str or bytes (``kind``); returns the first element that is neither, -1 if there is none."""
+        cdef Py_ssize_t rows = min(HELD_OBJECTS, len(objects)), first, i
+        cdef uintptr_t[::1] pointers = np.empty(max(1, rows), np.uintp)
+        cdef int64_t[::1] lengths = np.empty(max(1, rows), np.int64)
+        cdef fa_strings source = fa_strings(FA_POINTERS, 0, 0, NULL, &lengths[0],
+                                            <const unsigned char *const *>&pointers[0])
+        cdef bint is_str = kind is str
+        cdef list block
+        for first in range(0, len(objects), HELD_OBJECTS):
+            # the list holds the strings while the kernel looks at them without the interpreter's lock
+            block = objects[first : first + HELD_OBJECTS].tolist()
+            for i in range(len(block)):
+                if i + 16 < len(block):
+                    fa_prefetch(<void *>PyList_GET_ITEM(block, i + 16))
+                x = block[i]
+                if not (isinstance(x, str) if is_str else isinstance(x, bytes)):
+                    return first + i
+                if is_str and PyUnicode_IS_COMPACT_ASCII(x):
+                    pointers[i] = <uintptr_t>PyUnicode_DATA(x)
+                    lengths[i] = PyUnicode_GET_LENGTH(x)
+                    continue
+                if is_str:
+                    x = block[i] = (<str>x).encode("utf-8", "surrogatepass")
+                pointers[i] = <uintptr_t>PyBytes_AS_STRING(x)
+                lengths[i] = PyBytes_GET_SIZE(x)
+            self.add(&source, len(block))
+        return -1
+
+    def take(self):
+        """Codes of the rows since the last call, which are forgotten: positions in ``keys``, with a single thread."""
+        codes, self.chunks = np.concatenate(self.chunks), []
+        return codes
+
+    def keys(self):
+        """(keys, offsets) of all tables together, in no order that means something."""
+        joined = self
+        if self.num_threads > 1:
+            joined = Interner(1)
+            for t, (slots, offsets, keys) in enumerate(self.memory):
+                count = self.tables[<Py_ssize_t>t].count
+                joined.add_offsets(keys[: offsets[count]], offsets[: count + 1])
+            self.joined = joined.chunks
+        return (<Interner>joined).own_keys()
+
+    cdef own_keys(self):
+        slots, offsets, keys = self.memory[0]
+        offsets = offsets[: self.tables[0].count + 1]
+        return keys[: offsets[self.tables[0].count]], offsets
+
+    def indices(self, rank):
+        """``rank[c]`` for each row, c being the row's key as ``keys`` gave it."""
+        result = np.empty(sum(map(len, self.chunks)), np.int32)
+        ranks = [rank[codes] for codes in self.joined] if self.num_threads > 1 else [rank]
+        start = 0
+        for chunk in self.chunks:
+            bounds = np.asarray(even_parts(len(chunk), 0, self.num_threads))
+            for part_rank, first, last in zip(ranks, bounds, bounds[1:]):
+                relabel(part_rank, chunk[first:last], result[start + first : start + last], self.num_threads)
+            start += len(chunk)
+        return result
+
+
+def relabel(const int32_t[::1] labels, const int32_t[::1] codes, int32_t[::1] out, int num_threads):
+    """out[j] = labels[codes[j]]."""
+    cdef Py_ssize_t n = codes.shape[0], j
+    cdef int useful = <int>min(<Py_ssize_t>num_threads, 1 + n // PART_CELLS)
+    for j in prange(n, nogil=True, schedule="static", num_threads=useful):
+        out[j] = labels[codes[j]]
+
+
+def factorize_table(const index_t[::1] ids, int64_t low, int64_t high, int num_threads):
+    """(indices, labels) of integer ids, all in low..high, through a table of that many entries."""
+    cdef Py_ssize_t n = ids.shape[0], j
+    table_out, result = np.zeros(high - low + 1, np.int32), np.empty(n, np.int32)
+    cdef int32_t[::1] table = table_out, indices = result
+    for j in range(n):
+        table[ids[j] - low] = 1
+    present = np.flatnonzero(table_out)
+    table_out[present] = np.arange(len(present), dtype=np.int32)
+    for j in prange(n, nogil=True, schedule="static", num_threads=num_threads):
+        indices[j] = table[ids[j] - low]
+    return result, present + low
+
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# rows of sparse products (src_c/neighbours/product.h is the manual)
+
+cdef extern from "neighbours/product.h" nogil:
+    enum: FA_SUM_ONLY, FA_BY_ROW, FA_BY_MATRIX
+
+    ctypedef struct fa_product:
+        int64_t n_columns
+        const int64_t *indptr
+        const int32_t *indices
+        const float *values
+        int weighting
+        const double *base
+        const double *norms
+        double shrinkage
+        const unsigned char *open
+
+    size_t fa_product_workspace(const fa_product *, int64_t)
+    void fa_product_best(const fa_product *, int64_t, const int32_t *, const float *, double, int64_t, const int32_t *,
+                         int64_t, int32_t *, float *, void *)
+    void fa_product_at(const fa_product *, int64_t, const int32_t *, const float *, int64_t, const int32_t *, float *,
+                       void *)
+
+WEIGHTINGS = {None: FA_SUM_ONLY, "row": FA_BY_ROW, "matrix": FA_BY_MATRIX}
+
+
+cdef fa_product sparse_product(Py_ssize_t n_columns, tuple matrix, weighting, const double[::1] base,
+                               const double[::1] norms, double shrinkage, const unsigned char[::1] open) except *:
+    """The caller keeps the arrays alive."""
+    cdef const int64_t[::1] indptr
+    cdef const int32_t[::1] indices
+    cdef const float[::1] values
+    indptr, indices, values = matrix
+    cdef fa_product product
+    product.n_columns, product.weighting, product.shrinkage = n_columns, WEIGHTINGS[weighting], shrinkage
+    product.indptr = &indptr[0]
+    product.indices = &indices[0] if indices.shape[0] else NULL
+    product.values = &values[0] if values.shape[0] else NULL
+    product.base = product.norms = NULL
+    product.open = NULL
+    if base is not None:
+        product.base = &base[0]
+    if norms is not None:
+        product.norms = &norms[0]
+    if open is not None:
+        product.open = &open[0]
+    return product
+
+
+def product_best(tuple rows, const float[::1] values, tuple matrix, Py_ssize_t n_columns, Py_ssize_t n, int num_threads,
+                 *, weighting=None, base=None, row_norms=None, norms=None, double shrinkage=0, tuple hidden=None,
+                 open=None):
+    """The n best columns (m, n) of rows of a product, and their scores; see ``fa_product_best``.
+
+    ``rows``, the left factor, and ``hidden`` (or None) are lists (first, last, items), the cells of row r
+    ``items[first[r]:last[r]]`` with ``values`` beside them; ``matrix`` is (indptr, indices, values).
+    """
+    cdef Py_ssize_t m = len(rows[0]), r
+    found, scores = np.empty((m, n), np.int32), np.empty((m, n), np.float32)
+    if m == 0:
+        return found, scores
+    cdef fa_product product = sparse_product(n_columns, matrix, weighting, base, norms, shrinkage, open)
+    cdef fa_lists left = item_lists(rows), hide = item_lists(hidden)
+    cdef const double[::1] norm_of = row_norms
+    cdef bint with_norms = row_norms is not None
+    cdef const float *w = &values[0] if values.shape[0] else NULL
+    cdef int32_t[:, ::1] f = found
+    cdef float[:, ::1] s = scores
+    cdef size_t stride = (fa_product_workspace(&product, n) + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
+    cdef unsigned char[::1] work = np.zeros(num_threads * stride, np.uint8)
+    for r in prange(m, nogil=True, schedule="dynamic", chunksize=8, num_threads=num_threads):
+        fa_product_best(&product, left.last[r] - left.first[r], left.items + left.first[r], w + left.first[r],
+                        norm_of[r] if with_norms else 0, hide.last[r] - hide.first[r] if hide.first != NULL else 0,
+                        hide.items + hide.first[r] if hide.first != NULL else NULL, n, &f[r, 0], &s[r, 0],
+                        &work[threadid() * stride])
+    return found, scores
+
+
+def product_at(tuple rows, const float[::1] values, tuple matrix, Py_ssize_t n_columns, tuple at, int num_threads, *,
+               weighting=None, base=None):
+    """Scores of the columns ``at``, lists (first, last, columns) for each of the ``rows``; see ``fa_product_at``."""
+    cdef Py_ssize_t m = len(rows[0]), r
+    scores = np.empty(len(at[2]), np.float32)
+    if m == 0:
+        return scores
+    cdef fa_product product = sparse_product(n_columns, matrix, weighting, base, None, 0, None)
+    cdef fa_lists left = item_lists(rows), columns = item_lists(at)
+    cdef const float *w = &values[0] if values.shape[0] else NULL
+    cdef float[::1] s = scores
+    cdef float *out = &s[0] if s.shape[0] else NULL
+    cdef size_t stride = (fa_product_workspace(&product, 1) + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
+    cdef unsigned char[::1] work = np.zeros(num_threads * stride, np.uint8)
+    for r in prange(m, nogil=True, schedule="dynamic", chunksize=8, num_threads=num_threads):
+        fa_product_at(&product, left.last[r] - left.first[r], left.items + left.first[r], w + left.first[r],
+                      columns.last[r] - columns.first[r], columns.items + columns.first[r], out + columns.first[r],
+                      &work[threadid() * stride])
+    return scores
