@@ -1,7 +1,7 @@
 """Rows of files as batches of Arrow columns, in order and in bounded memory: CSV, JSON lines and Parquet.
 
-A source is a file, a directory of files (hive-partitioned too) or several of these, wherever fastals._storage reaches.
-pyarrow reads ahead in parallel. What it refuses is read again, file by file, to name file, row and column.
+A source is a file, a directory of files (hive-partitioned too) or several of these, wherever storage reaches. pyarrow
+reads ahead in parallel. What it refuses is read again, file by file, to name file, row and column.
 """
 
 from __future__ import annotations

@@ -194,7 +194,7 @@ def read_files(
 ) -> tuple[Columns, dict[bytes, bytes]]:
     """Return the columns of files of one format, and the metadata of Parquet.
 
-    A file, a directory (hive-partitioned too) or several of these, local or not: what fastals._batches reads.
+    A file, a directory (hive-partitioned too) or several of these, local or not: what fastals._data.batches reads.
     """
     source = Source(path, format=format, delimiter=delimiter, columns=columns)
     import pyarrow as pa

@@ -1,6 +1,6 @@
 """What other libraries compute: each as one row of the table of row equations.
 
-Every ALS is the system of ``_sweep`` with its own w0, a(r), b(r) and lambda. What the estimators' parameters can say,
+Every ALS is the row equation with its own w0, a(r), b(r) and lambda. What the estimators' parameters can say,
 a preset says by them; the rest (signs, the side that is solved last, repeats, the start) stands in its row alone.
 The rows were checked against the libraries, from the same factors: ``python bench/parity.py``.
 """

@@ -158,8 +158,9 @@ def run(
         _print_quality(result.metrics, result.baseline)
         _print_lists(*result.measured, genre_of, seed)
         if keep is not None:
-            first = result.model._users.decode(np.array([0]))[0]
-            tell(f"\nThe files stay in {keep}. Try: fastals recommend {os.path.join(keep, 'model')} --user {first}")
+            assert result.model.users_ is not None
+            model, user = os.path.join(keep, "model"), result.model.users_[0]
+            tell(f"\nThe files stay in {keep}. Try: fastals recommend {model} --user {user}")
 
 
 def _toml(settings: Mapping[str, Any], path: str = "") -> str:

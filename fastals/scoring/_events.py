@@ -34,7 +34,7 @@ from .._data import (
     open_file,
     suffix_of,
 )
-from ._spec import EACH_EVENT, ScoreSpec
+from ._spec import EACH_EVENT, ScoreSpec, value_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,7 +99,7 @@ class Plan:
         total = np.zeros(len(batch.rows))
         for signal in self.spec.signals.values():
             x = np.ones(len(batch.rows)) if signal.column == EACH_EVENT else values[signal.column]
-            total += signal.weight * signal._value(x, values[signal.per] if signal.per else None)
+            total += signal.weight * value_of(signal, x, values[signal.per] if signal.per else None)
         if not np.isfinite(total).all():
             self._refuse(batch, "the signals", int(np.argmin(np.isfinite(total))), "the score overflows float64")
         return total, None if self.spec.timestamp is None else self._times(batch, self.spec.timestamp)

@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 from .._core import FastalsError, FileFormatError, ParameterError, check_choice, check_path, check_real
 from .._data import need, open_file, suffix_of
 
-__all__ = ["EACH_EVENT", "ScoreSpec", "Signal", "read_settings", "seconds", "seconds_since_1970", "transform"]
+__all__ = [
+    "EACH_EVENT",
+    "ScoreSpec",
+    "Signal",
+    "read_settings",
+    "seconds",
+    "seconds_since_1970",
+    "transform",
+    "value_of",
+]
 
 AGGREGATES = ("sum", "mean", "max", "last")
 TRANSFORMS = ("linear", "log1p", "saturate", "above", "below")
@@ -69,13 +78,15 @@ class Signal:
         check_real("at", self.at, low=0, low_open=self.transform == "saturate")
         object.__setattr__(self, "clip", _check_clip(self.clip))
 
-    def _value(self, x: NDArray[np.float64], per: NDArray[np.float64] | None) -> NDArray[np.float64]:
-        if per is not None:
-            x = np.divide(x, per, out=np.zeros_like(x), where=per != 0)
-        low, high = self.clip
-        if low is not None or high is not None:
-            x = np.clip(x, low, high)
-        return transform(x, self.transform, self.at)
+
+def value_of(signal: Signal, x: NDArray[np.float64], per: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Return what a signal says of each event: its column ``x`` over ``per``, clipped and transformed."""
+    if per is not None:
+        x = np.divide(x, per, out=np.zeros_like(x), where=per != 0)
+    low, high = signal.clip
+    if low is not None or high is not None:
+        x = np.clip(x, low, high)
+    return transform(x, signal.transform, signal.at)
 
 
 def _check_clip(clip: Any) -> tuple[float | None, float | None]:

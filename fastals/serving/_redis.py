@@ -1,4 +1,4 @@
-"""Lists on their way to Redis, as fastals._resp lays them out: whole versions, switched in one step.
+"""Lists on their way to Redis, as fastals.serving._resp lays them out: whole versions, switched in one step.
 
 One version is kept beside the current one: for readers that have just looked up the pointer, and for going back with
 ``SET P:current V``. No reader sees a version before all of it is there.

@@ -1,7 +1,7 @@
 """Every kernel against its slow twin: the full product of instruction set, dtype and number of factors.
 
 Rows of all kinds are in every half-sweep: empty, one cell, short, as long as k, beyond a block of the gather. The
-twins are float64 NumPy (`reference.py`); the kernels are reached through `_kernels` alone.
+twins are float64 NumPy (`reference.py`); the kernels are reached through `fastals._core` alone.
 """
 
 import math
