@@ -104,6 +104,7 @@ def top_n(
     items: NDArray[np.int32],
     columns: NDArray[np.int32],
     open_columns: NDArray[np.uint64],
+    boost: tuple[Any, ...] | None,
     X: _Reals,
     n: int,
     seen: _Lists | None,

@@ -30,6 +30,13 @@ cdef extern from "core/fastals.h" nogil:
     ctypedef struct fa_panel:
         double norm, rest, step, error
 
+    ctypedef struct fa_boost:
+        const int32_t *rows
+        const double *weights
+        const double *largest
+        const double *reach
+        double most
+
     ctypedef struct fa_side_f32:
         Py_ssize_t k, ld, n_other
         const float *Z
@@ -79,6 +86,7 @@ cdef extern from "core/fastals.h" nogil:
         const int32_t *items
         const int32_t *columns
         const uint64_t *open
+        const fa_boost *boost
 
     ctypedef struct fa_kernels_f32:
         const char *isa
@@ -125,6 +133,7 @@ cdef extern from "core/fastals.h" nogil:
         const int32_t *items
         const int32_t *columns
         const uint64_t *open
+        const fa_boost *boost
 
     ctypedef struct fa_kernels_f64:
         const char *isa

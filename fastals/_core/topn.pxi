@@ -23,11 +23,12 @@ def pack_panels(const real[:, ::1] Y, const int32_t[::1] items, int num_threads)
 
 def top_n(const real[:, ::1] rows, const unsigned char[:, ::1] codes, const double[:, ::1] bounds,
           const int32_t[::1] items, const int32_t[::1] columns, const uint64_t[::1] open_columns,
-          const real[:, ::1] X, Py_ssize_t n, tuple seen, tuple excluded, Py_ssize_t group, int num_threads):
+          tuple boost, const real[:, ::1] X, Py_ssize_t n, tuple seen, tuple excluded, Py_ssize_t group, int num_threads):
     """The n best items (m, n) of each query X (m, k), and their scores; see ``fa_kernels.top_n``.
 
     ``seen`` and ``excluded`` are None or (first, last, items), one list of items for each query. ``group`` queries are
-    searched together, at most FA_QUERIES. There is at least one panel.
+    searched together, at most FA_QUERIES. There is at least one panel. ``boost`` is None or (rows, weights, largest,
+    reach, most), see ``fa_boost``.
     """
     dtype = np.float32 if real is float else np.float64
     cdef Py_ssize_t m = X.shape[0], k = X.shape[1], panels = codes.shape[0], t, count, tid
@@ -43,14 +44,16 @@ def top_n(const real[:, ::1] rows, const unsigned char[:, ::1] codes, const doub
                           else K64.top_n_workspace(k, panels, group, n))
     cdef unsigned char[::1] work = aligned_empty(num_threads * stride, np.uint8)
     cdef fa_lists not_seen = item_lists(seen), not_excluded = item_lists(excluded)
+    cdef fa_boost weights = column_weights(boost)
+    cdef const fa_boost *weighted = NULL if boost is None else &weights
     cdef fa_items_f32 table32
     cdef fa_items_f64 table64
     if real is float:
         table32 = fa_items_f32(k, columns.shape[0], panels, &rows[0, 0], &codes[0, 0], <const fa_panel *>&bounds[0, 0],
-                               &items[0], &columns[0], &open_columns[0])
+                               &items[0], &columns[0], &open_columns[0], weighted)
     else:
         table64 = fa_items_f64(k, columns.shape[0], panels, &rows[0, 0], &codes[0, 0], <const fa_panel *>&bounds[0, 0],
-                               &items[0], &columns[0], &open_columns[0])
+                               &items[0], &columns[0], &open_columns[0], weighted)
     for t in prange(groups, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
         tid = threadid()
         count = group if (t + 1) * group < m else m - t * group
@@ -61,6 +64,17 @@ def top_n(const real[:, ::1] rows, const unsigned char[:, ::1] codes, const doub
             K64.top_n(&table64, t * group, count, &X[0, 0], n, &not_seen, &not_excluded, &f[0, 0], &s[0, 0],
                       &work[tid * stride])
     return found, scores
+
+
+cdef fa_boost column_weights(tuple boost) except *:
+    """The caller keeps the arrays alive."""
+    cdef const int32_t[::1] rows
+    cdef const double[:, ::1] weights
+    cdef const double[::1] largest, reach
+    if boost is None:
+        return fa_boost(NULL, NULL, NULL, NULL, 0)
+    rows, weights, largest, reach, most = boost
+    return fa_boost(&rows[0], &weights[0, 0], &largest[0], &reach[0], most)
 
 
 DEF PAIR_BLOCK = 4096

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from .._core import kernels
 from .._equation import FactorArray
+from .boost import Boost
 
 
 class ItemLists(NamedTuple):
@@ -35,11 +37,28 @@ class ItemLists(NamedTuple):
         return np.repeat(np.arange(len(lengths)), lengths), self.items[starts + np.arange(lengths.sum())]
 
 
+class ColumnWeights(NamedTuple):
+    """A boost of the columns of panels, as the kernels read it: ``fa_boost`` in src_c/fastals.h."""
+
+    rows: NDArray[np.int32]
+    weights: NDArray[np.float64]
+    largest: NDArray[np.float64]
+    reach: NDArray[np.float64]
+    most: float
+
+    def of(self, columns: NDArray[np.int32]) -> NDArray[np.float64]:
+        """The weights of some columns."""
+        panel, place = np.divmod(columns, kernels.PANEL)
+        weights: NDArray[np.float64] = self.weights[self.rows[panel], place]
+        return weights
+
+
 class Panels:
     """Rows of factors, packed once for any number of searches.
 
     The rows stand by descending norm, so that a search may stop early, 48 to a panel: as they are, and as eight-bit
-    codes with bounds, for ruling most of them out. Columns are the places of rows in that order.
+    codes with bounds, for ruling most of them out. Columns are the places of rows in that order. Nothing changes after
+    construction: any number of threads may search at a time.
 
     Parameters
     ----------
@@ -65,18 +84,68 @@ class Panels:
         self.rows, self.codes, self.bounds = kernels.pack_panels(factors, self.items, num_threads)
         # norms descend but for rounding: the bound of a panel and all behind it
         self.bounds[:, 1] = np.maximum.accumulate(self.bounds[::-1, 0])[::-1]
-        self.all_open = self.open_columns(np.empty(0, np.int32))
+        self.open = self._words(candidates)
+        self.weights: ColumnWeights | None = None
 
     def subset(self, candidates: NDArray[np.int32], num_threads: int) -> Panels:
-        """Only these items, repeats counting once: a smaller table costs less than looking the large one through."""
+        """Only these items, repeats counting once, packed anew: what pays where many queries look through them."""
         columns = self.columns[candidates]
         return Panels(self.factors, num_threads, candidates=self.items[np.unique(columns[columns >= 0])])
 
-    def open_columns(self, exclude: NDArray[np.int32]) -> NDArray[np.uint64]:
-        """One word a panel, bit c for its column c: it holds an item, and none of ``exclude``."""
-        flags = np.zeros((len(self.codes), 64), np.bool_)
-        flags[:, : kernels.PANEL] = (self.items >= 0).reshape(-1, kernels.PANEL)
-        columns = self.columns[exclude]
-        panel, bit = np.divmod(columns[columns >= 0], kernels.PANEL)
-        flags[panel, bit] = False
-        return np.packbits(flags, axis=1, bitorder="little").view("<u8").ravel().astype(np.uint64)
+    def view(
+        self,
+        *,
+        candidates: NDArray[np.int32] | None = None,
+        exclude: NDArray[np.int32] | None = None,
+        boost: Boost | None = None,
+    ) -> Panels:
+        """The same panels with some columns closed, some weighed; these stay as they are."""
+        if candidates is None and exclude is None and boost is None:
+            return self
+        view = copy(self)
+        if candidates is not None:
+            view.open = view.open & self._words(candidates)
+        if exclude is not None:
+            view.open = view.open & ~self._words(exclude)
+        if boost is not None and len(boost.items):
+            view.open = view.open & ~self._words(boost.items[boost.weights == 0])
+            view.weights = self._weighed(boost)
+        view.size = int(np.bitwise_count(view.open).sum())
+        return view
+
+    def is_open(self, items: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which of the items may be found."""
+        columns = self.columns[items]
+        panels, places = np.divmod(columns, kernels.PANEL)
+        return (columns >= 0) & (self.open[panels] >> places.astype(np.uint64) & np.uint64(1)).astype(np.bool_)
+
+    def _weighed(self, boost: Boost) -> ColumnWeights:
+        """A row of weights for each panel with any, and one of ones for all others."""
+        columns = self.columns[boost.items]
+        panels, places = np.divmod(columns[columns >= 0], kernels.PANEL)
+        has_any = np.zeros(len(self.codes), np.bool_)
+        has_any[panels] = True
+        rows = np.where(has_any, has_any.cumsum(), 0).astype(np.int32)
+        weights = np.ones((1 + has_any.sum(), kernels.PANEL))
+        weights[rows[panels], places] = boost.weights[columns >= 0]
+        largest = weights.max(axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            # the next number above, since the smallest lose digits in a product
+            norms = np.nextafter(self.bounds[:, 0] * largest[rows], np.inf)
+        reach = np.maximum.accumulate(norms[::-1])[::-1].copy()
+        return ColumnWeights(rows, weights, largest, reach, float(largest.max()))
+
+    def _words(self, items: NDArray[np.int32]) -> NDArray[np.uint64]:
+        """One word a panel, bit c for its column c: it holds one of the items."""
+        columns = self.columns[items]
+        columns, n_panels = columns[columns >= 0], len(self.codes)
+        if len(columns) < n_panels // 8:
+            words = np.zeros(n_panels, np.uint64)
+            panels, bits = np.divmod(columns, kernels.PANEL)
+            np.bitwise_or.at(words, panels, np.uint64(1) << bits.astype(np.uint64))
+            return words
+        flags = np.zeros(n_panels * kernels.PANEL, np.bool_)
+        flags[columns] = True
+        octets = np.zeros((n_panels, 8), np.uint8)
+        octets[:, : kernels.PANEL // 8] = np.packbits(flags, bitorder="little").reshape(n_panels, -1)
+        return octets.view("<u8").ravel().astype(np.uint64, copy=False)

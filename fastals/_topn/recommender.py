@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -18,17 +18,16 @@ from .._core import (
     check_int,
     check_pairs,
     check_same_length,
-    check_values,
     kernels,
-    refuse_value,
     resolve_num_threads,
     tables,
 )
 from .._data import Labels
 from .._equation import FactorArray
+from .boost import Boost, narrowed
 from .checks import check_fitted, check_query_factors
 from .panels import ItemLists, Panels
-from .search import Wanted, top_n, top_n_of_own
+from .search import Wanted
 
 
 class Recommendations(NamedTuple):
@@ -108,8 +107,9 @@ class Recommender:
         exclude : as ``items``, optional
             Items that nobody gets, or that each user does not get.
         boost : mapping of items to numbers, or array of shape (n_items,), optional
-            What an item's scores are multiplied by, 1 where nothing is said; finite, and not negative. The list is that
-            of the multiplied scores, exactly.
+            What an item counts for, 1 where nothing is said; finite, and not negative. Above 1 an item rises in every
+            list and below 1 it falls: its score is multiplied by the boost where it is >= 0, and divided by it where it
+            is below 0. 0 leaves the item out. The list is that of the boosted scores, exactly.
         unknown : {"error", "popular", "empty"}, default "error"
             What users get whom the model does not know, or knows without any training cell: an error (the former only),
             the items of most training cells, with their number as score, or nothing.
@@ -165,10 +165,9 @@ class Recommender:
             wanted = self._wanted("items", items, exclude, len(rows), boost=boost)
             found = self._top_items(np.maximum(rows, 0), n, exclude_seen, wanted)
             if unknown != "error":
-                strangers = np.flatnonzero((rows < 0) | (np.diff(self._seen[0])[rows] == 0))
-                found[0][strangers], found[1][strangers] = self._top_unknown(
-                    unknown, n, len(strangers), wanted.part(strangers)
-                )
+                strangers = np.flatnonzero((rows < 0) | (self._seen[0][rows + 1] == self._seen[0][rows]))
+                others, scores = self._top_unknown(unknown, n, len(strangers), wanted.part(strangers))
+                found[0][strangers], found[1][strangers] = others, narrowed(scores, found[1].dtype)
             return Recommendations(*_decode(self._items, found, single))
         seen: ItemLists | None = None
         single = np.ndim(user_factors) == 1
@@ -474,21 +473,7 @@ class Recommender:
         self, table: str, queries: FactorArray, n: int, seen: ItemLists | None, wanted: Wanted
     ) -> tuple[NDArray[np.int32], FactorArray]:
         """Search one of the tables of :meth:`_panels`."""
-        panels = wanted.of(table, self._panels(table), self._threads())
-        if wanted.own is None:
-            return top_n(
-                queries,
-                panels,
-                n,
-                seen=seen,
-                exclude=wanted.exclude,
-                exclude_each=wanted.exclude_each,
-                num_threads=self._threads(),
-            )
-        lists = tuple(each for each in (seen, wanted.exclude_each) if each is not None)
-        return top_n_of_own(
-            queries, panels, wanted.own, n, exclude=wanted.exclude, exclude_each=lists, num_threads=self._threads()
-        )
+        return wanted.search(table, self._panels(table), queries, n, seen=seen, num_threads=self._threads())
 
     def _top_unknown(self, unknown: str, n: int, m: int, wanted: Wanted) -> tuple[NDArray[np.int32], FactorArray]:
         """Lists for m users of whom nothing is known."""
@@ -511,25 +496,21 @@ class Recommender:
         ``name`` is what messages call the candidates, by default ``axis``.
         """
         labels = self._items if axis == "items" else self._users
-        wanted = Wanted()
-        if boost is not None:
-            wanted.boost = _weights(boost, labels)
+        only = own = closed = each = None
         if candidates is not None:
             lists = _item_lists(name or axis, candidates, labels, m)
-            if isinstance(lists, ItemLists):
-                wanted.own = lists
-            elif lists.dtype == np.bool_:
-                wanted.exclude = np.flatnonzero(~lists).astype(np.int32)
-            else:
-                wanted.candidates = lists
+            own, only = (lists, None) if isinstance(lists, ItemLists) else (None, lists)
         if exclude is not None:
             lists = _item_lists("exclude", exclude, labels, m)
-            if isinstance(lists, ItemLists):
-                wanted.exclude_each = lists
-            else:
-                closed = np.flatnonzero(lists).astype(np.int32) if lists.dtype == np.bool_ else lists
-                wanted.exclude = closed if wanted.exclude is None else np.concatenate((wanted.exclude, closed))
-        return wanted
+            each, closed = (lists, None) if isinstance(lists, ItemLists) else (None, lists)
+        return Wanted(
+            queries=len(self._users) if m is None else m,
+            candidates=only,
+            own=own,
+            exclude=closed,
+            exclude_each=each,
+            boost=None if boost is None else Boost.of(boost, labels),
+        )
 
     def _top_items(
         self, users: NDArray[np.int32] | slice, n: int, exclude_seen: bool, wanted: Wanted | None = None
@@ -593,12 +574,12 @@ class Recommender:
         return found, np.minimum(scores, 1, out=scores)
 
 
-def _item_lists(name: str, given: Any, labels: Labels, m: int | None) -> NDArray[Any] | ItemLists:
-    """Return indices for all queries, a mask (bool) of all labels, or one list for each of m queries."""
+def _item_lists(name: str, given: Any, labels: Labels, m: int | None) -> NDArray[np.int32] | ItemLists:
+    """Return indices for all queries, given as such or as a mask, or one list for each of m queries."""
     if isinstance(given, np.ndarray) and given.dtype == np.bool_:
         if given.shape != (len(labels),):
             raise DataError(f"{name} as a mask must have shape ({len(labels)},), got {given.shape}")
-        return given
+        return np.flatnonzero(given).astype(np.int32)
     if not _is_nested(given):
         return labels.encode_known(name, given)
     if m is None or len(given) != m:
@@ -619,22 +600,6 @@ def _is_nested(given: Any) -> bool:
     return isinstance(given, list | tuple | np.ndarray) and any(
         isinstance(row, list | tuple) or np.ndim(row) == 1 for row in given[:1]
     )
-
-
-def _weights(boost: Any, labels: Labels) -> NDArray[Any]:
-    """Return a number for each item."""
-    if isinstance(boost, Mapping):
-        weights: NDArray[Any] = np.ones(len(labels))
-        weights[labels.encode_known("boost", list(boost))] = check_values("boost", list(boost.values()))
-    else:
-        weights = check_values("boost", boost)
-        if len(weights) != len(labels):
-            raise DataError(f"boost must have one number for each of {len(labels)} items, got {len(weights)}")
-    if not np.isfinite(weights).all():
-        refuse_value("boost", weights)
-    if (weights < 0).any():
-        raise ParameterError(f"boost must be >= 0, got {weights.min()} at position {weights.argmin()}")
-    return weights
 
 
 def _encode(labels: Labels, name: str, ids: Any, known: bool = True) -> tuple[NDArray[np.int32], bool]:

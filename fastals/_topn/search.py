@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,17 @@ from numpy.typing import NDArray
 from .._core import ParameterError, kernels
 from .._data import contains, distinct
 from .._equation import FactorArray
+from .boost import Boost, boosted
 from .panels import ItemLists, Panels
 
 WORKSPACE_BYTES = 1 << 24
 """Queries are searched in groups that need about so much workspace a thread at most, in groups of 8 at least."""
+
+PACKING = 100
+"""Packing an item takes as long as looking so many panels through for one of many queries, about."""
+
+Lists: TypeAlias = tuple[NDArray[np.int32], FactorArray]
+"""Items and scores, of shape (m, n)."""
 
 
 def top_n(
@@ -24,11 +31,9 @@ def top_n(
     n: int,
     *,
     seen: ItemLists | None = None,
-    candidates: NDArray[np.int32] | None = None,
-    exclude: NDArray[np.int32] | None = None,
     exclude_each: ItemLists | None = None,
     num_threads: int,
-) -> tuple[NDArray[np.int32], FactorArray]:
+) -> Lists:
     """Find the n items of highest score for each query, best first, equal scores by ascending item.
 
     Parameters
@@ -36,14 +41,11 @@ def top_n(
     queries : array of shape (m, k)
         C-contiguous, finite, of the dtype of ``panels.factors``.
     panels : Panels
+        Or a view of some, with what is asked for all queries.
     n : int
         At least 1.
     seen : ItemLists, optional
         Items that a query must not get.
-    candidates : int32 array, optional
-        The only items to look at.
-    exclude : int32 array, optional
-        Items that no query gets.
     exclude_each : ItemLists, optional
         Further items that a query must not get.
     num_threads : int
@@ -54,10 +56,13 @@ def top_n(
         A list that is shorter than n is filled up with -1.
     scores : array of shape (m, n)
         In the dtype of the factors; -inf where ``items`` is -1. What a pair scores does not depend on the other
-        queries, the number of threads or n.
+        queries, the number of threads or n; boosted scores are those, boosted.
+
+    Raises
+    ------
+    ParameterError
+        A boosted score is out of the dtype's range.
     """
-    if candidates is not None:
-        panels = panels.subset(candidates, num_threads)
     found, m = min(n, max(1, panels.size)), len(queries)
     bytes_each = 8 * len(panels.codes) + 32 * found
     group = min(kernels.QUERIES, -(-m // num_threads), WORKSPACE_BYTES // bytes_each)
@@ -67,7 +72,8 @@ def top_n(
         panels.bounds,
         panels.items,
         panels.columns,
-        panels.all_open if exclude is None else panels.open_columns(exclude),
+        panels.open,
+        None if panels.weights is None else tuple(panels.weights),
         queries,
         found,
         None if seen is None else tuple(seen),
@@ -75,9 +81,8 @@ def top_n(
         max(8, group),
         num_threads,
     )
-    if found == n:
-        return items, scores
-    return _padded(items, scores, n)
+    _check_range(queries, panels, items, scores)
+    return (items, scores) if found == n else _padded(items, scores, n)
 
 
 def top_n_of_own(
@@ -86,10 +91,9 @@ def top_n_of_own(
     own: ItemLists,
     n: int,
     *,
-    exclude: NDArray[np.int32] | None = None,
     exclude_each: tuple[ItemLists, ...] = (),
     num_threads: int,
-) -> tuple[NDArray[np.int32], FactorArray]:
+) -> Lists:
     """Find the n items of highest score for each query among its own candidates, which are all scored.
 
     Arguments and result as for :func:`top_n`, ``own`` being the candidates.
@@ -103,12 +107,12 @@ def top_n_of_own(
     cells = numbers(own)
     for lists in exclude_each:
         cells = cells[~contains(numbers(lists), cells)]
-    rows, items = np.divmod(cells, n_items)
-    is_open = panels.columns >= 0
-    if exclude is not None:
-        is_open[exclude] = False
-    rows, items = rows[is_open[items]].astype(np.int32), items[is_open[items]].astype(np.int32)
+    rows, items = (part.astype(np.int32) for part in np.divmod(cells, n_items))
+    is_open = panels.is_open(items)
+    rows, items = rows[is_open], items[is_open]
     scores = kernels.pair_scores(queries, panels.factors, rows, items, num_threads)
+    if panels.weights is not None:
+        scores = boosted(scores, panels.weights.of(panels.columns[items]))
     is_score = ~np.isnan(scores)
     rows, items, scores = rows[is_score], items[is_score], scores[is_score]
     best_items, best_scores = np.full((m, n), -1, np.int32), np.full((m, n), -np.inf, queries.dtype)
@@ -117,38 +121,65 @@ def top_n_of_own(
         # items ascend, so equal scores stay in their order
         best = first + np.argsort(-scores[first:last], kind="stable")[:n]
         best_items[query, : len(best)], best_scores[query, : len(best)] = items[best], scores[best]
+    _check_range(queries, panels, best_items, best_scores)
     return best_items, best_scores
 
 
-def _padded(items: NDArray[np.int32], scores: FactorArray, n: int) -> tuple[NDArray[np.int32], FactorArray]:
+def _check_range(queries: FactorArray, panels: Panels, items: NDArray[np.int32], scores: FactorArray) -> None:
+    """Refuse infinite scores that a boost has made."""
+    if panels.weights is None or np.isfinite(scores, where=items >= 0, out=np.ones(items.shape, np.bool_)).all():
+        return
+    places, ranks = np.nonzero(~np.isfinite(scores) & (items >= 0))
+    infinite = items[places, ranks]
+    plain = kernels.pair_scores(queries, panels.factors, places.astype(np.int32), infinite, 1)
+    if np.isfinite(plain).any():
+        at = int(np.isfinite(plain).argmax())
+        weight = panels.weights.of(panels.columns[infinite[at : at + 1]])[0]
+        raise ParameterError(
+            f"boost must leave the scores within {scores.dtype}'s range, got {weight} for a score of {plain[at]}: "
+            "one nearer to 1 will do, and 0 leaves the item out"
+        )
+
+
+def _padded(items: NDArray[np.int32], scores: FactorArray, n: int) -> Lists:
     m, found = items.shape
     all_items, all_scores = np.full((m, n), -1, np.int32), np.full((m, n), -np.inf, scores.dtype)
     all_items[:, :found], all_scores[:, :found] = items, scores
     return all_items, all_scores
 
 
-@dataclass
+@dataclass(frozen=True)
 class Wanted:
-    """What a call asks for beyond scores, as indices."""
+    """What a call asks for beyond scores, as indices. It belongs to that call: what it makes is not kept."""
 
+    queries: int = 1
+    """How many lists the whole call is for."""
     candidates: NDArray[np.int32] | None = None
     """The only items to look at."""
     own: ItemLists | None = None
     """The only items to look at for each query."""
     exclude: NDArray[np.int32] | None = None
     exclude_each: ItemLists | None = None
-    boost: NDArray[Any] | None = None
-    """What each item's scores are multiplied by."""
+    boost: Boost | None = None
     _made: dict[str, Panels] = field(default_factory=dict)
 
-    def of(self, table: str, panels: Panels, num_threads: int) -> Panels:
-        """The table with boosts and of the candidates only; made once for any number of batches."""
+    def search(
+        self, table: str, panels: Panels, queries: FactorArray, n: int, *, seen: ItemLists | None, num_threads: int
+    ) -> Lists:
+        """Find what is wanted for some of the queries in a table, which has a name."""
+        panels = self._of(table, panels, num_threads)
+        if self.own is None:
+            return top_n(queries, panels, n, seen=seen, exclude_each=self.exclude_each, num_threads=num_threads)
+        lists = tuple(each for each in (seen, self.exclude_each) if each is not None)
+        return top_n_of_own(queries, panels, self.own, n, exclude_each=lists, num_threads=num_threads)
+
+    def _of(self, table: str, panels: Panels, num_threads: int) -> Panels:
+        """The table as it is wanted; made once for any number of batches."""
         if table not in self._made:
-            if self.boost is not None:
-                panels = Panels(_boosted(panels.factors, self.boost), num_threads)
-            if self.candidates is not None:
-                panels = panels.subset(self.candidates, num_threads)
-            self._made[table] = panels
+            candidates = self.candidates
+            if candidates is not None and _pays(len(candidates), len(panels.codes), self.queries):
+                panels, candidates = panels.subset(candidates, num_threads), None
+            self._made[table] = panels.view(candidates=candidates, exclude=self.exclude, boost=self.boost)
         return self._made[table]
 
     @property
@@ -163,10 +194,7 @@ class Wanted:
         return replace(self, own=own, exclude_each=each)
 
 
-def _boosted(factors: FactorArray, weights: NDArray[Any]) -> FactorArray:
-    """Rows times their items' numbers: every score is then multiplied, and the search as exact as ever."""
-    with np.errstate(over="ignore"):
-        rows: FactorArray = factors * weights[:, np.newaxis].astype(factors.dtype)
-    if not np.isfinite(rows).all():
-        raise ParameterError(f"boost must leave the scores within {factors.dtype}'s range, got {weights.max()}")
-    return rows
+def _pays(n_candidates: int, n_panels: int, n_queries: int) -> bool:
+    """Whether packing candidates anew costs less than looking through panels that hold few of them."""
+    spared = min(n_candidates, n_panels) - n_candidates // kernels.PANEL
+    return n_queries * spared > PACKING * n_candidates

@@ -40,6 +40,7 @@ typedef struct {
     const int32_t *items;    /* (columns) the item of a column, -1: none */
     const int32_t *columns;  /* (n_items) the column of an item, -1: it is not among these */
     const uint64_t *open;    /* (panels) bit c: the panel's column c may be returned */
+    const fa_boost *boost;   /* NULL: scores count as they are */
 } FA_T(fa_items);
 
 typedef struct {
@@ -139,7 +140,8 @@ typedef struct {
 
     /* The n items of highest score x'y for the queries first .. first + m - 1 (m <= FA_QUERIES) of X (., k), best first,
      * equal scores by ascending item; none that is not open or stands in one of the query's lists. Fewer than n: filled
-     * up with -1 and -inf. items, scores (., n). The scores are those of pair_scores, to the bit, in any group.
+     * up with -1 and -inf. items, scores (., n). The scores are those of pair_scores, to the bit, in any group; with a
+     * boost they are what it makes of those in double, rounded once more, infinite where that is out of range.
      * n_items k products of bytes for a query where nothing is cut off, and k FMAs for each pair that may still win. */
     void (*top_n)(const FA_T(fa_items) * table, ptrdiff_t first, ptrdiff_t m, const real *X, ptrdiff_t n,
                   const fa_lists *seen, const fa_lists *excluded, int32_t *items, real *scores, void *work);

@@ -38,6 +38,16 @@ typedef struct {
     double norm, rest, step, error;
 } fa_panel;
 
+/* Weights of the columns of a top-N search: a score s counts as w s, or as s / w where it is below 0, so that a weight
+ * above 1 is never a loss. rows[panel] is the row of `weights` (., FA_PANEL) that a panel has; a column of weight 0 is
+ * not open. No weight in a row exceeds its `largest`, none at all `most`; no column of this and all later panels has a
+ * larger product of weight and norm than `reach`. */
+typedef struct {
+    const int32_t *rows;
+    const double *weights, *largest, *reach;
+    double most;
+} fa_boost;
+
 /* A list of items for each query q: items[first[q]] .. items[last[q] - 1]. first NULL: every list is empty. */
 typedef struct {
     const int64_t *first, *last;

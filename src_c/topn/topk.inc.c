@@ -7,7 +7,10 @@
  * so a pair can only beat the query's N-th best score so far if the integer p'c is above a bar, one for a query and a
  * panel. Panels come by descending norm: a query is done when ||x|| ||y|| (Cauchy-Schwarz) cannot reach its N-th best.
  * Both bounds carry more than their own rounding and that of the score, so that the result is the one of scoring every
- * pair; being ordered by (score, item), it does not depend on the order of work either. */
+ * pair; being ordered by (score, item), it does not depend on the order of work either.
+ *
+ * A boost never changes the order of one column's scores. So a boosted score to reach is turned back into one of x'y, with
+ * the largest weight of the panel, for which it is the least. */
 
 /* Relative slack of bounds that are computed in double. */
 #define SLACK (1 + 1e-9)
@@ -391,19 +394,37 @@ static void FA(retire)(FA(search) * s, ptrdiff_t quads, double reach, double lea
     }
 }
 
-/* The bar of each place: what the integer product must exceed to be worth a look. */
-static void FA(set_bars)(FA(search) * s, const fa_panel *panel, double rounding, double least) {
+/* What a score counts as. */
+FA_INLINE real FA(boosted)(real score, double weight) {
+    return (real)(score < 0 ? (double)score / weight : (double)score * weight);
+}
+
+/* The least number that rounding may have raised to a boosted score. */
+FA_INLINE double FA(unrounded)(real score) {
+    return (double)score - fabs((double)score) * (double)(4 * FA_EPS) - (double)FA_MIN;
+}
+
+/* The bar of each place: what the integer product must exceed to be worth a look. Returns whether there is one that may.
+ * weighted: `weight` is the largest of the panel. */
+FA_INLINE int FA(set_bars)(const int weighted, FA(search) * s, const fa_panel *panel, double weight, double rounding,
+                           double least) {
     const double inverse_step = panel->step > 0 ? 1 / panel->step : 1;
     const double by_error = (panel->norm + panel->error) * SLACK, by_norm = (panel->error + rounding * panel->norm) * SLACK;
+    const double reach = panel->norm * (1 + rounding) * SLACK;
+    int any = 0;
     for (ptrdiff_t i = 0; i < s->live; i++) {
         const double bound = s->error[i] * by_error + s->norm[i] * by_norm + least;
-        double bar = (s->goal[i] - bound) * (s->inverse_step[i] * inverse_step) - 2;
+        double goal = s->goal[i];
+        if (weighted) goal = goal < 0 ? goal * weight : goal / weight;
+        any |= !(s->norm[i] * reach + least < goal);
+        double bar = (goal - bound) * (s->inverse_step[i] * inverse_step) - 2;
         /* also where it is not a number: then everything is worth a look */
         bar = bar > -1e9 ? bar : -1e9;
         bar = bar < 1e9 ? bar : 1e9;
         s->bar[i] = (int32_t)bar + s->shift[i];
     }
     for (ptrdiff_t i = s->live; i < QUERIES_PADDED(s->live); i++) s->bar[i] = INT32_MAX;
+    return any;
 }
 
 static ptrdiff_t FA(filter)(const FA_S(fa_items) * table, ptrdiff_t panel, ptrdiff_t m, const FA(search) * s) {
@@ -436,7 +457,7 @@ static void FA(score_pending)(const FA(search) * s, ptrdiff_t pending, ptrdiff_t
 }
 
 /* Enters an item into the list of the query at this place, if it may be one of its N best. */
-FA_INLINE void FA(offer)(FA(search) * s, ptrdiff_t place, ptrdiff_t n, real score, int32_t item) {
+FA_INLINE void FA(offer)(const int weighted, FA(search) * s, ptrdiff_t place, ptrdiff_t n, real score, int32_t item) {
     const ptrdiff_t q = s->query[place];
     s->best[q * ROOM(n) + s->count[q]] = score;
     s->best_item[q * ROOM(n) + s->count[q]] = item;
@@ -444,7 +465,32 @@ FA_INLINE void FA(offer)(FA(search) * s, ptrdiff_t place, ptrdiff_t n, real scor
     s->count[q] += score >= s->floor[q];
     if (s->count[q] < ROOM(n)) return;
     s->count[q] = FA(prune)(s->best + q * ROOM(n), s->best_item + q * ROOM(n), ROOM(n), n, s->floor + q);
-    s->goal[place] = (double)s->floor[q];
+    s->goal[place] = weighted ? FA(unrounded)(s->floor[q]) : (double)s->floor[q];
+}
+
+FA_INLINE void FA(search_panels)(const int weighted, const FA_S(fa_items) * table, ptrdiff_t m, ptrdiff_t n,
+                                 FA(search) * s) {
+    const ptrdiff_t k = table->k, ld = FA(padded)(k), quads = (k + 3) / 4;
+    /* of a float score, relative to ||x|| ||y||, and below the normal numbers */
+    const double rounding = (double)(2 * k + 16) * (double)FA_EPS, least = (double)k * (double)FA_MIN;
+    const fa_boost *boost = table->boost;
+    for (ptrdiff_t panel = 0; panel < table->panels; panel++) {
+        if (!table->open[panel]) continue;
+        const fa_panel *bounds = table->bounds + panel;
+        const double reach = weighted ? boost->reach[panel] : bounds->rest;
+        FA(retire)(s, quads, reach * (1 + rounding) * SLACK, weighted ? boost->most * least : least);
+        if (!s->live) break;
+        const ptrdiff_t row = weighted ? boost->rows[panel] : 0;
+        if (!FA(set_bars)(weighted, s, bounds, weighted ? boost->largest[row] : 1, rounding, least)) continue;
+        const ptrdiff_t pending = FA(filter)(table, panel, m, s);
+        FA(score_pending)(s, pending, ld, table->Y + panel * FA_PANEL * ld);
+        for (ptrdiff_t j = 0; j < pending; j++) {
+            const ptrdiff_t c = s->pending[j] % 64;
+            real score = s->score[j];
+            if (weighted) score = FA(boosted)(score, boost->weights[row * FA_PANEL + c]);
+            FA(offer)(weighted, s, s->pending[j] / 64, n, score, table->items[panel * FA_PANEL + c]);
+        }
+    }
 }
 
 static void FA(finish)(const FA(search) * s, ptrdiff_t q, ptrdiff_t n, int32_t *items, real *scores) {
@@ -462,8 +508,6 @@ static void FA(finish)(const FA(search) * s, ptrdiff_t q, ptrdiff_t n, int32_t *
 static void FA(top_n)(const FA_S(fa_items) * table, ptrdiff_t first, ptrdiff_t m, const real *X, ptrdiff_t n,
                       const fa_lists *seen, const fa_lists *excluded, int32_t *items, real *scores, void *work) {
     const ptrdiff_t k = table->k, ld = FA(padded)(k), quads = (k + 3) / 4;
-    /* of a float score, relative to ||x|| ||y||, and below the normal numbers */
-    const double rounding = (double)(2 * k + 16) * (double)FA_EPS, least = (double)k * (double)FA_MIN;
     items += first * n;
     scores += first * n;
     FA(search) s;
@@ -481,18 +525,8 @@ static void FA(top_n)(const FA_S(fa_items) * table, ptrdiff_t first, ptrdiff_t m
                                  : FA(first_items)(table, m, n, s.blocked + q, s.best_item + q * ROOM(n),
                                                    s.best + q * ROOM(n));
     }
-    for (ptrdiff_t panel = 0; panel < table->panels; panel++) {
-        if (!table->open[panel]) continue;
-        const fa_panel *bounds = table->bounds + panel;
-        FA(retire)(&s, quads, bounds->rest * (1 + rounding) * SLACK, least);
-        if (!s.live) break;
-        const real *Y = table->Y + panel * FA_PANEL * ld;
-        FA(set_bars)(&s, bounds, rounding, least);
-        const ptrdiff_t pending = FA(filter)(table, panel, m, &s);
-        FA(score_pending)(&s, pending, ld, Y);
-        for (ptrdiff_t j = 0; j < pending; j++)
-            FA(offer)(&s, s.pending[j] / 64, n, s.score[j], table->items[panel * FA_PANEL + s.pending[j] % 64]);
-    }
+    if (table->boost) FA(search_panels)(1, table, m, n, &s);
+    else FA(search_panels)(0, table, m, n, &s);
     for (ptrdiff_t q = 0; q < m; q++) FA(finish)(&s, q, n, items + q * n, scores + q * n);
 }
 

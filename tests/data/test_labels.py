@@ -184,6 +184,23 @@ def test_encode_known(labels, ids, message):
     assert str(error.value) == message
 
 
+@pytest.mark.parametrize("together", [1, 7, 1 << 18])
+@pytest.mark.parametrize("spread", [2, 2**50])
+@pytest.mark.parametrize("grown", [False, True])
+def test_many_integers_in_any_order(grown, spread, together, monkeypatch):
+    """They are sorted a part at a time before they are looked up."""
+    monkeypatch.setattr(labels, "SORTED_TOGETHER", together)
+    rng = np.random.default_rng(together)
+    known = np.unique(rng.integers(-500, 500, 300) * spread)
+    if grown:
+        known = np.concatenate((known, 10**17 + rng.permutation(20)))
+    ids = np.concatenate((rng.choice(known, 1000), rng.integers(-600, 600, 1000)))
+    for asked in (ids, np.sort(ids), ids[:0], ids[-100:].astype(np.int32)):
+        place = {label: i for i, label in enumerate(known.tolist())}
+        expected = [place.get(label, -1) for label in asked.tolist()]
+        assert Labels(known, len(known)).encode(asked).tolist() == expected
+
+
 def test_encode_refuses_what_is_no_id():
     with pytest.raises(DataError, match=r"users must be whole numbers or strings, got 0\.5 at position 0"):
         NUMBERS.encode_known("users", [0.5])

@@ -60,8 +60,15 @@ class Judge:
         self.X, self.Y, self.num_threads = X, Y, num_threads
         self.scores = all_scores(X, Y)
 
-    def assert_exact(self, n: int, allowed: NDArray | None = None, **kwargs: Any) -> None:
-        panels = Panels(self.Y, self.num_threads)
+    def assert_exact(
+        self,
+        n: int,
+        allowed: NDArray | None = None,
+        candidates: NDArray | None = None,
+        exclude: NDArray | None = None,
+        **kwargs: Any,
+    ) -> None:
+        panels = Panels(self.Y, self.num_threads).view(candidates=candidates, exclude=exclude)
         items, scores = top_n(self.X, panels, n, num_threads=self.num_threads, **kwargs)
         allowed = np.ones(self.scores.shape, bool) if allowed is None else allowed
         expected_items, expected_scores = brute_force(self.scores, allowed, n)
@@ -254,7 +261,7 @@ def test_nothing_is_left(isa):
     X[0] = 0
     everything, nothing = np.arange(60, dtype=np.int32), np.empty(0, np.int32)
     for kwargs in ({"exclude": everything}, {"candidates": nothing}, {"candidates": nothing, "exclude": nothing}):
-        items, scores = top_n(X, Panels(Y, 1), 3, num_threads=1, **kwargs)
+        items, scores = top_n(X, Panels(Y, 1).view(**kwargs), 3, num_threads=1)
         assert items.shape == scores.shape == (4, 3)
         assert (items == -1).all()
         assert (scores == -np.inf).all()
