@@ -25,7 +25,8 @@ import report
 from pyarrow import csv
 from scipy import sparse
 
-from fastals._data.interactions import Interactions, as_interactions
+from fastals._data.accept import as_interactions
+from fastals._data.interactions import Interactions
 
 USERS, ITEMS = 138_493, 26_744
 

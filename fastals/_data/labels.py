@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .._core import DataError, LabelArray, UnknownLabelError, tables
 from .checks import ID_TYPES, check_ids, refuse_offsets, refuse_utf8
+from .lines import frozen
 
 TABLE_SPREAD = 2
 """Integer ids are encoded through a table of at most so many entries an id (and 65536): 4 bytes each."""
@@ -25,7 +26,7 @@ class Labels:
     ----------
     values : ndarray of shape (size,) or None
         Distinct labels: int64, or objects that are all str, bytes or UUID; ascending as they come from data, later ones
-        behind them. None: users or items are known by their index alone.
+        behind them. None: users or items are known by their index alone. These labels' own from now on, and read-only.
     size : int
 
     Examples
@@ -40,8 +41,13 @@ class Labels:
     """
 
     def __init__(self, values: LabelArray | None, size: int) -> None:
+        if values is not None:
+            values.flags.writeable = False
         self.values = values
         self._size = size
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _labels, (self.values, self._size)
 
     def __len__(self) -> int:
         return self._size
@@ -149,6 +155,11 @@ class Labels:
     def _index(self) -> dict[Any, int]:
         assert self.values is not None
         return {label: i for i, label in enumerate(self.values.tolist())}
+
+
+def _labels(values: LabelArray | None, size: int) -> Labels:
+    """Make labels again, of an array that pickle or deepcopy has made."""
+    return Labels(frozen(values), size)
 
 
 def _kind(ids: LabelArray) -> str:
