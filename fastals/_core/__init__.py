@@ -19,6 +19,7 @@ from .checks import (
     check_same_length,
     check_values,
     check_vector,
+    frozen,
     refuse_value,
 )
 from .config import show_config
@@ -70,6 +71,7 @@ __all__ = [
     "check_vector",
     "field",
     "files",
+    "frozen",
     "kernels",
     "read_tensors",
     "reading",

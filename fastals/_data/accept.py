@@ -43,13 +43,14 @@ def as_interactions(
     if isinstance(data, Interactions):
         if users is None and items is None:
             return data
-        built = builder.interactions(data)
+        built = builder.cells(data.arrays(), data.user_labels, data.item_labels)
     elif sparse.issparse(data):
         built = builder.matrix(data)
     elif isinstance(data, tuple) and len(data) in (2, 3):
         built = builder.arrays(*data)
     elif is_frame(data):
-        built = builder.columns(frame_columns(data, None, None, None))
+        arrays, names = frame_columns(data, None, None, None)
+        built = builder.arrays(*arrays, names=names)
     else:
         raise ArgumentTypeError(
             "data must be fastals.Interactions, a scipy.sparse matrix (rows are users), a tuple of arrays (users, "

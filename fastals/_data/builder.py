@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +37,6 @@ from .checks import (
 )
 from .labels import Coded, Labels, Text, factorize
 from .lines import Compressed
-from .readers import Columns
-
-if TYPE_CHECKING:
-    from .interactions import Interactions
 
 DUPLICATES = ("sum", "last", "max", "mean", "error", "keep")
 """What becomes of several values for one user and item; "keep": each stays an observation of its own."""
@@ -102,23 +98,18 @@ class Builder:
         del users, items, values, user_indices, item_indices
         return self.finish(dtype, user_labels, item_labels)
 
-    def columns(self, columns: Columns) -> Built:
-        """One row per event, from a frame or a file."""
-        arrays, names = columns
-        return self.arrays(*arrays, names=names)
-
-    def interactions(self, data: Interactions) -> Built:
-        """Interactions, in terms of the known users or items."""
+    def cells(self, rows: Compressed, users: Labels, items: Labels) -> Built:
+        """Cells in canonical form, in terms of the known users or items."""
         self.duplicates = "keep"
         check_known_shape(
-            data.shape,
-            self.known_users if data.users is None else None,
-            self.known_items if data.items is None else None,
+            (len(users), len(items)),
+            self.known_users if users.values is None else None,
+            self.known_items if items.values is None else None,
         )
-        users = np.repeat(np.arange(data.n_users, dtype=np.int32), np.diff(data.indptr))
-        user_indices, user_labels = self._translate("users", data.user_labels, users, self.known_users)
-        item_indices, item_labels = self._translate("items", data.item_labels, data.indices, self.known_items)
-        user_indices, item_indices, values = _known_cells(user_indices, item_indices, data.values)
+        lines = np.repeat(np.arange(len(users), dtype=np.int32), np.diff(rows[0]))
+        user_indices, user_labels = self._translate("users", users, lines, self.known_users)
+        item_indices, item_labels = self._translate("items", items, rows[1], self.known_items)
+        user_indices, item_indices, values = _known_cells(user_indices, item_indices, rows[2])
         dtype = self._stored_dtype(self._value_flags(values))
         self.lines = tables.bucket(user_indices, item_indices, values, len(user_labels), dtype, self.threads)
         return self.finish(dtype, user_labels, item_labels)

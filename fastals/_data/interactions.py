@@ -15,7 +15,7 @@ from .._core import ArgumentTypeError, LabelArray, check_dtype, resolve_num_thre
 from .builder import Builder
 from .labels import Labels
 from .lines import ArrayLines, Axis, Compressed
-from .readers import frame_columns, read_csv, read_files
+from .readers import Columns, frame_columns, read_csv, read_files
 from .storage import is_single_file
 
 SCORING = b"fastals.scoring"
@@ -76,6 +76,11 @@ class Interactions:
         self.user_labels, self.item_labels, self.scoring = users, items, scoring
         self._cells, self._derived = cells, {}
         return self
+
+    @classmethod
+    def _of_columns(cls, columns: Columns, duplicates: str) -> Interactions:
+        arrays, names = columns
+        return cls._canonical(*Builder(duplicates=duplicates).arrays(*arrays, names=names))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._of, (self._cells, self.user_labels, self.item_labels, self.scoring)
@@ -196,7 +201,7 @@ class Interactions:
         >>> fastals.Interactions.from_frame(ratings, item="film")
         <Interactions: 2 users x 2 items, 2 cells, float32>
         """
-        return cls._canonical(*Builder(duplicates=duplicates).columns(frame_columns(frame, user, item, value)))
+        return cls._of_columns(frame_columns(frame, user, item, value), duplicates)
 
     @classmethod
     def from_csv(
@@ -250,11 +255,10 @@ class Interactions:
         ...     fastals.Interactions.from_csv(file.name)
         <Interactions: 2 users x 2 items, 2 cells, float32>
         """
-        builder = Builder(duplicates=duplicates)
         if columns is None and is_single_file(path):
-            return cls._canonical(*builder.columns(read_csv(path, user, item, value, delimiter)))
+            return cls._of_columns(read_csv(path, user, item, value, delimiter), duplicates)
         read, _ = read_files(path, user, item, value, format="csv", delimiter=delimiter, columns=columns)
-        return cls._canonical(*builder.columns(read))
+        return cls._of_columns(read, duplicates)
 
     @classmethod
     def from_parquet(
@@ -295,7 +299,7 @@ class Interactions:
         <Interactions: 2 users x 2 items, 2 cells, float32>
         """
         columns, metadata = read_files(path, user, item, value, format="parquet")
-        data = cls._canonical(*Builder(duplicates=duplicates).columns(columns))
+        data = cls._of_columns(columns, duplicates)
         if SCORING in metadata:
             data.scoring = json.loads(metadata[SCORING])
         return data
@@ -338,7 +342,7 @@ class Interactions:
         <Interactions: 2 users x 2 items, 2 cells, float32>
         """
         read, _ = read_files(path, user, item, value, format="json")
-        return cls._canonical(*Builder(duplicates=duplicates).columns(read))
+        return cls._of_columns(read, duplicates)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 

@@ -11,9 +11,8 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import DataError, LabelArray, UnknownLabelError, tables
+from .._core import DataError, LabelArray, UnknownLabelError, frozen, tables
 from .checks import ID_TYPES, check_ids, refuse_offsets, refuse_utf8
-from .lines import frozen
 
 TABLE_SPREAD = 2
 """Integer ids are encoded through a table of at most so many entries an id (and 65536): 4 bytes each."""

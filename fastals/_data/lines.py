@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import tables
+from .._core import frozen, tables
 from .checks import refuse_huge
 
 Axis: TypeAlias = Literal["users", "items"]
@@ -122,15 +122,3 @@ def converted(values: NDArray[Any], dtype: np.dtype[Any], num_threads: int) -> N
         refuse_huge()
     copy: NDArray[Any] = tables.copy_values(values, dtype, num_threads)
     return copy
-
-
-def frozen(value: Any) -> Any:
-    """Return an array that nobody can change, a copy where its memory may be somebody else's; anything else as it is.
-
-    What comes out of pickle and deepcopy is writeable, and pickle's out-of-band buffers stay with whoever gave them.
-    """
-    if isinstance(value, np.ndarray) and value.flags.writeable:
-        # plain pickles leave the bytes that they have read below the array
-        value = value if value.base is None or isinstance(value.base, bytes) else value.copy()
-        value.flags.writeable = False
-    return value
