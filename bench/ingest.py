@@ -25,8 +25,7 @@ import report
 from pyarrow import csv
 from scipy import sparse
 
-from fastals._data.accept import as_interactions
-from fastals._data.interactions import Interactions
+from fastals._data.interactions import Interactions, as_interactions
 
 USERS, ITEMS = 138_493, 26_744
 

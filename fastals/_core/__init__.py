@@ -23,7 +23,7 @@ from .checks import (
     refuse_value,
 )
 from .config import show_config
-from .container import field, read_tensors, reading, write_tensors
+from .container import Tensors, field, read_tensors, reading, write_tensors
 from .errors import (
     ArgumentTypeError,
     DataError,
@@ -51,6 +51,7 @@ __all__ = [
     "NumericalError",
     "ParameterError",
     "ServingError",
+    "Tensors",
     "UnknownLabelError",
     "__version__",
     "check_bool",

@@ -1,13 +1,19 @@
 """Interactions, from whatever they come in: labels, readers, batches, stores."""
 
-from .accept import append, as_interactions, as_observations, has_repeats, ones_like
 from .batches import BATCH_ROWS, FORMATS, Batch, Source, format_of
 from .builder import DUPLICATES
-from .cells import cell_numbers, contains, distinct
 from .indexer import Ids, with_ids
-from .interactions import SCORING, Interactions
+from .interactions import (
+    SCORING,
+    Interactions,
+    append,
+    as_interactions,
+    as_observations,
+    has_repeats,
+    ones_like,
+)
 from .labels import Coded, Labels, StreamEncoder
-from .lines import Compressed
+from .lines import Compressed, Lines, Lists, cell_numbers, contains, distinct
 from .readers import arrow_ids, choose_columns, has_pyarrow, is_frame
 from .storage import check_target, fetched, is_remote, is_single_file, locate, need, open_file, replacing, suffix_of
 
@@ -22,6 +28,8 @@ __all__ = [
     "Ids",
     "Interactions",
     "Labels",
+    "Lines",
+    "Lists",
     "Source",
     "StreamEncoder",
     "append",

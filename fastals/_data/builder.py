@@ -24,7 +24,6 @@ from .checks import (
     check_index_range,
     check_indptr,
     check_known_shape,
-    check_line_labels,
     check_matrix_values,
     check_not_empty,
     check_shape,
@@ -35,7 +34,7 @@ from .checks import (
     refuse_overflow,
     refuse_repeat,
 )
-from .labels import Coded, Labels, Text, factorize
+from .labels import Coded, Labels, Text, factorize, line_labels
 from .lines import Compressed
 
 DUPLICATES = ("sum", "last", "max", "mean", "error", "keep")
@@ -128,10 +127,11 @@ class Builder:
             refuse_cell_value(user_indices, item_indices, values)
         dtype = self._stored_dtype(flags)
         user_labels, item_labels = self._line_labels((n_users, n_items))
-        if users is not None:
-            user_indices, user_labels = self._relabel("users", users, user_indices, n_users)
-        if items is not None:
-            item_indices, item_labels = self._relabel("items", items, item_indices, n_items)
+        if users is not None or items is not None:
+            rank, user_labels = line_labels("users", users, n_users, self.threads)
+            user_indices = user_indices if rank is None else rank[user_indices]
+            rank, item_labels = line_labels("items", items, n_items, self.threads)
+            item_indices = item_indices if rank is None else rank[item_indices]
         self.lines = tables.bucket(user_indices, item_indices, values, n_users, dtype, self.threads)
         del values, user_indices, item_indices
         return self.finish(dtype, user_labels, item_labels)
@@ -178,12 +178,6 @@ class Builder:
         if known is None or labels.values is None:
             return indices, labels if known is None else known
         return self._encode(name, labels.values, known)[0][indices], known
-
-    def _relabel(self, name: str, ids: Any, indices: NDArray[np.int32], size: int) -> tuple[NDArray[np.int32], Labels]:
-        """Renumber a matrix' rows or columns in the order of their labels ``ids``."""
-        rank, labels = factorize(name, ids, self.threads)
-        check_line_labels(name, len(rank), len(labels), size)
-        return rank[indices], labels
 
     def _value_flags(self, values: NDArray[Any] | None) -> int:
         return 0 if values is None else int(tables.check_values(values, self.threads))
@@ -233,6 +227,14 @@ class Builder:
         turned = self.lines
         self.lines = tables.transpose(*turned, n_lines, dtype, self.threads)
         return dtype, turned
+
+    def settled(self, lines: Compressed, users: Labels, items: Labels, *, by_item: bool) -> Compressed:
+        """Return such lines in canonical form, without values where all are one."""
+        self.lines = lines
+        dtype = np.dtype(np.float32) if lines[2] is None else lines[2].dtype
+        del lines
+        self.sort(dtype, users, items, by_item=by_item)
+        return self.lines
 
     def _merge(self, dtype: np.dtype[Any], users: Labels, items: Labels, by_item: bool) -> np.dtype[Any]:
         """Make one of equal cells, in lines whose indices ascend; returns what dtype the values have then."""

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import DataError, LabelArray, UnknownLabelError, check_choice, resolve_num_threads
-from .accept import as_interactions
-from .interactions import Interactions
+from .interactions import Interactions, as_interactions
 from .labels import Labels, factorize
 from .readers import id_column
 

@@ -5,24 +5,27 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from typing import Any
+from copy import copy
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from .._core import ArgumentTypeError, LabelArray, check_dtype, resolve_num_threads
-from .builder import Builder
+from .._core import ArgumentTypeError, resolve_num_threads, tables
+from .builder import NAMES, Builder
+from .cells import LabelledCells
+from .checks import check_sample_weight, check_weight_count, check_weighted_format
 from .labels import Labels
-from .lines import ArrayLines, Axis, Compressed
-from .readers import Columns, frame_columns, read_csv, read_files
+from .readers import Columns, Files, array_rows, frame_columns, is_frame, read_csv
 from .storage import is_single_file
+from .store import store_matrix, store_rows
 
 SCORING = b"fastals.scoring"
 """Where a Parquet file of scores keeps the specification they were made by."""
 
 
-class Interactions:
+class Interactions(LabelledCells):
     """Who did what with which item: a sparse matrix of users x items, checked and in canonical form.
 
     Made by :meth:`from_arrays`, :meth:`from_matrix`, :meth:`from_frame`, :meth:`from_csv` or :meth:`from_parquet`.
@@ -51,45 +54,37 @@ class Interactions:
            [1., 0.]], dtype=float32)
     """
 
-    user_labels: Labels
-    item_labels: Labels
-    scoring: dict[str, Any] | None = None
-    _cells: ArrayLines
-    _derived: dict[tuple[Axis, np.dtype[Any]], ArrayLines]
-
     def __init__(self) -> None:
         raise TypeError("make Interactions with from_arrays, from_matrix, from_frame, from_csv or from_parquet")
 
     @classmethod
-    def _canonical(cls, rows: Compressed, columns: Compressed | None, users: Labels, items: Labels) -> Interactions:
-        """Trust what is given: cells by user, by item (None: made when needed), canonical and nobody else's."""
-        self = cls._of(ArrayLines(rows, len(items)), users, items)
-        if columns is not None:
-            self._derived["items", self._cells.dtype] = ArrayLines(columns, len(users))
-        return self
+    def _of_columns(cls, columns: Columns, duplicates: str, on_disk: Any) -> Interactions:
+        (arrays, names), builder = columns, Builder(duplicates=duplicates)
+        if on_disk is not None:
+            return cls.open(store_rows(on_disk, array_rows(columns), names, builder))
+        return cls._canonical(*builder.arrays(*arrays, names=names))
 
     @classmethod
-    def _of(
-        cls, cells: ArrayLines, users: Labels, items: Labels, scoring: dict[str, Any] | None = None
-    ) -> Interactions:
-        self = object.__new__(cls)
-        self.user_labels, self.item_labels, self.scoring = users, items, scoring
-        self._cells, self._derived = cells, {}
-        return self
-
-    @classmethod
-    def _of_columns(cls, columns: Columns, duplicates: str) -> Interactions:
-        arrays, names = columns
-        return cls._canonical(*Builder(duplicates=duplicates).arrays(*arrays, names=names))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return self._of, (self._cells, self.user_labels, self.item_labels, self.scoring)
+    def _of_files(cls, files: Files, duplicates: str, on_disk: Any) -> Interactions:
+        scoring = json.loads(files.metadata.get(SCORING, b"null"))
+        if on_disk is not None:
+            builder, numeric = Builder(duplicates=duplicates), files.source.format == "csv"
+            return cls.open(store_rows(on_disk, files.rows(), files.names, builder, numeric=numeric, scoring=scoring))
+        data = cls._of_columns(files.read(), duplicates, None)
+        data.scoring = scoring
+        return data
 
     # -- making ------------------------------------------------------------------------------------------------------
 
     @classmethod
     def from_arrays(
-        cls, users: ArrayLike, items: ArrayLike, values: ArrayLike | None = None, *, duplicates: str = "sum"
+        cls,
+        users: ArrayLike,
+        items: ArrayLike,
+        values: ArrayLike | None = None,
+        *,
+        duplicates: str = "sum",
+        on_disk: str | os.PathLike[str] | None = None,
     ) -> Interactions:
         """Make interactions of one array element per event.
 
@@ -102,6 +97,8 @@ class Interactions:
             Ratings or counts; None: all ones.
         duplicates : {"sum", "last", "max", "mean", "error", "keep"}
             What becomes of several values for one user and item. "keep": each stays an observation of its own.
+        on_disk : path, optional
+            A new or empty directory, where they are made instead of in memory: see :meth:`open`.
 
         Returns
         -------
@@ -119,7 +116,7 @@ class Interactions:
         array([[0., 1.],
                [2., 0.]], dtype=float32)
         """
-        return cls._canonical(*Builder(duplicates=duplicates).arrays(users, items, values))
+        return cls._of_columns(((users, items, values), NAMES), duplicates, on_disk)
 
     @classmethod
     def from_matrix(
@@ -129,6 +126,7 @@ class Interactions:
         users: ArrayLike | None = None,
         items: ArrayLike | None = None,
         duplicates: str = "sum",
+        on_disk: str | os.PathLike[str] | None = None,
     ) -> Interactions:
         """Make interactions of a sparse matrix whose rows are users.
 
@@ -141,6 +139,8 @@ class Interactions:
             Distinct ids of the rows and the columns. Rows and columns are put into ascending order of them.
         duplicates : {"sum", "last", "max", "mean", "error", "keep"}
             What becomes of a cell that is stored several times.
+        on_disk : path, optional
+            A new or empty directory, where they are made instead of in memory: see :meth:`open`.
 
         Returns
         -------
@@ -162,7 +162,10 @@ class Interactions:
         """
         if not sparse.issparse(matrix):
             raise ArgumentTypeError(f"matrix must be a scipy.sparse matrix or array, got {type(matrix).__name__}")
-        return cls._canonical(*Builder(duplicates=duplicates).matrix(matrix, users, items))
+        builder = Builder(duplicates=duplicates)
+        if on_disk is not None:
+            return cls.open(store_matrix(on_disk, matrix, users, items, builder))
+        return cls._canonical(*builder.matrix(matrix, users, items))
 
     @classmethod
     def from_frame(
@@ -173,6 +176,7 @@ class Interactions:
         item: str | None = None,
         value: str | None = None,
         duplicates: str = "sum",
+        on_disk: str | os.PathLike[str] | None = None,
     ) -> Interactions:
         """Make interactions of a data frame with one row per event.
 
@@ -184,6 +188,8 @@ class Interactions:
             rating, count or score, in any letter case. Without a column of values all are one.
         duplicates : {"sum", "last", "max", "mean", "error", "keep"}
             What becomes of several values for one user and item.
+        on_disk : path, optional
+            A new or empty directory, where they are made instead of in memory: see :meth:`open`.
 
         Returns
         -------
@@ -201,7 +207,7 @@ class Interactions:
         >>> fastals.Interactions.from_frame(ratings, item="film")
         <Interactions: 2 users x 2 items, 2 cells, float32>
         """
-        return cls._of_columns(frame_columns(frame, user, item, value), duplicates)
+        return cls._of_columns(frame_columns(frame, user, item, value), duplicates, on_disk)
 
     @classmethod
     def from_csv(
@@ -214,6 +220,7 @@ class Interactions:
         delimiter: str = ",",
         columns: Sequence[str] | None = None,
         duplicates: str = "sum",
+        on_disk: str | os.PathLike[str] | None = None,
     ) -> Interactions:
         r"""Make interactions of CSV with one line per event.
 
@@ -231,6 +238,8 @@ class Interactions:
             Names of all columns where there is no header line; needs pyarrow.
         duplicates : {"sum", "last", "max", "mean", "error", "keep"}
             What becomes of several values for one user and item.
+        on_disk : path, optional
+            A new or empty directory, where they are made instead of in memory: see :meth:`open`.
 
         Returns
         -------
@@ -255,10 +264,10 @@ class Interactions:
         ...     fastals.Interactions.from_csv(file.name)
         <Interactions: 2 users x 2 items, 2 cells, float32>
         """
-        if columns is None and is_single_file(path):
-            return cls._of_columns(read_csv(path, user, item, value, delimiter), duplicates)
-        read, _ = read_files(path, user, item, value, format="csv", delimiter=delimiter, columns=columns)
-        return cls._of_columns(read, duplicates)
+        if columns is None and on_disk is None and is_single_file(path):
+            return cls._of_columns(read_csv(path, user, item, value, delimiter), duplicates, None)
+        files = Files(path, user, item, value, format="csv", delimiter=delimiter, columns=columns)
+        return cls._of_files(files, duplicates, on_disk)
 
     @classmethod
     def from_parquet(
@@ -269,6 +278,7 @@ class Interactions:
         item: str | None = None,
         value: str | None = None,
         duplicates: str = "sum",
+        on_disk: str | os.PathLike[str] | None = None,
     ) -> Interactions:
         """Make interactions of Parquet with one row per event; needs ``pip install 'fastals[io]'``.
 
@@ -280,6 +290,8 @@ class Interactions:
             Names of the columns, as in :meth:`from_frame`.
         duplicates : {"sum", "last", "max", "mean", "error", "keep"}
             What becomes of several values for one user and item.
+        on_disk : path, optional
+            A new or empty directory, where they are made instead of in memory: see :meth:`open`.
 
         Returns
         -------
@@ -298,11 +310,7 @@ class Interactions:
         ...     fastals.Interactions.from_parquet(file.name)
         <Interactions: 2 users x 2 items, 2 cells, float32>
         """
-        columns, metadata = read_files(path, user, item, value, format="parquet")
-        data = cls._of_columns(columns, duplicates)
-        if SCORING in metadata:
-            data.scoring = json.loads(metadata[SCORING])
-        return data
+        return cls._of_files(Files(path, user, item, value, format="parquet"), duplicates, on_disk)
 
     @classmethod
     def from_json(
@@ -313,6 +321,7 @@ class Interactions:
         item: str | None = None,
         value: str | None = None,
         duplicates: str = "sum",
+        on_disk: str | os.PathLike[str] | None = None,
     ) -> Interactions:
         r"""Make interactions of JSON lines, one object per event; needs ``pip install 'fastals[io]'``.
 
@@ -324,6 +333,8 @@ class Interactions:
             Names of the fields, as in :meth:`from_frame`.
         duplicates : {"sum", "last", "max", "mean", "error", "keep"}
             What becomes of several values for one user and item.
+        on_disk : path, optional
+            A new or empty directory, where they are made instead of in memory: see :meth:`open`.
 
         Returns
         -------
@@ -341,99 +352,125 @@ class Interactions:
         ...     fastals.Interactions.from_json(file.name)
         <Interactions: 2 users x 2 items, 2 cells, float32>
         """
-        read, _ = read_files(path, user, item, value, format="json")
-        return cls._of_columns(read, duplicates)
+        return cls._of_files(Files(path, user, item, value, format="json"), duplicates, on_disk)
 
-    # -- reading -----------------------------------------------------------------------------------------------------
 
-    @property
-    def n_users(self) -> int:
-        """Number of users."""
-        return len(self.user_labels)
+def as_interactions(
+    data: Any,
+    *,
+    duplicates: str = "sum",
+    dtype: Any = None,
+    num_threads: int | None = None,
+    users: Labels | None = None,
+    items: Labels | None = None,
+) -> Interactions:
+    """Return any accepted data as interactions.
 
-    @property
-    def n_items(self) -> int:
-        """Number of items."""
-        return len(self.item_labels)
+    Parameters
+    ----------
+    data : Interactions, scipy.sparse matrix, tuple of arrays (users, items[, values]), or data frame
+    duplicates : str
+        One of DUPLICATES; Interactions are returned as they are.
+    dtype : {None, "float32", "float64"}
+        Of the stored values; None: float32 where that loses nothing, else float64.
+    users, items : Labels, optional
+        Those of a model, to which the data are to belong: a matrix must have as many rows or columns; events of labels
+        that are not among them are left out, indices that are not are an error. The data may then be empty.
+    """
+    builder = Builder(duplicates=duplicates, dtype=dtype, num_threads=num_threads, users=users, items=items)
+    if isinstance(data, Interactions):
+        if users is None and items is None:
+            return data
+        built = builder.cells(data.arrays(), data.user_labels, data.item_labels)
+    elif sparse.issparse(data):
+        built = builder.matrix(data)
+    elif isinstance(data, tuple) and len(data) in (2, 3):
+        built = builder.arrays(*data)
+    elif is_frame(data):
+        arrays, names = frame_columns(data, None, None, None)
+        built = builder.arrays(*arrays, names=names)
+    else:
+        raise ArgumentTypeError(
+            "data must be fastals.Interactions, a scipy.sparse matrix (rows are users), a tuple of arrays (users, "
+            f"items) or (users, items, values), or a data frame, got {_describe(data)}"
+        )
+    return Interactions._canonical(*built)
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(n_users, n_items)."""
-        return self.n_users, self.n_items
 
-    @property
-    def nnz(self) -> int:
-        """Number of stored cells."""
-        return int(self._cells.indptr[-1])
+Grown: TypeAlias = tuple[Labels, NDArray[np.int32]]
+"""Labels with new ones behind them, and which of them each label of some data is: see :meth:`Labels.grown`."""
 
-    @property
-    def users(self) -> LabelArray | None:
-        """Labels of the users in index order, or None."""
-        return self.user_labels.values
 
-    @property
-    def items(self) -> LabelArray | None:
-        """Labels of the items in index order, or None."""
-        return self.item_labels.values
+def append(history: Interactions, events: Interactions, users: Grown, items: Grown, duplicates: str) -> Interactions:
+    """Return the cells of both, those of ``history`` first and in its dtype."""
+    threads, dtype = resolve_num_threads(), history.values.dtype
+    rows = [np.repeat(np.arange(part.n_users, dtype=np.int32), np.diff(part.indptr)) for part in (history, events)]
+    builder = Builder(duplicates=duplicates, dtype=dtype, num_threads=threads)
+    builder.lines = tables.bucket(
+        np.concatenate((rows[0], users[1][rows[1]])),
+        np.concatenate((history.indices, items[1][events.indices])),
+        np.concatenate((history.values, events.arrays(dtype)[2])),
+        len(users[0]),
+        dtype,
+        threads,
+    )
+    return Interactions._canonical(*builder.finish(dtype, users[0], items[0]))
 
-    @property
-    def indptr(self) -> NDArray[np.int64]:
-        """User u's cells are ``indptr[u]:indptr[u + 1]``; int64 of shape (n_users + 1,)."""
-        return self._cells.indptr
 
-    @property
-    def indices(self) -> NDArray[np.int32]:
-        """Item of each cell, ascending within a user; int32 of shape (nnz,)."""
-        return self._cells.indices
+def ones_like(data: Interactions) -> Interactions:
+    """Return the same cells, all of value 1."""
+    ones = np.ones_like(data.values)
+    return Interactions._canonical((data.indptr, data.indices, ones), None, data.user_labels, data.item_labels)
 
-    @property
-    def values(self) -> NDArray[Any]:
-        """Value of each cell, shape (nnz,); float32 where that loses nothing, else float64."""
-        return self._cells.values
 
-    @property
-    def matrix(self) -> sparse.csr_array[Any]:
-        """The users x items matrix; its arrays are read-only, ``.copy()`` it to change it."""
-        matrix = sparse.csr_array((self.values, self.indices, self.indptr), shape=self.shape)
-        matrix.has_sorted_indices = True
-        return matrix
+def has_repeats(data: Interactions) -> bool:
+    """Whether a cell is stored more than once."""
+    return bool(
+        tables.check_rows(data.indptr, data.indices, data.n_items, None, resolve_num_threads()) & tables.REPEATED
+    )
 
-    def arrays(self, dtype: Any = None, *, num_threads: int | None = None) -> Compressed:
-        """Return (indptr, indices, values), users as lines; a conversion to another ``dtype`` is made once.
 
-        Examples
-        --------
-        >>> import fastals
-        >>> plays = fastals.Interactions.from_arrays(["ann", "bob", "ann"], ["x", "x", "y"], [3, 1, 5])
-        >>> [array.tolist() for array in plays.arrays("float64")]
-        [[0, 2, 3], [0, 1, 0], [3.0, 5.0, 1.0]]
-        """
-        return self._in_memory("users", dtype, num_threads).arrays
+def as_observations(
+    data: Any, sample_weight: Any, *, duplicates: str = "sum", **options: Any
+) -> tuple[Interactions, Interactions | None]:
+    """Return the interactions, and a twin with the weight of each cell as its value; None without weights.
 
-    def transpose_arrays(self, dtype: Any = None, *, num_threads: int | None = None) -> Compressed:
-        """Return (indptr, indices, values), items as lines; made once.
+    A weight belongs to one observation: with weights, repeated cells stay apart ("keep") or are an error ("error").
 
-        Examples
-        --------
-        >>> import fastals
-        >>> plays = fastals.Interactions.from_arrays(["ann", "bob", "ann"], ["x", "x", "y"], [3, 1, 5])
-        >>> [array.tolist() for array in plays.transpose_arrays()]
-        [[0, 2, 3], [0, 1, 0], [3.0, 1.0, 5.0]]
-        """
-        return self._in_memory("items", dtype, num_threads).arrays
+    Parameters
+    ----------
+    data, duplicates, options : as for as_interactions
+    sample_weight : array of shape (n,), optional
+        One finite number >= 0 for each event, for each row of a frame, for each element of a CSR, CSC or COO matrix'
+        ``data``, or for each of Interactions' ``values``.
+    """
+    if sample_weight is None:
+        return as_interactions(data, duplicates=duplicates, **options), None
+    weights = check_sample_weight(sample_weight)
+    twin: Any = None
+    if isinstance(data, Interactions):
+        n = data.nnz
+        twin = (data.indptr, data.indices, weights)
+    elif sparse.issparse(data):
+        check_weighted_format(data)
+        twin = copy(data)
+        n, twin.data = len(twin.data), weights
+    elif isinstance(data, tuple) and len(data) in (2, 3):
+        n, twin = len(data[0]), (*data[:2], weights)
+    elif is_frame(data):
+        data = tuple(column for column in frame_columns(data, None, None, None)[0] if column is not None)
+        n, twin = len(data[0]), (*data[:2], weights)
+    if twin is not None:
+        check_weight_count(len(weights), n)
+    if isinstance(data, Interactions):
+        twin = Interactions._canonical(twin, None, data.user_labels, data.item_labels)
+    policy = "error" if duplicates == "error" else "keep"
+    return as_interactions(data, duplicates=policy, **options), as_interactions(twin, duplicates=policy, **options)
 
-    def _in_memory(self, axis: Axis, dtype: Any, num_threads: int | None) -> ArrayLines:
-        own = self._cells.dtype
-        dtype = own if dtype is None else check_dtype("dtype", dtype)
-        if axis == "users" and dtype == own:
-            return self._cells
-        if (axis, dtype) not in self._derived:
-            if dtype == own:
-                made = self._cells.transposed(resolve_num_threads(num_threads))
-            else:
-                made = self._in_memory(axis, own, num_threads).astype(dtype, resolve_num_threads(num_threads))
-            self._derived[axis, dtype] = made
-        return self._derived[axis, dtype]
 
-    def __repr__(self) -> str:
-        return f"<Interactions: {self.n_users} users x {self.n_items} items, {self.nnz} cells, {self.values.dtype}>"
+def _describe(data: object) -> str:
+    if isinstance(data, np.ndarray):
+        return f"a dense array of shape {data.shape}: where zeros mean 'no cell', pass scipy.sparse.csr_array(data)"
+    if isinstance(data, tuple):
+        return f"a tuple of {len(data)}"
+    return type(data).__name__

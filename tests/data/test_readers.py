@@ -16,8 +16,7 @@ from fastals._core.errors import (
     ParameterError,
 )
 from fastals._data import readers
-from fastals._data.accept import as_interactions
-from fastals._data.interactions import Interactions
+from fastals._data.interactions import Interactions, as_interactions
 
 COLUMNS = {"userId": ["b", "a", "b"], "itemId": [7, 7, -3], "rating": [4.5, 3.0, 2.0], "timestamp": [1, 2, 3]}
 DENSE = [[0, 3], [2, 4.5]]
