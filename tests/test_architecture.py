@@ -31,11 +31,10 @@ LEVELS, CHAIN, FILES, LINES, PRIVATE = 9, 14, 12, 500, 15
 
 DEBTS: dict[str, set[str]] = {
     "upward": {"_models/load imports _neighbours"},
-    "chain": {"19 modules"},
-    "files": set(),
+    "chain": {"20 modules"},
+    "files": {"src_c"},
     "lines": {
         "bench/peers.py",
-        "fastals/_data/interactions.py",
         "fastals/_equation/sweep.py",
         "fastals/_topn/recommender.py",
     },

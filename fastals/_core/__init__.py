@@ -19,10 +19,11 @@ from .checks import (
     check_same_length,
     check_values,
     check_vector,
+    frozen,
     refuse_value,
 )
 from .config import show_config
-from .container import field, read_tensors, reading, write_tensors
+from .container import Tensors, field, read_tensors, reading, write_tensors
 from .errors import (
     ArgumentTypeError,
     DataError,
@@ -50,6 +51,7 @@ __all__ = [
     "NumericalError",
     "ParameterError",
     "ServingError",
+    "Tensors",
     "UnknownLabelError",
     "__version__",
     "check_bool",
@@ -70,6 +72,7 @@ __all__ = [
     "check_vector",
     "field",
     "files",
+    "frozen",
     "kernels",
     "read_tensors",
     "reading",

@@ -236,3 +236,15 @@ def check_factors(name: str, factors: Any, shape: tuple[int, int], dtype: "np.dt
         row, column = np.argwhere(~np.isfinite(copy))[0]
         raise DataError(f"{name} must be finite in {dtype}, got {array[row, column]} at row {row}, column {column}")
     return copy
+
+
+def frozen(value: Any) -> Any:
+    """Return an array that nobody can change, a copy where its memory may be somebody else's; anything else as it is.
+
+    What comes out of pickle and deepcopy is writeable, and pickle's out-of-band buffers stay with whoever gave them.
+    """
+    if isinstance(value, np.ndarray) and value.flags.writeable:
+        # plain pickles leave the bytes that they have read below the array
+        value = value if value.base is None or isinstance(value.base, bytes) else value.copy()
+        value.flags.writeable = False
+    return value

@@ -25,7 +25,7 @@ from .errors import FileFormatError
 from .files import replacing
 from .version import __version__
 
-__all__ = ["field", "read_tensors", "reading", "write_tensors"]
+__all__ = ["Tensors", "field", "read_tensors", "reading", "write_tensors"]
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "U8": "|u1"}
 _MAX_HEADER = 100_000_000  # the limit of the safetensors library
@@ -110,6 +110,38 @@ def field(content: Any, name: str, kind: type) -> Any:
     if type(value) is not kind:
         raise ValueError(f"{name!r} is missing in the metadata, or not of type {kind.__name__}")
     return value
+
+
+class Tensors:
+    """The tensors of a file, to be taken one by one."""
+
+    def __init__(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        self.left = dict(tensors)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.left
+
+    def take(self, name: str, dtypes: str, *shape: int | None) -> NDArray[Any]:
+        """Return a tensor of one of these dtypes and of this shape; None: of any length."""
+        if name not in self.left:
+            raise ValueError(f"tensor {name!r} is missing")
+        tensor = self.left.pop(name)
+        wanted = len(shape) == tensor.ndim and all(n in (None, m) for n, m in zip(shape, tensor.shape, strict=True))
+        if not wanted or tensor.dtype.str not in dtypes.split():
+            raise ValueError(f"tensor {name!r} has shape {tensor.shape} and dtype {tensor.dtype}")
+        return tensor
+
+    def take_offsets(self, name: str, count: int, end: int) -> NDArray[np.int64]:
+        """Return where each of so many begins, and at last where all end: what rises from 0 to ``end``."""
+        offsets = self.take(name, "<i8", count + 1)
+        if offsets[0] != 0 or offsets[-1] != end or (offsets[1:] < offsets[:-1]).any():
+            raise ValueError(f"{name} do not rise from 0 to {end}")
+        return offsets
+
+    def check_empty(self) -> None:
+        """Refuse what nobody has taken."""
+        if self.left:
+            raise ValueError(f"unexpected tensor {next(iter(self.left))!r}")
 
 
 def _crc32(tensor: NDArray[Any]) -> int:

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["check_target", "remove_leftovers", "replacing"]
+__all__ = ["check_target", "leftovers", "remove_leftovers", "replacing", "sync"]
 
 
 def check_target(path: str) -> str:
@@ -50,7 +50,7 @@ def replacing(path: str) -> Iterator[str]:
             mode = os.stat(file.fileno()).st_mode
         yield temporary
         os.chmod(temporary, mode)  # safetensors puts a private file of its own in its place
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, target)
     except BaseException as error:
         if isinstance(error, OSError) and error.errno and error.filename in (None, temporary):
@@ -59,12 +59,17 @@ def replacing(path: str) -> Iterator[str]:
             os.unlink(temporary)
         raise
     if os.name != "nt":  # Windows cannot open a directory
-        _sync(directory)
+        sync(directory)
+
+
+def leftovers(path: str) -> list[str]:
+    """Return the files that writers of `path` have left that were killed, or that one is writing just now."""
+    return glob.glob(glob.escape(_prefix(os.path.realpath(path))) + "?" * 16 + _SUFFIX)
 
 
 def remove_leftovers(path: str) -> None:
     """Remove what writers of `path` have left that were killed; not to be called while another may be writing."""
-    for leftover in glob.glob(glob.escape(_prefix(os.path.realpath(path))) + "?" * 16 + _SUFFIX):
+    for leftover in leftovers(path):
         with suppress(OSError):
             os.unlink(leftover)
 
@@ -78,7 +83,8 @@ def _prefix(target: str) -> str:
     return os.path.join(directory, f".{name[:40]}.")
 
 
-def _sync(path: str) -> None:
+def sync(path: str) -> None:
+    """Wait until a file, or a directory's list of names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY if os.path.isdir(path) else os.O_RDWR)
     try:
         os.fsync(descriptor)

@@ -1,12 +1,10 @@
 """Interactions, from whatever they come in: labels, readers, batches, stores."""
 
 from .batches import BATCH_ROWS, FORMATS, Batch, Source, format_of
-from .cells import cell_numbers, contains, distinct
+from .builder import DUPLICATES
 from .indexer import Ids, with_ids
 from .interactions import (
-    DUPLICATES,
     SCORING,
-    Compressed,
     Interactions,
     append,
     as_interactions,
@@ -15,6 +13,7 @@ from .interactions import (
     ones_like,
 )
 from .labels import Coded, Labels, StreamEncoder
+from .lines import Compressed, Lines, Lists, cell_numbers, contains, distinct
 from .readers import arrow_ids, choose_columns, has_pyarrow, is_frame
 from .storage import check_target, fetched, is_remote, is_single_file, locate, need, open_file, replacing, suffix_of
 
@@ -29,6 +28,8 @@ __all__ = [
     "Ids",
     "Interactions",
     "Labels",
+    "Lines",
+    "Lists",
     "Source",
     "StreamEncoder",
     "append",

@@ -157,12 +157,13 @@ class Source:
         """
         import pyarrow as pa
 
-        wanted = {name: kind or self._type(name) for name, kind in types.items()}
+        wanted = {name: kind or self.type_of(name) for name, kind in types.items()}
         schema = pa.schema(list(wanted.items()), metadata=self.schema.metadata)
         rows = [batch.rows.select(list(types)) for batch in self.batches(wanted)]
         return pa.Table.from_batches([pa.record_batch(list(batch), schema=schema) for batch in rows], schema)
 
-    def _type(self, name: str) -> pa.DataType:
+    def type_of(self, name: str) -> pa.DataType:
+        """Return the type that a column has in the first file."""
         self._check_column(name, self.files[0], self.schema.names)
         return self.schema.field(name).type
 

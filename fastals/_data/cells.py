@@ -1,26 +1,252 @@
-"""Pairs of a user and an item as single numbers, which sort and compare fast."""
+"""Cells of users and items with their labels, in memory or on disk: what interactions can be asked."""
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
+
+from .._core import DataError, FileFormatError, LabelArray, check_choice, check_dtype, check_path, resolve_num_threads
+from .labels import Labels
+from .lines import AXES, ArrayLines, Axis, Compressed, FileLines, Lines
+from .store import Store
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
-def cell_numbers(indptr: NDArray[Any], indices: NDArray[Any], n_columns: int) -> NDArray[np.int64]:
-    """Return the cells of compressed rows as row * n_columns + column: ascending where each row's indices are."""
-    numbers: NDArray[np.int64] = np.repeat(np.arange(len(indptr) - 1, dtype=np.int64) * n_columns, np.diff(indptr))
-    numbers += indices
-    return numbers
+class LabelledCells:
+    """A sparse matrix of users x items in canonical form, read-only; see Interactions."""
 
+    user_labels: Labels
+    item_labels: Labels
+    scoring: dict[str, Any] | None = None
+    _cells: ArrayLines | FileLines
+    _store: Store | None = None
+    _derived: dict[tuple[Axis, np.dtype[Any]], ArrayLines]
 
-def distinct(ascending: NDArray[np.int64]) -> NDArray[np.int64]:
-    return ascending[np.diff(ascending, prepend=-1) > 0]  # np.unique hashes, and takes ten times as long
+    @classmethod
+    def _canonical(cls, rows: Compressed, columns: Compressed | None, users: Labels, items: Labels) -> Self:
+        """Trust what is given: cells by user, by item (None: made when needed), canonical and nobody else's."""
+        self = cls._of(ArrayLines(rows, len(items)), users, items)
+        if columns is not None:
+            self._derived["items", self._cells.dtype] = ArrayLines(columns, len(users))
+        return self
 
+    @classmethod
+    def _of(
+        cls, cells: ArrayLines | FileLines, users: Labels, items: Labels, scoring: dict[str, Any] | None = None
+    ) -> Self:
+        self = object.__new__(cls)
+        self.user_labels, self.item_labels, self.scoring = users, items, scoring
+        self._cells, self._derived = cells, {}
+        return self
 
-def contains(ascending: NDArray[np.int64], numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
-    if not len(ascending):
-        return np.zeros(len(numbers), dtype=bool)
-    nearest = ascending[np.minimum(np.searchsorted(ascending, numbers), len(ascending) - 1)]
-    return np.equal(nearest, numbers)
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._store is not None:
+            return self._reopened, (self._store.path, self._store.digest)
+        return self._of, (self._cells, self.user_labels, self.item_labels, self.scoring)
+
+    @classmethod
+    def _reopened(cls, path: str, digest: str) -> Self:
+        data = cls.open(path)
+        if data._store is None or data._store.digest != digest:
+            raise FileFormatError(f"{path} holds other interactions than those that were pickled")
+        return data
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """Open interactions that ``on_disk=`` has made, in this process or another one.
+
+        They stay in their files, 16 bytes a cell (8 where all values are one); memory holds labels and where each user
+        and each item begins. Models are trained on them as on any others, with the same result. What wants all cells in
+        memory, as splits do, says so: :meth:`in_memory` loads them.
+
+        They were made in bounded memory: some 256 MB, the labels, and the events of the busiest user, with up to 28
+        bytes of temporary files a cell. Whoever makes them is the only one who writes; if it is killed, nothing that is
+        half made is ever opened, and making them anew in the same place clears it away. A directory that holds
+        interactions already is not overwritten: delete it first. The files must stay as they are, and where they are,
+        as long as these interactions or models trained on them are in use.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Returns
+        -------
+        Interactions
+
+        Raises
+        ------
+        FileFormatError
+            There are none, or damaged ones. Reading cells later raises it too.
+
+        Examples
+        --------
+        >>> import fastals, os, tempfile
+        >>> directory = tempfile.TemporaryDirectory()
+        >>> path = os.path.join(directory.name, "plays")
+        >>> made = fastals.Interactions.from_arrays(["ann", "bob", "ann"], ["x", "x", "y"], [3, 1, 5], on_disk=path)
+        >>> plays = fastals.Interactions.open(path)
+        >>> plays.on_disk == path, plays.shape, plays.users.tolist()
+        (True, (2, 2), ['ann', 'bob'])
+        >>> plays.in_memory().matrix.toarray()
+        array([[3., 5.],
+               [1., 0.]], dtype=float32)
+        >>> directory.cleanup()
+        """
+        store = Store(check_path("path", path))
+        self = cls._of(store.lines("users"), store.users, store.items, store.scoring)
+        self._store = store
+        return self
+
+    @property
+    def n_users(self) -> int:
+        """Number of users."""
+        return len(self.user_labels)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items."""
+        return len(self.item_labels)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_users, n_items)."""
+        return self.n_users, self.n_items
+
+    @property
+    def nnz(self) -> int:
+        """Number of stored cells."""
+        return int(self._cells.indptr[-1])
+
+    @property
+    def users(self) -> LabelArray | None:
+        """Labels of the users in index order, or None."""
+        return self.user_labels.values
+
+    @property
+    def items(self) -> LabelArray | None:
+        """Labels of the items in index order, or None."""
+        return self.item_labels.values
+
+    @property
+    def indptr(self) -> NDArray[np.int64]:
+        """User u's cells are ``indptr[u]:indptr[u + 1]``; int64 of shape (n_users + 1,)."""
+        return self._cells.indptr
+
+    @property
+    def indices(self) -> NDArray[np.int32]:
+        """Item of each cell, ascending within a user; int32 of shape (nnz,)."""
+        return self._in_memory("users").indices
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """Value of each cell, shape (nnz,); float32 where that loses nothing, else float64."""
+        return self._in_memory("users").values
+
+    @property
+    def matrix(self) -> sparse.csr_array[Any]:
+        """The users x items matrix; its arrays are read-only, ``.copy()`` it to change it."""
+        matrix = sparse.csr_array((self.values, self.indices, self.indptr), shape=self.shape)
+        matrix.has_sorted_indices = True
+        return matrix
+
+    def arrays(self, dtype: Any = None, *, num_threads: int | None = None) -> Compressed:
+        """Return (indptr, indices, values), users as lines; a conversion to another ``dtype`` is made once.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> plays = fastals.Interactions.from_arrays(["ann", "bob", "ann"], ["x", "x", "y"], [3, 1, 5])
+        >>> [array.tolist() for array in plays.arrays("float64")]
+        [[0, 2, 3], [0, 1, 0], [3.0, 5.0, 1.0]]
+        """
+        return self._in_memory("users", dtype, num_threads).arrays
+
+    def transpose_arrays(self, dtype: Any = None, *, num_threads: int | None = None) -> Compressed:
+        """Return (indptr, indices, values), items as lines; made once.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> plays = fastals.Interactions.from_arrays(["ann", "bob", "ann"], ["x", "x", "y"], [3, 1, 5])
+        >>> [array.tolist() for array in plays.transpose_arrays()]
+        [[0, 2, 3], [0, 1, 0], [3.0, 1.0, 5.0]]
+        """
+        return self._in_memory("items", dtype, num_threads).arrays
+
+    @property
+    def on_disk(self) -> str | None:
+        """The directory that they are in; None: they are in memory."""
+        return None if self._store is None else self._store.path
+
+    def in_memory(self) -> Self:
+        """Return these interactions in memory, themselves if they are; files are compared with their checksums.
+
+        Raises
+        ------
+        FileFormatError
+            A file is damaged.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> plays = fastals.Interactions.from_arrays(["ann", "bob"], ["x", "x"])
+        >>> plays.in_memory() is plays
+        True
+        """
+        if self._store is None:
+            return self
+        cells = ArrayLines(self._store.cells(), self.n_items)
+        return self._of(cells, self.user_labels, self.item_labels, self.scoring)
+
+    def lines(self, axis: Axis, dtype: Any = None, *, num_threads: int | None = None) -> Lines:
+        """Return the cells of each user, or of each item, to be read some lines at a time, wherever they are.
+
+        Parameters
+        ----------
+        axis : {"users", "items"}
+        dtype : {None, "float32", "float64"}
+            Of the values; None: as they are stored.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> plays = fastals.Interactions.from_arrays(["ann", "bob", "ann"], ["x", "x", "y"], [3, 1, 5])
+        >>> items = plays.lines("items")
+        >>> items.indptr
+        array([0, 2, 3])
+        >>> items.read(0, 1).values
+        array([3., 1.], dtype=float32)
+        """
+        check_choice("axis", axis, AXES)
+        if self._store is not None:
+            return self._store.lines(axis, None if dtype is None else check_dtype("dtype", dtype))
+        return self._in_memory(axis, dtype, num_threads)
+
+    def _in_memory(self, axis: Axis, dtype: Any = None, num_threads: int | None = None) -> ArrayLines:
+        cells = self._cells
+        if not isinstance(cells, ArrayLines):
+            raise DataError(
+                f"these interactions are on disk, in {self.on_disk!r}, and this wants their {self.nnz} cells in "
+                "memory: in_memory() loads them, if there is room"
+            )
+        own = cells.dtype
+        dtype = own if dtype is None else check_dtype("dtype", dtype)
+        if axis == "users" and dtype == own:
+            return cells
+        if (axis, dtype) not in self._derived:
+            threads = resolve_num_threads(num_threads)
+            if dtype == own:
+                made = cells.transposed(threads)
+            else:
+                made = self._in_memory(axis, own, threads).astype(dtype, threads)
+            self._derived[axis, dtype] = made
+        return self._derived[axis, dtype]
+
+    def __repr__(self) -> str:
+        return f"<Interactions: {self.n_users} users x {self.n_items} items, {self.nnz} cells, {self._cells.dtype}>"

@@ -5,20 +5,24 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise, repeat
 from operator import eq
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import DataError, LabelArray, UnknownLabelError, tables
-from .checks import ID_TYPES, check_ids, refuse_offsets, refuse_utf8
+from .._core import DataError, LabelArray, Tensors, UnknownLabelError, frozen, tables
+from .checks import ID_TYPES, check_ids, check_line_labels, refuse_offsets, refuse_utf8
 
 TABLE_SPREAD = 2
 """Integer ids are encoded through a table of at most so many entries an id (and 65536): 4 bytes each."""
 
 SORTED_TOGETHER = 1 << 18
 """So many integer ids are sorted at a time before they are looked up."""
+
+
+Rows: TypeAlias = tuple[str, Any, Any, Any]
+"""Users, items and values (or None) of some rows, behind where these are, for the end of a message."""
 
 
 class Labels:
@@ -28,7 +32,7 @@ class Labels:
     ----------
     values : ndarray of shape (size,) or None
         Distinct labels: int64, or objects that are all str, bytes or UUID; ascending as they come from data, later ones
-        behind them. None: users or items are known by their index alone.
+        behind them. None: users or items are known by their index alone. These labels' own from now on, and read-only.
     size : int
 
     Examples
@@ -43,8 +47,13 @@ class Labels:
     """
 
     def __init__(self, values: LabelArray | None, size: int) -> None:
+        if values is not None:
+            values.flags.writeable = False
         self.values = values
         self._size = size
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _labels, (self.values, self._size)
 
     def __len__(self) -> int:
         return self._size
@@ -163,6 +172,11 @@ class Labels:
         return {label: i for i, label in enumerate(self.values.tolist())}
 
 
+def _labels(values: LabelArray | None, size: int) -> Labels:
+    """Make labels again, of an array that pickle or deepcopy has made."""
+    return Labels(frozen(values), size)
+
+
 def _kind(ids: LabelArray) -> str:
     if ids.dtype.kind in "iUS":
         return {"i": "integers", "U": "strings", "S": "bytes"}[ids.dtype.kind]
@@ -189,6 +203,26 @@ class Text:
     def __len__(self) -> int:
         return sum(len(offsets) - 1 for _, offsets in self.chunks)
 
+    def __getitem__(self, rows: slice) -> "Text":
+        first, last, _ = rows.indices(len(self))
+        chunks, start = [], 0
+        for data, offsets in self.chunks:
+            stop = start + len(offsets) - 1
+            if max(start, first) < min(stop, last):
+                chunks.append((data, offsets[max(start, first) - start : min(stop, last) - start + 1]))
+            start = stop
+        return Text(chunks, self.numeric)
+
+    def first_empty(self) -> int | None:
+        """Return the place of the first string without a character."""
+        start = 0
+        for _, offsets in self.chunks:
+            empty = offsets[1:] == offsets[:-1]
+            if empty.any():
+                return start + int(np.argmax(empty))
+            start += len(empty)
+        return None
+
 
 @dataclass(frozen=True)
 class Coded:
@@ -199,6 +233,9 @@ class Coded:
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    def __getitem__(self, rows: slice) -> "Coded":
+        return Coded(self.codes[rows], self.values)
 
 
 def factorize(name: str, ids: object, num_threads: int) -> tuple[NDArray[np.int32], Labels]:
@@ -250,6 +287,12 @@ def _factorize_coded(name: str, ids: Coded, num_threads: int) -> tuple[NDArray[n
 
 def _ranked(interner: "tables.Interner", labels: Sequence[Any] | LabelArray) -> tuple[NDArray[np.int32], Labels]:
     """Return indices and labels in the order of the labels; ``labels`` are in the interner's order."""
+    rank, ordered = _in_order(labels)
+    return interner.indices(rank), ordered
+
+
+def _in_order(labels: Sequence[Any] | LabelArray) -> tuple[NDArray[np.int32], Labels]:
+    """Return the place of each label among them in ascending order, and them in that."""
     if isinstance(labels, np.ndarray):
         order = np.argsort(labels)
         values = labels[order] if labels.dtype.kind == "i" else labels[order].astype(object)
@@ -258,7 +301,19 @@ def _ranked(interner: "tables.Interner", labels: Sequence[Any] | LabelArray) -> 
         values = np.fromiter((labels[c] for c in order.tolist()), object, len(labels))
     rank = np.empty(len(order), np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
-    return interner.indices(rank), Labels(values, len(values))
+    return rank, Labels(values, len(values))
+
+
+def line_labels(name: str, ids: object, size: int, num_threads: int) -> tuple[NDArray[np.int32] | None, Labels]:
+    """Return the place of each of a matrix' rows or columns in the order of their labels ``ids``, and the labels.
+
+    Without ids (None) rows and columns stay where they are.
+    """
+    if ids is None:
+        return None, Labels(None, size)
+    rank, labels = factorize(name, ids, num_threads)
+    check_line_labels(name, len(rank), len(labels), size)
+    return rank, labels
 
 
 def _decoded(name: str, interner: "tables.Interner") -> list[str]:
@@ -307,11 +362,17 @@ class StreamEncoder:
         self.name, self.numeric = name, numeric
         self._interner = tables.Interner(1)
         self._kind: str | None = None
+        self._categories: Any = None
+        self._places: NDArray[np.int32]
+        self._category_labels: LabelArray
+        self._codes: NDArray[np.int32]
 
     def encode(self, ids: Any) -> NDArray[np.int32]:
-        """Return the code of each id; ``ids`` is Text, or what check_ids accepts."""
+        """Return the code of each id; ``ids`` is Text, Coded, or what check_ids accepts."""
         if len(ids) == 0:
             return np.empty(0, np.int32)
+        if isinstance(ids, Coded):
+            return self._encode_coded(ids)
         if isinstance(ids, Text):
             self._check_kind("strings")
             for data, offsets in ids.chunks:
@@ -328,10 +389,29 @@ class StreamEncoder:
             self._interner.add_objects(array.astype(object), str if self._kind == "strings" else bytes)
         return self._interner.take()
 
+    def _encode_coded(self, ids: Coded) -> NDArray[np.int32]:
+        """Encode the categories once, and those that no id has not at all."""
+        if ids.values is not self._categories:
+            self._categories = ids.values
+            self._places, labels = factorize(self.name, ids.values, 1)
+            assert labels.values is not None
+            self._category_labels = labels.values
+            self._codes = np.full(len(labels), -1, np.int32)
+        places = self._places[ids.codes]
+        new = np.unique(places[self._codes[places] < 0])
+        self._codes[new] = self.encode(self._category_labels[new])
+        codes: NDArray[np.int32] = self._codes[places]
+        return codes
+
     def _check_kind(self, kind: str) -> None:
         if self._kind not in (None, kind):
             raise DataError(f"{self.name} must be of one kind, got {self._kind} first and then {kind}")
         self._kind = kind
+
+    def ranked(self) -> tuple[NDArray[np.int32], Labels]:
+        """Return the place of each code's label in ascending order, and the labels in that."""
+        labels = self.labels()
+        return _in_order(labels if labels.dtype.kind == "i" else labels.tolist())
 
     def labels(self) -> LabelArray:
         """Return the labels in the order of their codes."""
@@ -346,3 +426,49 @@ class StreamEncoder:
             labels = _decoded(self.name, self._interner)
             labels = _integers(labels) if self.numeric else labels
         return labels if isinstance(labels, np.ndarray) else np.fromiter(labels, object, len(labels))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# labels in files
+
+
+def encode_labels(axis: str, labels: Labels, tensors: dict[str, NDArray[Any]]) -> str:
+    """Add the tensors of the labels of "users" or "items" to those of a file; returns their kind.
+
+    "index": none. "int64": int64. "uuid": uint8 of shape (n, 16). "string", "bytes": uint8, all (UTF-8) bytes, and
+    int64 ``{axis}_offsets`` of shape (n + 1,).
+    """
+    if labels.values is None:
+        return "index"
+    if labels.values.dtype.kind == "i":
+        tensors[axis] = labels.values.astype(np.int64, copy=False)
+        return "int64"
+    values = labels.values.tolist()
+    if isinstance(values[0], UUID):
+        tensors[axis] = np.frombuffer(b"".join(label.bytes for label in values), np.uint8).reshape(-1, 16)
+        return "uuid"
+    kind = "bytes" if isinstance(values[0], bytes) else "string"
+    if kind == "string":
+        # surrogatepass: a label may hold half a surrogate pair, as file names with undecodable bytes do
+        values = [label.encode("utf-8", "surrogatepass") for label in values]
+    tensors[axis] = np.frombuffer(b"".join(values), np.uint8)
+    tensors[f"{axis}_offsets"] = np.cumsum([0, *map(len, values)], dtype=np.int64)
+    return kind
+
+
+def decode_labels(axis: str, kind: str, size: int, tensors: Tensors) -> Labels:
+    """Return the labels that a file holds as :func:`encode_labels` says; ValueError where it does not."""
+    if kind == "index":
+        return Labels(None, size)
+    if kind == "int64":
+        return Labels(tensors.take(axis, "<i8", size), size)
+    if kind == "uuid":
+        rows = tensors.take(axis, "|u1", size, 16)
+        return Labels(np.fromiter((UUID(bytes=row.tobytes()) for row in rows), object, size), size)
+    if kind in ("string", "bytes"):
+        text = tensors.take(axis, "|u1", None)
+        labels: list[Any] = _pieces(text, tensors.take_offsets(f"{axis}_offsets", size, text.size))
+        if kind == "string":
+            labels = [label.decode("utf-8", "surrogatepass") for label in labels]
+        return Labels(np.fromiter(labels, object, size), size)
+    raise ValueError(f"{axis} have labels of unknown kind {kind!r}")

@@ -8,7 +8,7 @@ import gzip
 import io
 import zlib
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import accumulate, chain
@@ -18,10 +18,19 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import ArgumentTypeError, DataError, FastalsError, FileFormatError, ParameterError, check_path
+from .._core import (
+    ArgumentTypeError,
+    DataError,
+    FastalsError,
+    FileFormatError,
+    ParameterError,
+    check_path,
+    check_same_length,
+    check_vector,
+)
 from .batches import Source
 from .checks import check_not_missing
-from .labels import Coded, Text
+from .labels import Coded, Rows, Text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,7 +40,7 @@ ITEM_COLUMNS = ("item", "itemId", "item_id")
 VALUE_COLUMNS = ("value", "rating", "count", "score")
 """Names by which columns are recognised where none are given, in any letter case."""
 
-Columns: TypeAlias = tuple[tuple[Any, Any, Any], list[str]]
+Columns: TypeAlias = tuple[tuple[Any, Any, Any], Sequence[str]]
 """Users, items and values (or None), and what messages call them."""
 
 END = "\uffff"
@@ -42,6 +51,10 @@ BLOCK_BYTES = 1 << 24
 
 CHUNK_ROWS = 1 << 16
 """Rows that the slow reader holds as Python objects."""
+
+
+SLICE_ROWS = 1 << 20
+"""Rows of columns in memory that are worked on at once where not all may be."""
 
 
 def is_frame(data: object) -> bool:
@@ -182,37 +195,86 @@ def has_pyarrow() -> bool:
 # files
 
 
-def read_files(
-    path: Any,
-    user: str | None,
-    item: str | None,
-    value: str | None,
-    *,
-    format: str,
-    delimiter: str | None = None,
-    columns: Sequence[str] | None = None,
-) -> tuple[Columns, dict[bytes, bytes]]:
-    """Return the columns of files of one format, and the metadata of Parquet.
+class Files:
+    """Files of one format, and which of their columns are read: what fastals._data.batches reads, local or not.
 
-    A file, a directory (hive-partitioned too) or several of these, local or not: what fastals._data.batches reads.
+    Parameters
+    ----------
+    path, format, delimiter, columns
+        As Source takes them.
+    user, item, value : str, optional
+        As choose_columns takes them.
     """
-    source = Source(path, format=format, delimiter=delimiter, columns=columns)
-    import pyarrow as pa
 
-    try:
-        chosen = choose_columns(source.schema.names, user, item, value)
-    except DataError as error:
-        raise DataError(f"{source.name}: {error}") from None
-    text = pa.string() if format == "csv" else None
-    types: dict[str, pa.DataType | None] = dict.fromkeys(chosen[:2], text)
-    if chosen[2] is not None:
-        types[chosen[2]] = pa.float64() if format != "parquet" else None
-    table = source.table(types)
-    (users, items, values), _ = frame_columns(table, *(column or "" for column in chosen))
-    if format == "csv":
-        users, items = (replace(ids, numeric=True) if isinstance(ids, Text) else ids for ids in (users, items))
-    labels = [f"{source.name}, column {column!r}" for column in chosen]
-    return ((users, items, values), labels), source.schema.metadata or {}
+    def __init__(
+        self,
+        path: Any,
+        user: str | None,
+        item: str | None,
+        value: str | None,
+        *,
+        format: str,
+        delimiter: str | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> None:
+        self.source = Source(path, format=format, delimiter=delimiter, columns=columns)
+        import pyarrow as pa
+
+        try:
+            self.chosen = choose_columns(self.source.schema.names, user, item, value)
+        except DataError as error:
+            raise DataError(f"{self.source.name}: {error}") from None
+        text = pa.string() if format == "csv" else None
+        self.types: dict[str, pa.DataType | None] = dict.fromkeys(self.chosen[:2], text)
+        if self.chosen[2] is not None:
+            self.types[self.chosen[2]] = pa.float64() if format != "parquet" else None
+        self.names = [f"{self.source.name}, column {column!r}" for column in self.chosen]
+
+    @property
+    def metadata(self) -> dict[bytes, bytes]:
+        """What Parquet says besides."""
+        return self.source.schema.metadata or {}
+
+    def read(self) -> Columns:
+        """Return the columns of all rows."""
+        return self._columns(self.source.table(self.types)), self.names
+
+    def rows(self) -> Iterator[Rows]:
+        """Yield the columns of some rows after the other."""
+        import pyarrow as pa
+
+        def plain(kind: pa.DataType) -> pa.DataType:
+            return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+        types = {name: kind or plain(self.source.type_of(name)) for name, kind in self.types.items()}
+        for batch in self.source.batches(types):
+            columns = self._columns(pa.Table.from_batches([batch.rows]))
+            where = f", in {batch.file}, counted from row {batch.first} on"
+            for ids, name in zip(columns, self.chosen[:2], strict=False):
+                if isinstance(ids, Text) and ids.numeric and (empty := ids.first_empty()) is not None:
+                    raise DataError(f"{batch.file}: missing id at row {batch.first + empty}, column {name!r}")
+            yield where, *columns
+
+    def _columns(self, table: "pa.Table") -> tuple[Any, Any, Any]:
+        """Return the columns of a table; ids of CSV may be numbers."""
+        (users, items, values), _ = frame_columns(table, *(column or "" for column in self.chosen))
+        if self.source.format == "csv":
+            users, items = (replace(ids, numeric=True) if isinstance(ids, Text) else ids for ids in (users, items))
+        return users, items, values
+
+
+def array_rows(columns: Columns) -> Iterator[Rows]:
+    """Yield columns in memory, or of mapped files, some rows after the other."""
+    arrays, names = columns
+    whole: list[Any] = [
+        column if column is None or isinstance(column, Text | Coded) else check_vector(name, column)
+        for column, name in zip(arrays, names, strict=True)
+    ]
+    check_same_length(dict(zip(names, whole, strict=True)))
+    for first in range(0, len(whole[0]), SLICE_ROWS):
+        rows = slice(first, first + SLICE_ROWS)
+        users, items, values = (None if column is None else column[rows] for column in whole)
+        yield f", counted from {first} on" if first else "", users, items, values
 
 
 def read_csv(path: Any, user: str | None, item: str | None, value: str | None, delimiter: str) -> Columns:
@@ -312,7 +374,7 @@ def _read_csv_fast(
         return None
     table = table.slice(0, rows)
     users, items = (Text(_text(table[column]), numeric=True) for column in (user, item))
-    if any((offsets[1:] == offsets[:-1]).any() for ids in (users, items) for _, offsets in ids.chunks):
+    if users.first_empty() is not None or items.first_empty() is not None:
         return None
     if value is None:
         return users, items, None

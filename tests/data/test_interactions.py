@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from fastals._core.errors import ArgumentTypeError, DataError, FastalsError, ParameterError, UnknownLabelError
-from fastals._data.interactions import DUPLICATES, Interactions, as_interactions
+from fastals._data.builder import DUPLICATES
+from fastals._data.interactions import Interactions, as_interactions
 from fastals._data.labels import Labels
 
 FORMATS = ["bsr", "coo", "csc", "csr", "dia", "dok", "lil"]

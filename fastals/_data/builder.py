@@ -1,0 +1,264 @@
+"""From any input to canonical form: cells checked, labels encoded, lines sorted, repeats merged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core import (
+    check_choice,
+    check_dtype,
+    check_same_length,
+    check_values,
+    check_vector,
+    refuse_value,
+    resolve_num_threads,
+    tables,
+)
+from .checks import (
+    check_cells,
+    check_index_array,
+    check_index_range,
+    check_indptr,
+    check_known_shape,
+    check_matrix_values,
+    check_not_empty,
+    check_shape,
+    refuse_cell_value,
+    refuse_huge,
+    refuse_index,
+    refuse_line_value,
+    refuse_overflow,
+    refuse_repeat,
+)
+from .labels import Coded, Labels, Text, factorize, line_labels
+from .lines import Compressed
+
+DUPLICATES = ("sum", "last", "max", "mean", "error", "keep")
+"""What becomes of several values for one user and item; "keep": each stays an observation of its own."""
+
+NAMES = ("users", "items", "values")
+
+
+class Built(NamedTuple):
+    """Cells in canonical form, nobody else's: by user, by item (None: not made yet), and the labels."""
+
+    rows: Compressed
+    columns: Compressed | None
+    users: Labels
+    items: Labels
+
+
+class Builder:
+    """The way from any input to canonical form, for one build.
+
+    Every input becomes ``lines``: compressed rows (of users; of items for CSC) whose indices are in range but in any
+    order. Transposing sorts them, stably and in linear time; transposing again gives the first orientation, sorted.
+    Beside the caller's data there are never more than 16 bytes a cell (float32): a step frees what it has read, which
+    is why the lines are an attribute and not handed around.
+    """
+
+    def __init__(
+        self,
+        *,
+        duplicates: str = "sum",
+        dtype: Any = None,
+        num_threads: int | None = None,
+        users: Labels | None = None,
+        items: Labels | None = None,
+    ) -> None:
+        self.duplicates = check_choice("duplicates", duplicates, DUPLICATES)
+        self.dtype = None if dtype is None else check_dtype("dtype", dtype)
+        self.threads = resolve_num_threads(num_threads)
+        self.known_users, self.known_items = users, items
+        self.all_new = users is None and items is None
+        self.lines: Compressed
+
+    def arrays(self, users: Any, items: Any, values: Any = None, names: Sequence[str] = NAMES) -> Built:
+        """One element per event; users and items are labels. ``names`` are what messages call the three."""
+        users, items = (
+            ids if isinstance(ids, Text | Coded) else check_vector(name, ids)
+            for name, ids in zip(names, (users, items), strict=False)
+        )
+        values = None if values is None else check_values(names[2], values)
+        check_same_length(dict(zip(names, (users, items, values), strict=True)))
+        flags = self._value_flags(values)
+        if flags & tables.NOT_FINITE:
+            refuse_value(names[2], values)
+        dtype = self._stored_dtype(flags)
+        user_indices, user_labels = self._encode(names[0], users, self.known_users)
+        item_indices, item_labels = self._encode(names[1], items, self.known_items)
+        if not self.all_new:
+            user_indices, item_indices, values = _known_cells(user_indices, item_indices, values)
+        self.lines = tables.bucket(user_indices, item_indices, values, len(user_labels), dtype, self.threads)
+        del users, items, values, user_indices, item_indices
+        return self.finish(dtype, user_labels, item_labels)
+
+    def cells(self, rows: Compressed, users: Labels, items: Labels) -> Built:
+        """Cells in canonical form, in terms of the known users or items."""
+        self.duplicates = "keep"
+        check_known_shape(
+            (len(users), len(items)),
+            self.known_users if users.values is None else None,
+            self.known_items if items.values is None else None,
+        )
+        lines = np.repeat(np.arange(len(users), dtype=np.int32), np.diff(rows[0]))
+        user_indices, user_labels = self._translate("users", users, lines, self.known_users)
+        item_indices, item_labels = self._translate("items", items, rows[1], self.known_items)
+        user_indices, item_indices, values = _known_cells(user_indices, item_indices, rows[2])
+        dtype = self._stored_dtype(self._value_flags(values))
+        self.lines = tables.bucket(user_indices, item_indices, values, len(user_labels), dtype, self.threads)
+        return self.finish(dtype, user_labels, item_labels)
+
+    def matrix(self, matrix: Any, users: Any = None, items: Any = None) -> Built:
+        """Any scipy.sparse matrix, with or without labels of its rows and columns."""
+        n_users, n_items = check_shape(matrix.shape)
+        check_known_shape((n_users, n_items), self.known_users, self.known_items)
+        if users is None and items is None and matrix.format in ("csr", "csc"):
+            return self._compressed(matrix)
+        user_indices, item_indices, values = check_cells(matrix)
+        user_indices = check_index_range("user", user_indices, n_users)
+        item_indices = check_index_range("item", item_indices, n_items)
+        flags = self._value_flags(values)
+        if flags & tables.NOT_FINITE:
+            refuse_cell_value(user_indices, item_indices, values)
+        dtype = self._stored_dtype(flags)
+        user_labels, item_labels = self._line_labels((n_users, n_items))
+        if users is not None or items is not None:
+            rank, user_labels = line_labels("users", users, n_users, self.threads)
+            user_indices = user_indices if rank is None else rank[user_indices]
+            rank, item_labels = line_labels("items", items, n_items, self.threads)
+            item_indices = item_indices if rank is None else rank[item_indices]
+        self.lines = tables.bucket(user_indices, item_indices, values, n_users, dtype, self.threads)
+        del values, user_indices, item_indices
+        return self.finish(dtype, user_labels, item_labels)
+
+    def _compressed(self, matrix: Any) -> Built:
+        """CSR, or CSC, which is the CSR of the transposed matrix."""
+        by_item = matrix.format == "csc"
+        n_lines, size = matrix.shape[::-1] if by_item else matrix.shape
+        indptr = check_indptr(matrix, n_lines)
+        n_cells = int(indptr[-1])
+        indices = check_index_array("indices", matrix.indices)[:n_cells]
+        values = check_matrix_values(matrix.data)[:n_cells]
+        own_indices = np.empty(n_cells, np.int32)
+        order = tables.check_rows(indptr, indices, size, own_indices, self.threads)
+        if order & tables.OUT_OF_RANGE:
+            refuse_index(indptr, indices, size, by_item)
+        flags = self._value_flags(values)
+        if flags & tables.NOT_FINITE:
+            refuse_line_value(indptr, indices, values, by_item)
+        dtype = self._stored_dtype(flags)
+        if self._is_canonical(order):
+            values = tables.copy_values(values, dtype, self.threads)
+        self.lines = indptr, own_indices, values
+        del indptr, own_indices, values
+        users, items = self._line_labels(matrix.shape)
+        return self.finish(dtype, users, items, by_item=by_item, order=order)
+
+    def _line_labels(self, shape: tuple[int, int]) -> tuple[Labels, Labels]:
+        """Labels of a matrix' rows and columns."""
+        known = self.known_users, self.known_items
+        users, items = (Labels(None, n) if labels is None else labels for n, labels in zip(shape, known, strict=True))
+        return users, items
+
+    def _encode(self, name: str, ids: Any, known: Labels | None) -> tuple[NDArray[np.int32], Labels]:
+        """Return index of each id (-1: none of the known) and the labels."""
+        if known is None:
+            return factorize(name, ids, self.threads)
+        return known.encode_known(name, ids) if known.values is None else known.encode(ids, name), known
+
+    def _translate(
+        self, name: str, labels: Labels, indices: NDArray[np.int32], known: Labels | None
+    ) -> tuple[NDArray[np.int32], Labels]:
+        """Return indices into the known labels (-1: none of them) for indices into ``labels``."""
+        if known is None or labels.values is None:
+            return indices, labels if known is None else known
+        return self._encode(name, labels.values, known)[0][indices], known
+
+    def _value_flags(self, values: NDArray[Any] | None) -> int:
+        return 0 if values is None else int(tables.check_values(values, self.threads))
+
+    def _stored_dtype(self, flags: int) -> np.dtype[Any]:
+        if self.dtype is None:
+            return np.dtype(np.float64 if flags & tables.INEXACT else np.float32)
+        if self.dtype == np.float32 and flags & tables.HUGE:
+            refuse_huge()
+        return self.dtype
+
+    def _is_canonical(self, order: int) -> bool:
+        return not order & tables.UNSORTED and (not order & tables.REPEATED or self.duplicates == "keep")
+
+    def finish(
+        self, dtype: np.dtype[Any], users: Labels, items: Labels, *, by_item: bool = False, order: int | None = None
+    ) -> Built:
+        """Make the lines canonical (``by_item``: they are items) and everybody's.
+
+        Values may still be the caller's only where the lines are not canonical, which ``order`` says if known.
+        """
+        if self.all_new:
+            check_not_empty(len(users), len(items), len(self.lines[1]))
+        dtype, turned = self.sort(dtype, users, items, by_item=by_item, order=order)
+        if self.lines[2] is None:
+            ones = np.ones(len(self.lines[1]), dtype)
+            self.lines = *self.lines[:2], ones
+            turned = turned and (*turned[:2], ones)
+        if not by_item:
+            return Built(self.lines, turned, users, items)
+        if turned is None:
+            turned = tables.transpose(*self.lines, len(users), dtype, self.threads)
+        return Built(turned, self.lines, users, items)
+
+    def sort(
+        self, dtype: np.dtype[Any], users: Labels, items: Labels, *, by_item: bool, order: int | None = None
+    ) -> tuple[np.dtype[Any], Compressed | None]:
+        """Put the lines' cells in order and merge repeats; returns their dtype then, and them transposed if made."""
+        n_lines, size = (len(items), len(users)) if by_item else (len(users), len(items))
+        if order is None:
+            order = tables.check_rows(*self.lines[:2], size, None, self.threads)
+        if self._is_canonical(order):
+            return dtype, None
+        self.lines = tables.transpose(*self.lines, size, dtype, self.threads)
+        if self.duplicates != "keep":
+            dtype = self._merge(dtype, users, items, not by_item)
+        turned = self.lines
+        self.lines = tables.transpose(*turned, n_lines, dtype, self.threads)
+        return dtype, turned
+
+    def settled(self, lines: Compressed, users: Labels, items: Labels, *, by_item: bool) -> Compressed:
+        """Return such lines in canonical form, without values where all are one."""
+        self.lines = lines
+        dtype = np.dtype(np.float32) if lines[2] is None else lines[2].dtype
+        del lines
+        self.sort(dtype, users, items, by_item=by_item)
+        return self.lines
+
+    def _merge(self, dtype: np.dtype[Any], users: Labels, items: Labels, by_item: bool) -> np.dtype[Any]:
+        """Make one of equal cells, in lines whose indices ascend; returns what dtype the values have then."""
+        indptr, indices, values = self.lines
+        policy = "last" if self.duplicates == "error" else self.duplicates
+        if values is None:
+            values = np.ones(len(indices), np.float32)
+        distinct, flags = tables.count_distinct(indptr, indices, values, policy, self.threads)
+        if distinct[-1] == len(indices):
+            return dtype
+        if self.duplicates == "error":
+            refuse_repeat(indptr, indices, distinct, users.values, items.values, by_item)
+        if flags & tables.NOT_FINITE:
+            refuse_overflow()
+        dtype = self._stored_dtype(flags)
+        merged = tables.merge_rows(indptr, indices, values, policy, distinct, dtype, self.threads)
+        self.lines = distinct, *merged
+        return dtype
+
+
+def _known_cells(
+    users: NDArray[np.int32], items: NDArray[np.int32], values: NDArray[Any] | None
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any] | None]:
+    known = (users >= 0) & (items >= 0)
+    if known.all():
+        return users, items, values
+    return users[known], items[known], None if values is None else values[known]

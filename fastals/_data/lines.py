@@ -1,0 +1,279 @@
+"""Compressed lines of cells, by user or by item: what training and lists read, wherever the cells are."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core import frozen, reading, tables
+from .checks import refuse_huge
+
+Axis: TypeAlias = Literal["users", "items"]
+
+AXES: tuple[Axis, Axis] = ("users", "items")
+
+Compressed: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]
+"""(indptr, indices, values): lines, which are users or items, and what they hold."""
+
+Buffers: TypeAlias = tuple[NDArray[np.int32], NDArray[Any]]
+"""Arrays for the indices and the values of a number of cells, in the lines' dtype."""
+
+
+class Cells(NamedTuple):
+    """The cells of some consecutive lines."""
+
+    indices: NDArray[np.int32]
+    values: NDArray[Any]
+    weights: NDArray[Any] | None
+
+
+class Lists(NamedTuple):
+    """The others that each of some lines has: ``others[first[i]:last[i]]``."""
+
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    others: NDArray[np.int32]
+
+
+class Lines(Protocol):
+    """The cells of each user, or of each item, in order; any number of threads may read at once."""
+
+    @property
+    def indptr(self) -> NDArray[np.int64]:
+        """Line r has the cells ``indptr[r]`` to ``indptr[r + 1]``; in memory."""
+
+    @property
+    def n_others(self) -> int:
+        """What the indices are below."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the values, float32 or float64."""
+
+    @property
+    def weighted(self) -> bool:
+        """Whether cells have weights."""
+
+    def read(self, first: int, last: int, out: Buffers | None = None) -> Cells:
+        """Return the cells of lines ``first`` to ``last - 1``.
+
+        What is read from files is put into ``out`` where that is given, which then has to have room for it, and is
+        valid until ``out`` is used again.
+
+        Raises
+        ------
+        FileFormatError
+            A file has changed since it was opened, or holds what cannot be.
+        """
+
+    def lists(self, lines: Any) -> Lists:
+        """Return the indices of some lines, given as one would index an array with them; no others are read."""
+
+
+class ArrayLines:
+    """Lines in memory. The arrays are this object's own from now on, and read-only."""
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    values: NDArray[Any]
+    weighted = False
+
+    def __init__(self, arrays: Compressed, n_others: int) -> None:
+        for array in arrays:
+            array.flags.writeable = False
+        self.indptr, self.indices, self.values = arrays
+        self.n_others = n_others
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({name: frozen(value) for name, value in state.items()})
+
+    @property
+    def arrays(self) -> Compressed:
+        return self.indptr, self.indices, self.values
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.values.dtype
+
+    def read(self, first: int, last: int, out: Buffers | None = None) -> Cells:
+        cells = slice(self.indptr[first], self.indptr[last])
+        return Cells(self.indices[cells], self.values[cells], None)
+
+    def lists(self, lines: Any) -> Lists:
+        first, last = self.indptr[:-1][lines], self.indptr[1:][lines]
+        return Lists(np.ascontiguousarray(first), np.ascontiguousarray(last), self.indices)
+
+    def astype(self, dtype: np.dtype[Any], num_threads: int) -> ArrayLines:
+        return ArrayLines((self.indptr, self.indices, converted(self.values, dtype, num_threads)), self.n_others)
+
+    def transposed(self, num_threads: int) -> ArrayLines:
+        indptr, indices, values = self.arrays
+        # equal values are equal in any order: no need for a second array of them
+        equal = len(values) > 0 and values.min() == values.max()
+        turned = tables.transpose(indptr, indices, None if equal else values, self.n_others, values.dtype, num_threads)
+        return ArrayLines((*turned[:2], values) if equal else turned, len(indptr) - 1)
+
+
+class Numbers:
+    """A file of so many numbers, which never changes: it is opened anew for each reading, and mapped nowhere.
+
+    Mapped pages would count as this process's memory; pages that the system keeps of what was read do not.
+
+    Raises
+    ------
+    FileFormatError
+        It is missing, or of another size.
+    """
+
+    def __init__(self, path: str, dtype: Any, count: int) -> None:
+        self.path, self.dtype = path, np.dtype(dtype)
+        with reading(path, "interactions"):
+            status, size = os.stat(path), count * self.dtype.itemsize
+            if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+                raise ValueError(f"{count} numbers of type {self.dtype} take {size} bytes, not {status.st_size}")
+        self._status = _identity(status)
+
+    @contextmanager
+    def open(self) -> Iterator[Any]:
+        with reading(self.path, "interactions"), open(self.path, "rb", buffering=0) as file:
+            if _identity(os.fstat(file.fileno())) != self._status:
+                raise ValueError("it has changed since it was opened")
+            yield file
+
+    def read(self, first: int, out: NDArray[Any]) -> NDArray[Any]:
+        """Fill an array with the numbers from the ``first`` on."""
+        with self.open() as file:
+            read_into(file, first, out)
+        return out
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def read_into(file: Any, first: int, out: NDArray[Any]) -> None:
+    """Fill an array with the numbers of an unbuffered file from the ``first`` on."""
+    file.seek(first * out.itemsize)
+    left = out.view(np.uint8).data
+    while len(left):
+        got = file.readinto(left)
+        if not got:
+            raise ValueError("it became shorter while it was read")
+        left = left[got:]
+
+
+class FileLines:
+    """Lines in files; what is read is checked as it is read, so that no index ever leads elsewhere.
+
+    Parameters
+    ----------
+    indptr : int64 array of shape (n_lines + 1,)
+        Checked.
+    n_others : int
+    indices : Numbers
+    values : Numbers, optional
+        None: all are one.
+    dtype : dtype
+        What values are read as.
+    repeats : bool
+        Whether an index may be there several times in a line.
+    """
+
+    weighted = False
+
+    def __init__(
+        self,
+        indptr: NDArray[np.int64],
+        n_others: int,
+        indices: Numbers,
+        values: Numbers | None,
+        dtype: np.dtype[Any],
+        *,
+        repeats: bool,
+    ) -> None:
+        self.indptr: NDArray[np.int64] = frozen(indptr)
+        self.n_others, self.dtype = n_others, dtype
+        self._indices, self._values, self._repeats = indices, values, repeats
+
+    def read(self, first: int, last: int, out: Buffers | None = None) -> Cells:
+        begin, end = int(self.indptr[first]), int(self.indptr[last])
+        n = end - begin
+        indices, values = (np.empty(n, np.int32), np.empty(n, self.dtype)) if out is None else (a[:n] for a in out)
+        if len(indices) < n or len(values) < n or values.dtype != self.dtype:
+            raise ValueError(f"out must have room for the {n} cells of lines {first} to {last - 1}, in {self.dtype}")
+        self._indices.read(begin, indices)
+        wrong = tables.OUT_OF_RANGE | tables.UNSORTED | (0 if self._repeats else tables.REPEATED)
+        with reading(self._indices.path, "interactions"):
+            if tables.check_rows(self.indptr[first : last + 1] - begin, indices, self.n_others, None, 1) & wrong:
+                raise ValueError(f"its indices are not within 0..{self.n_others - 1}, or do not ascend in each line")
+        self._read_values(begin, values)
+        return Cells(indices, values, None)
+
+    def astype(self, dtype: np.dtype[Any]) -> FileLines:
+        """Return the same with values that are read as another dtype."""
+        return FileLines(self.indptr, self.n_others, self._indices, self._values, dtype, repeats=self._repeats)
+
+    def _read_values(self, first: int, out: NDArray[Any]) -> None:
+        if self._values is None:
+            out.fill(1)
+            return
+        same = self._values.dtype == out.dtype
+        values = self._values.read(first, out if same else np.empty(len(out), self._values.dtype))
+        with reading(self._values.path, "interactions"):
+            if not np.isfinite((values.min(initial=0), values.max(initial=0))).all():
+                raise ValueError("its values are not finite")
+        if not same:
+            out[:] = converted(values, out.dtype, 1)
+
+    def lists(self, lines: Any) -> Lists:
+        begins = np.ascontiguousarray(self.indptr[:-1][lines])
+        lengths = self.indptr[1:][lines] - begins
+        last = np.cumsum(lengths)
+        first = last - lengths
+        others = np.empty(int(last[-1]) if len(last) else 0, np.int32)
+        # lines that follow each other in the file are read at once
+        runs = np.flatnonzero(begins[1:] != begins[:-1] + lengths[:-1]) + 1
+        with self._indices.open() as file:
+            for run in np.split(np.arange(len(begins)), runs) if len(begins) else ():
+                read_into(file, int(begins[run[0]]), others[first[run[0]] : last[run[-1]]])
+            if len(others) and not 0 <= others.min() <= others.max() < self.n_others:
+                raise ValueError(f"its indices are not within 0..{self.n_others - 1}")
+        return Lists(first, last, others)
+
+
+def converted(values: NDArray[Any], dtype: np.dtype[Any], num_threads: int) -> NDArray[Any]:
+    """Return values as float32 or float64, themselves where they are; those beyond float32 are refused."""
+    if values.dtype == dtype:
+        return values
+    if dtype == np.float32 and tables.check_values(values, num_threads) & tables.HUGE:
+        refuse_huge()
+    copy: NDArray[Any] = tables.copy_values(values, dtype, num_threads)
+    return copy
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# pairs of a user and an item as single numbers, which sort and compare fast
+
+
+def cell_numbers(indptr: NDArray[Any], indices: NDArray[Any], n_columns: int) -> NDArray[np.int64]:
+    """Return the cells of compressed rows as row * n_columns + column: ascending where each row's indices are."""
+    numbers: NDArray[np.int64] = np.repeat(np.arange(len(indptr) - 1, dtype=np.int64) * n_columns, np.diff(indptr))
+    numbers += indices
+    return numbers
+
+
+def distinct(ascending: NDArray[np.int64]) -> NDArray[np.int64]:
+    return ascending[np.diff(ascending, prepend=-1) > 0]  # np.unique hashes, and takes ten times as long
+
+
+def contains(ascending: NDArray[np.int64], numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+    if not len(ascending):
+        return np.zeros(len(numbers), dtype=bool)
+    nearest = ascending[np.minimum(np.searchsorted(ascending, numbers), len(ascending) - 1)]
+    return np.equal(nearest, numbers)

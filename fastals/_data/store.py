@@ -1,0 +1,390 @@
+"""Interactions in a directory: both orientations in files of plain numbers, and one small file that says what they are.
+
+    interactions.safetensors   what there is: shape, dtypes, checksums, labels, and where each line begins
+    users.indices, items.indices   int32, little-endian: the items of each user, the users of each item, ascending
+    users.values, items.values     float32 or float64; not there where all values are one
+
+The first is written last. Until then a file ``building`` is there, locked by who builds: what a killed builder has left
+is known by it, and is cleared away by the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core import (
+    ArgumentTypeError,
+    DataError,
+    FileFormatError,
+    ParameterError,
+    Tensors,
+    check_path,
+    check_values,
+    field,
+    files,
+    read_tensors,
+    reading,
+    refuse_value,
+    tables,
+    write_tensors,
+)
+from . import external
+from .checks import (
+    MAX_INDEX,
+    check_cells,
+    check_index_array,
+    check_index_range,
+    check_indptr,
+    check_matrix_values,
+    check_not_empty,
+    check_shape,
+    refuse_cell_value,
+    refuse_index,
+    refuse_line_value,
+)
+from .external import CHUNK_CELLS, Column, Part, Rank, Unsorted
+from .labels import Labels, Rows, StreamEncoder, decode_labels, encode_labels, line_labels
+from .lines import AXES, Axis, Compressed, FileLines, Numbers
+
+MANIFEST = "interactions.safetensors"
+MARKER = "building"
+VERSION = "1"
+
+
+class Canonical(Protocol):
+    """What makes cells canonical, a Builder: in memory, some lines at a time."""
+
+    duplicates: str
+    threads: int
+
+    def settled(self, lines: Compressed, users: Labels, items: Labels, *, by_item: bool) -> Compressed: ...
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# reading
+
+
+class Store:
+    """Interactions in a directory, opened.
+
+    Raises
+    ------
+    FileFormatError
+        The directory holds none, or damaged ones.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.abspath(path)
+        manifest = os.path.join(self.path, MANIFEST)
+        if not os.path.exists(manifest):
+            why = "building them there was interrupted" if os.path.exists(os.path.join(path, MARKER)) else "make them"
+            raise FileFormatError(f"{path} holds no interactions: {why}, with on_disk={path!r}")
+        with reading(manifest, "interactions"):
+            content, arrays = read_tensors(manifest, "interactions", VERSION, mmap=False)
+            tensors = Tensors(arrays)
+            shape = [field(content, name, int) for name in ("n_users", "n_items", "n_cells")]
+            if not (min(shape) >= 1 and max(shape[:2]) <= MAX_INDEX):
+                raise ValueError(f"{shape[0]} users x {shape[1]} items with {shape[2]} cells")
+            sizes = dict(zip(AXES, shape, strict=False))
+            self.dtype = _dtype(field(content, "dtype", str))
+            self._crc32 = field(content, "files_crc32", dict)
+            self.scoring: dict[str, Any] | None = field(content, "scoring", dict) or None
+            repeats, ones = field(content, "repeats", bool), field(content, "ones", bool)
+            kinds = field(content, "labels", dict)
+            self.users, self.items = (decode_labels(a, field(kinds, a, str), sizes[a], tensors) for a in AXES)
+            indptr = {axis: tensors.take_offsets(f"{axis}_indptr", sizes[axis], shape[2]) for axis in AXES}
+            tensors.check_empty()
+        self.digest = hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+        self._lines: dict[Axis, FileLines] = {}
+        for axis, other in zip(AXES, AXES[::-1], strict=True):
+            indices = Numbers(os.path.join(self.path, f"{axis}.indices"), np.int32, shape[2])
+            values = None if ones else Numbers(os.path.join(self.path, f"{axis}.values"), self.dtype, shape[2])
+            self._lines[axis] = FileLines(indptr[axis], sizes[other], indices, values, self.dtype, repeats=repeats)
+
+    def lines(self, axis: Axis, dtype: np.dtype[Any] | None = None) -> FileLines:
+        lines = self._lines[axis]
+        return lines if dtype is None else lines.astype(dtype)
+
+    def cells(self) -> Compressed:
+        """Read all cells by user, and compare the checksums.
+
+        Raises
+        ------
+        FileFormatError
+            A file is damaged.
+        """
+        lines = self._lines["users"]
+        indices, values, _ = lines.read(0, len(lines.indptr) - 1)
+        for name, numbers in (("users.indices", indices), ("users.values", values)):
+            if name in self._crc32 and zlib.crc32(numbers.data) != self._crc32[name]:
+                raise FileFormatError(f"{os.path.join(self.path, name)} is damaged: its checksum differs")
+        return lines.indptr, indices, values
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    if name not in ("float32", "float64"):
+        raise ValueError(f"values of type {name!r}, not float32 or float64")
+    return np.dtype(name)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# writing
+
+
+def store_rows(
+    path: Any,
+    rows: Iterable[Rows],
+    names: Sequence[str],
+    canonical: Canonical,
+    *,
+    numeric: bool = False,
+    scoring: Mapping[str, Any] | None = None,
+) -> str:
+    """Make interactions of events in a directory; returns its path. ``numeric``: see StreamEncoder."""
+    with _building(path) as directory:
+        unsorted = Unsorted(directory, canonical.threads)
+        encoders = [StreamEncoder(name, numeric) for name in names[:2]]
+        for where, *ids, values in rows:
+            try:
+                users, items = (encoder.encode(some) for encoder, some in zip(encoders, ids, strict=True))
+                unsorted.append(users, items, None if values is None else _finite(names[2], values, canonical.threads))
+            except (DataError, ArgumentTypeError) as error:
+                raise type(error)(f"{error}{where}") from error
+            forget(*ids, values)
+        (users, user_labels), (items, item_labels) = (encoder.ranked() for encoder in encoders)
+        _sort(directory, unsorted, (users, items), user_labels, item_labels, canonical, scoring)
+        return directory
+
+
+def store_matrix(path: Any, matrix: Any, users: Any, items: Any, canonical: Canonical) -> str:
+    """Make interactions of a sparse matrix in a directory; returns its path."""
+    n_users, n_items = check_shape(matrix.shape)
+    threads = canonical.threads
+    user_rank, user_labels = line_labels("users", users, n_users, threads)
+    item_rank, item_labels = line_labels("items", items, n_items, threads)
+    by_item = matrix.format == "csc"
+    with _building(path) as directory:
+        if users is None and items is None and matrix.format in ("csr", "csc"):
+            parts = _compressed(matrix, *((n_items, n_users) if by_item else (n_users, n_items)), by_item, threads)
+            _write(directory, parts, user_labels, item_labels, canonical, None, by_item=by_item)
+        else:
+            unsorted = Unsorted(directory, threads)
+            for chunk in _cells(matrix, n_users, n_items):
+                unsorted.append(*chunk)
+            _sort(directory, unsorted, (user_rank, item_rank), user_labels, item_labels, canonical, None)
+        return directory
+
+
+def _finite(name: str, values: Any, threads: int) -> NDArray[Any]:
+    array = check_values(name, values)
+    if tables.check_values(array, threads) & tables.NOT_FINITE:
+        refuse_value(name, array)
+    return array
+
+
+def _sort(
+    directory: str,
+    unsorted: Unsorted,
+    ranks: tuple[Rank, Rank],
+    users: Labels,
+    items: Labels,
+    canonical: Canonical,
+    scoring: Any,
+) -> None:
+    check_not_empty(len(users), len(items), unsorted.values.count)
+    counts = np.zeros(len(users), np.int64)
+    counted = unsorted.counts[: len(users)]
+    counts[slice(len(counted)) if ranks[0] is None else ranks[0]] = counted
+    parts = external.deal(directory, unsorted.chunks(ranks), counts, unsorted.values, canonical.threads)
+    _write(directory, parts, users, items, canonical, scoring, by_item=False)
+
+
+def _write(
+    directory: str,
+    parts: Iterator[Part],
+    users: Labels,
+    items: Labels,
+    canonical: Canonical,
+    scoring: Any,
+    *,
+    by_item: bool,
+) -> None:
+    """Write both orientations, that of the parts first, and then what makes them interactions."""
+    labels = (items, users) if by_item else (users, items)
+    axes = AXES[::-1] if by_item else AXES
+
+    def settled() -> Iterator[Part]:
+        for first, last, lines in parts:
+            own = _some(labels[0], first, last, canonical.duplicates)
+            two = (labels[1], own) if by_item else (own, labels[1])
+            yield first, last, canonical.settled(lines, *two, by_item=by_item)
+
+    first = external.write(directory, axes[0], settled(), len(labels[1]), canonical.threads)
+    turned = external.deal(directory, first.chunks(), first.counts, first.values, canonical.threads)
+    second = external.write(directory, axes[1], turned, len(labels[0]), canonical.threads)
+    sides = dict(zip(axes, (first, second), strict=True))
+    columns: dict[str, Column] = {}
+    tensors: dict[str, NDArray[Any]] = {}
+    for axis, side in sides.items():
+        columns[f"{axis}.indices"], tensors[f"{axis}_indptr"] = side.indices, side.indptr
+        if side.values.column is not None:
+            columns[f"{axis}.values"] = side.values.column
+    for column in columns.values():
+        files.sync(column.path)
+    content = {
+        "n_users": len(users),
+        "n_items": len(items),
+        "n_cells": first.values.count,
+        "dtype": str(first.values.dtype),
+        "ones": first.values.column is None,
+        "repeats": canonical.duplicates == "keep",
+        "files_crc32": {name: column.crc32 for name, column in columns.items()},
+        "labels": {axis: encode_labels(axis, some, tensors) for axis, some in zip(AXES, (users, items), strict=True)},
+        "scoring": scoring or {},
+    }
+    write_tensors(os.path.join(directory, MANIFEST), "interactions", VERSION, content, tensors)
+
+
+def _some(labels: Labels, first: int, last: int, duplicates: str) -> Labels:
+    """Return the labels of a run of lines, so that what is refused is refused by name."""
+    values = None if labels.values is None else labels.values[first:last]
+    if values is None and duplicates == "error":
+        values = np.arange(first, last).astype(object)
+    return Labels(values, last - first)
+
+
+def _compressed(matrix: Any, n_lines: int, size: int, by_item: bool, threads: int) -> Iterator[Part]:
+    """Yield the lines of a CSR matrix, or of a CSC one (``by_item``), copied."""
+    indptr = check_indptr(matrix, n_lines)
+    bounds = external.cut(indptr, external.BUCKET_CELLS)
+    for first, last in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        part, own = slice(indptr[first], indptr[last]), indptr[first : last + 1] - indptr[first]
+        given, values = check_index_array("indices", matrix.indices[part]), check_matrix_values(matrix.data[part])
+        indices = np.empty(len(given), np.int32)
+        if tables.check_rows(own, given, size, indices, threads) & tables.OUT_OF_RANGE:
+            refuse_index(indptr, matrix.indices, size, by_item)
+        flags = tables.check_values(values, threads)
+        if flags & tables.NOT_FINITE:
+            refuse_line_value(indptr, matrix.indices, matrix.data, by_item)
+        values = tables.copy_values(values, np.float64 if flags & tables.INEXACT else np.float32, threads)
+        forget(matrix.indices, matrix.data)
+        yield first, last, (own, indices, values)
+
+
+def _cells(matrix: Any, n_users: int, n_items: int) -> Iterator[external.Chunk]:
+    """Yield the cells of any sparse matrix, as they are stored."""
+    if matrix.format in ("csr", "csc"):
+        by_item = matrix.format == "csc"
+        indptr = check_indptr(matrix, n_items if by_item else n_users)
+        n, lines, stored = int(indptr[-1]), None, (matrix.indices, matrix.data)
+    else:
+        users, lines, values = check_cells(matrix)
+        n, by_item, stored = len(values), False, (lines, values)
+    for first in range(0, n, CHUNK_CELLS):
+        last = min(first + CHUNK_CELLS, n)
+        others, numbers = stored[0][first:last], check_matrix_values(stored[1][first:last])
+        own = external.lines_of(indptr, first, last) if lines is None else users[first:last]
+        pair = (others, own) if by_item else (own, others)
+        rows = check_index_range("user", check_index_array("row indices", pair[0]), n_users)
+        columns = check_index_range("item", check_index_array("column indices", pair[1]), n_items)
+        if tables.check_values(numbers, 1) & tables.NOT_FINITE:
+            refuse_cell_value(rows, columns, numbers)
+        yield rows, columns, numbers
+        forget(*stored)
+
+
+def forget(*arrays: Any) -> None:
+    """Give back the memory of what was read of mapped files, which would count as this process's."""
+    for array in arrays:
+        while array is not None and not (isinstance(array, np.memmap) and array.mode == "r"):
+            array = getattr(array, "base", None)
+        mapping: Any = getattr(array, "_mmap", None)
+        if hasattr(mapping, "madvise"):
+            mapping.madvise(mmap.MADV_DONTNEED)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# the directory
+
+
+@contextmanager
+def _building(path: Any) -> Iterator[str]:
+    """Give the directory that interactions are written to, which is empty but for its marker.
+
+    Raises
+    ------
+    ParameterError
+        It holds something.
+    OSError
+        It cannot be written to.
+    """
+    name = check_path("on_disk", path)
+    made = not os.path.isdir(name)
+    if made:
+        os.mkdir(name)
+    marker = os.path.join(name, MARKER)
+    _check_free(name)
+    with open(marker, "ab") as lock:
+        _lock(lock, name)
+        _check_free(name)
+        _clear(name)
+        try:
+            yield name
+        except BaseException:
+            _clear(name)
+            with suppress(OSError):
+                os.unlink(marker)
+                if made:
+                    os.rmdir(name)
+            raise
+        os.unlink(marker)
+
+
+def _check_free(directory: str) -> None:
+    names = set(os.listdir(directory))
+    if MANIFEST in names:
+        raise ParameterError(
+            f"on_disk={directory!r} holds interactions already: Interactions.open({directory!r}) opens them; to make "
+            "them anew, delete the directory first, or name another one"
+        )
+    if MARKER in names:
+        names -= {MARKER, *_own(directory)}
+    if names:
+        raise ParameterError(
+            f"on_disk must be a new or an empty directory, but {directory!r} holds other files, as {min(names)!r}"
+        )
+
+
+def _own(directory: str) -> list[str]:
+    """Return the names of what is written there but the marker."""
+    data = [f"{axis}.{kind}{wide}" for axis in AXES for kind in ("indices", "values") for wide in ("", ".wide")]
+    scratch = [name for name in os.listdir(directory) if name.startswith("scratch.")]
+    return [*data, *scratch, *map(os.path.basename, files.leftovers(os.path.join(directory, MANIFEST)))]
+
+
+def _clear(directory: str) -> None:
+    for name in (MANIFEST, *_own(directory)):
+        with suppress(OSError):
+            os.unlink(os.path.join(directory, name))
+
+
+def _lock(file: Any, directory: str) -> None:
+    """Refuse to build where another process does; the lock goes with the process."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ParameterError(f"on_disk={directory!r}: another process is building interactions there") from None
