@@ -1,4 +1,4 @@
-"""The public data sets that defaults.py, stopping.py and bits.py go through, and one way to split each.
+"""The public data sets that defaults.py, stopping.py, bits.py and digests.py go through, and one way to split each.
 
 They are read from `$FASTALS_DATA`, else `../shared/data`, as the README says there; none may be redistributed.
 """
