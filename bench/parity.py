@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -240,7 +241,8 @@ def difference(case: Case, found: Arrays) -> float:
         if "other_biases" in found:
             biases = np.zeros(A.shape[0], np.float32), found["other_biases"].astype(np.float32)
         model.set_params(iterations=0).fit(A)
-        model._set_factors(model.user_factors_, found["others"], float(found.get("mean", 0)), biases)
+        given = {"item_factors": found["others"], "mean": float(found.get("mean", 0)), "biases": biases}
+        model._state = replace(model.state_, **given)
         return largest(model.fold_in(A), found["X"])
     model.fit(A, initial_factors=(found["X0"], found["Y0"]) if "X0" in found else start(A))
     return max(largest(model.user_factors_, found["X"]), largest(model.item_factors_, found["Y"]))

@@ -187,9 +187,10 @@ def run_fastals(events: Path, url: str, prefix: str, seed: int) -> None:
         chosen = settings(events, url, prefix, directory, seed)
         result = _pipeline.run(_pipeline.Pipeline.from_dict(chosen), quiet=True)
         model = result.model
-        arrays = [model.user_factors_, model.item_factors_, *model._seen, model._seen_values]
-        own = sum(array.nbytes for array in arrays if array is not None)
-        print(json.dumps({"steps": result.seconds, "model_bytes": own, "cells": len(model._seen[1])}))
+        pairs = model.state_.pairs
+        arrays = [model.user_factors_, model.item_factors_, pairs.indptr, pairs.indices, pairs.values]
+        own = sum(array.nbytes for array in arrays)
+        print(json.dumps({"steps": result.seconds, "model_bytes": own, "cells": pairs.nnz}))
 
 
 def run_spark(events: Path, url: str, prefix: str, seed: int) -> None:

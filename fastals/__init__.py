@@ -22,6 +22,7 @@ from ._core import (
     __version__,
     show_config,
 )
+from ._core import show_as as _show_as
 from ._data import Ids, Interactions, with_ids
 from ._models import ExplicitALS, ImplicitALS, Tuning, load, tune
 from ._neighbours import ItemKNN, UserKNN
@@ -57,6 +58,8 @@ __all__ = [
     "tune",
     "with_ids",
 ]
+
+_show_as(__name__, __all__, globals())
 
 if _TYPE_CHECKING:
     from . import report, scoring, serving

@@ -23,30 +23,24 @@ PACKAGE = ROOT / "fastals"
 
 # A folder is a story. Each may import from the doors (``__init__``) of those before it only.
 FOLDERS = [
-    *("_core", "_data", "_equation", "_topn", "evaluation", "_inspect", "_models", "_neighbours"),
+    *("_core", "_data", "_equation", "_topn", "evaluation", "_fitted", "_inspect", "_models", "_neighbours"),
     *("scoring", "serving", "report", "cli"),
 ]
 LEVELS, CHAIN, FILES, LINES, PRIVATE = 9, 14, 12, 500, 15
 """The most levels of folders, modules in a chain of imports, files in a folder, lines in a file, private methods."""
 
 DEBTS: dict[str, set[str]] = {
-    "upward": {"_models/load imports _neighbours"},
-    "chain": {"20 modules"},
-    "files": {"src_c"},
+    "upward": set(),
+    "chain": {"19 modules"},
+    "files": set(),
     "lines": {
         "bench/peers.py",
         "fastals/_equation/sweep.py",
-        "fastals/_topn/recommender.py",
     },
-    "methods": {"Recommender", "RowEquation"},
+    "methods": set(),
     "unknown": set(),
     "private": {
-        "cli/_info",
-        "evaluation/_evaluate",
         "evaluation/_splits",
-        "report/_html",
-        "serving/_lists",
-        "serving/_publish",
     },
 }
 """What is not yet as it should be. Nothing is added; what has become right is struck, or the tests fail."""

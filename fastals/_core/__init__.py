@@ -2,7 +2,6 @@
 
 from . import files, kernels, tables
 from .checks import (
-    LabelArray,
     check_bool,
     check_bool_or_none,
     check_callable_or_none,
@@ -22,7 +21,7 @@ from .checks import (
     frozen,
     refuse_value,
 )
-from .config import show_config
+from .config import __version__, show_config
 from .container import Tensors, field, read_tensors, reading, write_tensors
 from .errors import (
     ArgumentTypeError,
@@ -37,12 +36,15 @@ from .errors import (
     UnknownLabelError,
 )
 from .files import remove_leftovers
+from .public import show_as
 from .threads import resolve_num_threads, single_threaded_blas
-from .version import __version__
+from .types import Axis, FactorArray, LabelArray
 
 __all__ = [
     "ArgumentTypeError",
+    "Axis",
     "DataError",
+    "FactorArray",
     "FastalsError",
     "FileFormatError",
     "LabelArray",
@@ -79,6 +81,7 @@ __all__ = [
     "refuse_value",
     "remove_leftovers",
     "resolve_num_threads",
+    "show_as",
     "show_config",
     "single_threaded_blas",
     "tables",

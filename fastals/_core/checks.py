@@ -8,15 +8,13 @@ A message names the argument, the rule and the value, and where one mistake is l
 import os
 from collections.abc import Collection, Mapping
 from decimal import Decimal
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import tables
 from .errors import ArgumentTypeError, DataError, ParameterError
-
-LabelArray: TypeAlias = NDArray[Any]
 
 # ----------------------------------------------------------------------------------------------------------------------
 # parameters

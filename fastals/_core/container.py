@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .config import __version__
 from .errors import FileFormatError
 from .files import replacing
-from .version import __version__
 
 __all__ = ["Tensors", "field", "read_tensors", "reading", "write_tensors"]
 

@@ -2,8 +2,9 @@
 
 from .checkpoint import Checkpoint, digest, digest_of
 from .descent import Descent
-from .presets import EXPLICIT, IMPLICIT, Preset
-from .refusals import check_finite_factors, refuse_negative_pair, refuse_without_positive
+from .equation import AXES, Biases, RowEquation, pair
+from .presets import EXPLICIT, IMPLICIT, Preset, Start
+from .refusals import check_finite_factors, refuse_without_positive
 from .settings import (
     EXPLICIT_SCALING,
     IMPLICIT_SCALING,
@@ -19,25 +20,28 @@ from .settings import (
     told,
     unobserved_weight,
 )
-from .sweep import CHUNK, CellWeights, FactorArray, Rows, Side
+from .sweep import CHUNK, CellWeights, Rows, Side
 from .training import Callback, Training, train
 
 __all__ = [
+    "AXES",
     "CHUNK",
     "EXPLICIT",
     "EXPLICIT_SCALING",
     "IMPLICIT",
     "IMPLICIT_SCALING",
+    "Biases",
     "Callback",
     "CellWeights",
     "Cells",
     "Checkpoint",
     "Descent",
-    "FactorArray",
     "Preset",
+    "RowEquation",
     "Rows",
     "Settings",
     "Side",
+    "Start",
     "Training",
     "check_finite_factors",
     "check_setting",
@@ -46,8 +50,8 @@ __all__ = [
     "digest_of",
     "explicit_regularization",
     "implicit_regularization",
+    "pair",
     "read_settings",
-    "refuse_negative_pair",
     "refuse_without_positive",
     "sizes",
     "spread",

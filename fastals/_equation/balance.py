@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import kernels
-from .sweep import FactorArray
+from .._core import FactorArray, kernels
 
 FLOOR = 1e-7
 """Eigenvalues below this part of the largest are taken for it, where powers are taken: what is less is rounding."""

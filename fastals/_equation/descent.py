@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._core import NumericalError, kernels
+from .._core import FactorArray, NumericalError, kernels
 from .balance import balance, weighted_gram
-from .sweep import FactorArray, Side, relaxation
+from .sweep import Side, relaxation
 from .training import Training
 
 BALANCED = range(2, 6)

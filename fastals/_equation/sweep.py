@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import kernels, single_threaded_blas
+from .._core import FactorArray, kernels, single_threaded_blas
 from .refusals import (
     refuse_indefinite_row,
     refuse_overflowing_factors,
@@ -27,9 +27,6 @@ from .refusals import (
     refuse_unrepresented,
     refuse_unrepresented_row,
 )
-
-FactorArray: TypeAlias = NDArray[Any]
-"""float32 or float64."""
 
 CHUNK = 65_536
 """Cells that are read at once: copies of all in float64 would need more memory than the data."""

@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .._core import single_threaded_blas
+from .._core import FactorArray, single_threaded_blas
 from .refusals import check_finite_factors
-from .sweep import FactorArray
 
 Callback = Callable[[int, float, Mapping[str, float], float], object]
 

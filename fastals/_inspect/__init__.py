@@ -2,15 +2,14 @@
 
 from .comparison import check
 from .diagnose import describe
-from .explain import Explanation, contributions, row_system
+from .explain import Explanation, explain
 from .memory import MemoryEstimate, estimate
 
 __all__ = [
     "Explanation",
     "MemoryEstimate",
     "check",
-    "contributions",
     "describe",
     "estimate",
-    "row_system",
+    "explain",
 ]

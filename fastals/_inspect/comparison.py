@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import FastalsError
+from .._core import FastalsError, resolve_num_threads
 from .._data import Interactions, Labels, contains, distinct
+from .._fitted import FittedState
 from ..evaluation import evaluate, popularity_baseline
 
 USERS, FEWEST_USERS = 300, 20
@@ -80,11 +81,12 @@ def check(model: Any) -> Check:
     >>> check(model).text
     'fitted again without 80 cells of 40 users, and asked for them: NDCG@10 1.0000, popularity 0.0400'
     """
-    ratings: bool = model._predicts_ratings
+    state: FittedState = model.state_
+    ratings, threads = state.ratings, resolve_num_threads(model.num_threads)
     name = f"biases damped by {DAMPING:g} ratings" if ratings else "popularity"
-    if model._seen_values is None:
+    if not state.has_history:
         return Check(f"saved without its history, which a comparison with {name} needs: save(..., history=True)")
-    cells, shape, share = _cells(model)
+    cells, shape, share = _cells(state)
     hidden, n_users = _hide(cells, shape, ratings)
     if n_users < FEWEST_USERS:
         return Check(
@@ -92,13 +94,17 @@ def check(model: Any) -> Check:
         )
     left, asked = cells.where(~hidden), cells.where(hidden)
     train = left.matrix(shape)
-    weights = None if model._seen_weights is None else left.weights
+    weights = None if state.weights is None else left.weights
     try:
-        other = type(model)(**_parameters(model, share)).fit(train, sample_weight=weights, progress=False)
+        other = type(model)(**_parameters(state, share), num_threads=threads)
+        other.fit(train, sample_weight=weights, progress=False)
     except FastalsError as error:  # a check must not keep a model from its owner
         return Check(f"not compared with {name}: {error}")
     if ratings:
-        guesses = other._score_pairs(asked.users.astype(np.int32), asked.items), _biases(left, asked, shape)
+        guesses = (
+            other.state_.pair_scores(asked.users.astype(np.int32), asked.items, threads),
+            _biases(left, asked, shape),
+        )
         errors = [
             float(np.sqrt(np.average((each - asked.values.astype(np.float64)) ** 2, weights=asked.weights)))
             for each in guesses
@@ -113,14 +119,14 @@ def check(model: Any) -> Check:
         figures = f"{metric.upper()} {gains[0]:.4f}, {name} {gains[1]:.4f}"
         loses = gains[0] < gains[1]
         worry = "lists of what is popular are better than those of a model of these settings"
-    size = "" if share == 1 else f" on {shape[0]:,} of {len(model._users):,} users"
+    size = "" if share == 1 else f" on {shape[0]:,} of {len(state.users):,} users"
     text = f"fitted again{size} without {len(asked.users):,} cells of {n_users:,} users, and asked for them: {figures}"
     return Check(text, f"{worry}: {figures}" if loses else None, True)
 
 
-def _cells(model: Any) -> tuple[Cells, tuple[int, int], float]:
+def _cells(state: FittedState) -> tuple[Cells, tuple[int, int], float]:
     """Return the cells to work on, how many users and items they have, and the share of the users."""
-    data, twin = model._history()
+    data, twin = state.history()
     lengths = np.diff(data.indptr)
     users, shape, share = np.arange(data.n_users), data.shape, 1.0
     if data.nnz > MAX_CELLS:
@@ -159,13 +165,14 @@ def _hide(cells: Cells, shape: tuple[int, int], ratings: bool) -> tuple[NDArray[
     return contains(hidden, numbers), len(users)
 
 
-def _parameters(model: Any, share: float) -> dict[str, Any]:
+def _parameters(state: FittedState, share: float) -> dict[str, Any]:
     """Return the parameters of the other fit.
 
     Of a share of the users the objective has that share of its terms, but for the items' penalty: that is given it.
     """
-    parameters = model.get_params()
-    parameters |= {"iterations": model.best_iteration_ or model.n_iter_, "random_state": SEED}
+    parameters = dict(state.parameters)
+    del parameters["num_threads"]
+    parameters |= {"iterations": state.best_iteration or state.n_iter, "random_state": SEED}
     regularization = parameters["regularization"]
     if share < 1 and not isinstance(regularization, str):
         of_users, of_items = regularization if isinstance(regularization, tuple) else (regularization, regularization)

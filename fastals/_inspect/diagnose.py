@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .._core import kernels, single_threaded_blas
 from .._equation import Rows, Side, spread, told
+from .._fitted import FittedState
 from .comparison import LEAST_ERROR, check
 from .explain import row_system
 
@@ -34,11 +35,11 @@ def loss_of_cells(side: Side, mean: float) -> tuple[float, float]:
     return loss, at_zero
 
 
-def are_alike(model: Any) -> bool:
+def are_alike(state: FittedState) -> bool:
     """Whether ratings leave nothing to explain: they are the mean that the model starts from, beside their size."""
-    indptr, indices = model._seen
-    cells = Rows(indptr, indices, model._seen_values, model._seen_weights)
-    return spread(cells, centered=bool(model._mean)) <= LEAST_ERROR * spread(cells, centered=False)
+    data, twin = state.history()
+    cells = Rows(data.indptr, data.indices, data.values, None if twin is None else twin.values)
+    return spread(cells, centered=bool(state.mean)) <= LEAST_ERROR * spread(cells, centered=False)
 
 
 def conditions(side: Side, mean: float) -> NDArray[np.float64]:
@@ -69,19 +70,19 @@ def one_more(side: Side, solver: str, num_threads: int, mean: float) -> tuple[fl
     return (step / norm if norm else step), rescued
 
 
-def describe(model: Any) -> str:
+def describe(model: Any, state: FittedState, threads: int) -> str:
     """Write the report of :meth:`fastals.ImplicitALS.diagnose`."""
-    data, X, Y = model._seen, model.user_factors_, model.item_factors_
-    lines = [f"{model!r}: {len(X):,} users x {len(Y):,} items, {len(data[1]):,} cells"]
-    lines.append(f"settings: {told(model.settings_)}")
+    X, Y = state.user_factors, state.item_factors
+    lines = [f"{model!r}: {len(X):,} users x {len(Y):,} items, {state.pairs.nnz:,} cells"]
+    lines.append(f"settings: {told(state.settings)}")
     worries: list[str] = []
-    counts = np.diff(data[0]), np.bincount(data[1], minlength=len(Y))
-    if model._seen_values is None:
+    counts = state.cells_of_users(), state.cells_of_items()
+    if not state.has_history:
         lines.append("saved without its history: nothing to say about loss, singular rows and condition numbers")
         lines.append(check(model).text)
     else:
-        sides = model._trained_sides()
-        lines += _fit(model, sides, worries)
+        sides = state.trained_sides(threads)
+        lines += _fit(state, sides, worries, threads)
     for name, factors, cells in zip(("users", "items"), (X, Y), counts, strict=True):
         norms = np.linalg.norm(factors.astype(np.float64), axis=1)
         lines.append(
@@ -90,18 +91,18 @@ def describe(model: Any) -> str:
         )
         if np.mean(cells == 0) > 0.5:
             worries.append(f"more than half of the {name} have no cells: is the matrix turned, or its shape too large?")
-    lines.append(_popularity(model, counts[1]))
-    if model._seen_values is not None:
-        worries += _far_off(model, sides, counts)
+    lines.append(_popularity(state, counts[1], threads))
+    if state.has_history:
+        worries += _far_off(state, sides, counts, threads)
         compared = check(model)
         lines.append(compared.text)
         worries += [compared.worry] if compared.worry else []
     return "\n".join(lines + [f"! {worry}" for worry in worries])
 
 
-def _fit(model: Any, sides: tuple[Side, Side], worries: list[str]) -> list[str]:
+def _fit(state: FittedState, sides: tuple[Side, Side], worries: list[str], threads: int) -> list[str]:
     """Loss, singular rows and condition numbers."""
-    mean, threads, solver = model._mean, model._threads(), model._exact_solver
+    mean, solver = state.mean, state.equation.exact_solver
     lines = []
     loss, at_zero = loss_of_cells(sides[0], mean)
     penalties = [side.penalty(threads) for side in sides]
@@ -109,24 +110,21 @@ def _fit(model: Any, sides: tuple[Side, Side], worries: list[str]) -> list[str]:
         f"loss {loss + sum(penalties):.6g}: cells {loss:.6g}, users' penalty {penalties[0]:.6g}, "
         f"items' penalty {penalties[1]:.6g}; {at_zero:.6g} without factors"
     )
-    alike = model._predicts_ratings and are_alike(model)
+    alike = state.ratings and are_alike(state)
     if loss > 0.99 * at_zero and not alike:
         worries.append("the factors explain next to nothing: regularization outweighs the data, try much less of it")
-    history = model.loss_history_
-    kept = model.best_iteration_
-    if kept and kept < model.n_iter_:
+    history, kept = state.loss_history, state.best_iteration
+    if kept and kept < state.n_iter:
         # the last loss is that of the iteration kept
-        lines.append(f"after {model.n_iter_} iterations; kept was number {kept}, the best by what was held out")
+        lines.append(f"after {state.n_iter} iterations; kept was number {kept}, the best by what was held out")
     elif len(history) > 1:
         change = (history[-2] - history[-1]) / abs(history[-2]) if history[-2] else 0.0
         lowered = f"lowered the loss by {change:.2%}" if change >= 0 else "changed it by rounding"
-        lines.append(f"after {model.n_iter_} iterations; the last one {lowered}")
+        lines.append(f"after {state.n_iter} iterations; the last one {lowered}")
         if change > 0.01 and not alike:
             worries.append("the loss is still falling: more iterations would lower it")
-    if model.n_repeated_:
-        lines.append(
-            f"{model.n_repeated_} iterations were led up by rounding, and made once more exactly or taken back"
-        )
+    if state.n_repeated:
+        lines.append(f"{state.n_repeated} iterations were led up by rounding, and made once more exactly or taken back")
         worries.append(
             f"{sides[0].factors.dtype} is at its limit here: more regularization or dtype='float64' would help"
         )
@@ -143,12 +141,12 @@ def _fit(model: Any, sides: tuple[Side, Side], worries: list[str]) -> list[str]:
     return lines
 
 
-def _popularity(model: Any, counts: NDArray[np.int64]) -> str:
+def _popularity(state: FittedState, counts: NDArray[np.int64], threads: int) -> str:
     """How much of the lists the most popular items take up."""
-    n_users, n_items = len(model._users), len(model._items)
+    n_users, n_items = len(state.users), len(state.items)
     rows = np.unique(np.linspace(0, n_users - 1, min(LISTS, n_users)).astype(np.int32))
     n = min(10, n_items)
-    listed = model._top_items(rows, n, True)[0]
+    listed = state.top_items(rows, n, True, threads)[0]
     listed = listed[listed >= 0]
     top = np.argsort(-counts, kind="stable")[: max(1, n_items // 100)]
     share, cells = np.isin(listed, top).mean() if len(listed) else 0.0, counts[top].sum() / max(1, counts.sum())
@@ -158,7 +156,9 @@ def _popularity(model: Any, counts: NDArray[np.int64]) -> str:
     )
 
 
-def _far_off(model: Any, sides: tuple[Side, Side], counts: tuple[NDArray[np.int64], NDArray[np.int64]]) -> list[str]:
+def _far_off(
+    state: FittedState, sides: tuple[Side, Side], counts: tuple[NDArray[np.int64], NDArray[np.int64]], threads: int
+) -> list[str]:
     """Whether some scores are far from all that the data could mean, or no numbers."""
     rng = np.random.default_rng(0)
     held = [np.flatnonzero(each) for each in counts]
@@ -167,9 +167,9 @@ def _far_off(model: Any, sides: tuple[Side, Side], counts: tuple[NDArray[np.int6
     all_rows = [rows[np.linspace(0, len(rows) - 1, PAIRS).astype(np.intp)] for rows in held]
     any_rows = [rows[rng.integers(0, len(rows), PAIRS)] for rows in held]
     users, items = np.append(all_rows[0], any_rows[0]), np.append(any_rows[1], all_rows[1])
-    scores = model._score_pairs(users.astype(np.int32), items.astype(np.int32)).astype(np.float64)
-    if model._predicts_ratings:
-        values = model._seen_values
+    scores = state.pair_scores(users.astype(np.int32), items.astype(np.int32), threads).astype(np.float64)
+    if state.ratings:
+        values = state.pairs.values
         least, most = float(values.min()), float(values.max())
         # ratings that are all alike have no range
         width = (most - least) or abs(most) or 1.0

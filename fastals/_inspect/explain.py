@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import LabelArray
-from .._equation import CellWeights, FactorArray, Rows
+from .._core import DataError, FactorArray, LabelArray, ParameterError, kernels, single_threaded_blas
+from .._data import as_observations
+from .._equation import CellWeights, Rows
+from .._fitted import FittedState
 
 
 class Explanation(NamedTuple):
@@ -29,6 +31,55 @@ class Explanation(NamedTuple):
     items: LabelArray
     contributions: NDArray[np.float64]
     base: float
+
+
+def explain(state: FittedState, user: Any, item: Any, n: int, history: Any, threads: int) -> Explanation:
+    """Take a score apart; see :meth:`fastals.ImplicitALS.explain`."""
+    target = int(state.items.encode_known("item", [item])[0])
+    if (user is None) == (history is None):
+        raise ParameterError("one of user and history must be given, the other one being None")
+    equation, Y = state.equation, state.columns()[1]
+    rows = _one_row(state, user) if history is None else _one_history(state, history)
+    rows, own = equation.new_offsets("users", rows, state.mean, state.biases)
+    side = equation.side("users", rows, np.zeros((1, Y.shape[1]), Y.dtype), Y)
+    targets, Y = side.targets(state.mean), side.inputs()
+    gram = np.zeros((Y.shape[1], Y.shape[1]))
+    if side.weights.unobserved:
+        gram = state.derive("gram of items", lambda: kernels.gram(Y, threads))
+    system = row_system(targets, Y, side.weights, side.ridge(0), gram)
+    free: Any = slice(None)
+    if equation.nonnegative:
+        with single_threaded_blas():
+            side.solve(equation.exact_solver, threads, mean=state.mean)
+        free = side.factors[0] > 0
+        free[state.user_factors.shape[1] :] = True  # a bias has any sign
+    parts = contributions(*system, Y[target].astype(np.float64), free)
+    base = state.mean + (0.0 if own is None else float(own[0]))
+    if state.biases is not None:
+        base += float(state.biases[1][target])
+    order = np.argsort(-parts, kind="stable")[:n]
+    return Explanation(float(parts.sum() + base), state.items.decode(rows.indices[order]), parts[order], base)
+
+
+def _one_row(state: FittedState, user: Any) -> Rows:
+    """The training cells of a user."""
+    data, twin = state.history()
+    row = int(state.users.encode_known("user", [user])[0])
+    cells = slice(data.indptr[row], data.indptr[row + 1])
+    indptr = np.array([0, cells.stop - cells.start])
+    scale = None if twin is None else twin.values[cells]
+    return Rows(indptr, data.indices[cells], state.equation.transform(data.values[cells]), scale)
+
+
+def _one_history(state: FittedState, history: Any) -> Rows:
+    """The cells of one user who is not in the model."""
+    equation = state.equation
+    data, twin = as_observations(history, None, duplicates=equation.duplicates, items=state.items)
+    if data.n_users != 1:
+        raise DataError(f"history must be of one user, got {data.n_users}")
+    rows = equation.rows("users", data, twin, state.item_factors.dtype, None)
+    equation.check_minimum("users", rows, data)
+    return rows
 
 
 def row_system(

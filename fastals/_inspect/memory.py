@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._core import kernels
-from .._equation import CHUNK
+from .._equation import CHUNK, RowEquation
 
 
 class MemoryEstimate(NamedTuple):
@@ -43,18 +43,14 @@ ROW = 96
 
 
 def estimate(
+    equation: RowEquation,
     shape: tuple[int, int],
     n_cells: int,
     *,
-    k: int,
-    biased: bool,
     dtype: Any,
     num_threads: int,
-    copies: int,
     weighted: bool,
     centered: bool,
-    relaxed: bool,
-    users_last: bool,
     held_out: int,
     ranked: bool,
 ) -> MemoryEstimate:
@@ -62,28 +58,26 @@ def estimate(
 
     Parameters
     ----------
-    k : int
-        Factors, a column of biases included, which are ``biased``.
-    copies : int
-        How many more arrays of values are made: transformed, or less biases.
+    equation : RowEquation
+        As far as it is known before the data are.
     weighted : bool
         The cells have weights.
     centered : bool
         Scores are made of more than the factors: of a mean, or of biases.
-    relaxed : bool
-        The side that is solved last, the users where ``users_last``, is kept as it was before that, beside the factors
-        of the iteration before.
     held_out : int
         Cells for validation; ``ranked``: lists are made for them.
     """
     n_users, n_items = shape
+    biased, copies = equation.joint_biases, equation.value_copies
+    k = equation.factors + biased
     size, wide = np.dtype(dtype).itemsize, max(n_users, n_items)
     padded = kernels.padded(dtype, k)
     cells = n_cells * (CELL + 2 * size + copies * size + (WEIGHTED_CELL if weighted else 0)) + 8 * (n_users + n_items)
     factors = size * k * (n_users + n_items) * (3 if held_out else 2)
     held = ROW * wide + held_out * HELD_OUT_CELL
-    if relaxed:
-        held += size * k * (n_users if users_last else n_items)
+    if equation.solver == "auto" and equation.sweep_solver == "cg":
+        # over-relaxed: the side that is solved last is kept as it was before that
+        held += size * k * (n_users if equation.last == "users" else n_items)
     sweep = size * padded * wide + num_threads * (10 * size * padded * padded)
     if biased:
         sweep += size * k * wide

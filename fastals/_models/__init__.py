@@ -3,7 +3,6 @@
 from .als import ALS
 from .estimator import Estimator, with_values
 from .explicit import ExplicitALS
-from .file import Tensors, write_model
 from .implicit import ImplicitALS
 from .load import load
 from .tune import Tuning, tune
@@ -13,10 +12,8 @@ __all__ = [
     "Estimator",
     "ExplicitALS",
     "ImplicitALS",
-    "Tensors",
     "Tuning",
     "load",
     "tune",
     "with_values",
-    "write_model",
 ]

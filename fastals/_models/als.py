@@ -1,45 +1,44 @@
-"""The base of both estimators: training on the row equation, and the model file."""
+"""The base of both estimators: parameters, ``fit``, and methods that hand on to what answers from a fitted state."""
 
 from __future__ import annotations
 
-import copy
 import os
 import sys
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from .._core import (
-    ArgumentTypeError,
     ParameterError,
     check_bool,
     check_bool_or_none,
     check_callable_or_none,
-    check_factors,
-    check_path,
+    check_choice,
+    check_int,
     check_random_state,
     resolve_num_threads,
 )
 from .._data import Interactions, as_observations
 from .._equation import (
+    AXES,
     Callback,
     Checkpoint,
-    Descent,
-    FactorArray,
+    Preset,
+    RowEquation,
+    Rows,
     Settings,
-    Training,
-    digest,
-    digest_of,
+    check_setting,
+    chosen,
     read_settings,
     train,
 )
-from .._topn import check_fitted
+from .._fitted import FittedState, Tensors, grown, in_dtype, parts_of, read_state
+from .._inspect import MemoryEstimate, estimate
 from .estimator import with_values
-from .file import ModelState, Tensors, plain, read_state, save_model
-from .fold_in import FoldIn
-from .inspection import Inspection
-from .row_equation import AXES
+from .factor_model import FactorModel
+from .fitting import Beginning, identity, prepare
 from .validation import Validation, check_validation_metric
 
 if sys.version_info >= (3, 11):
@@ -49,9 +48,109 @@ else:
 
     Self = TypeVar("Self", bound="ALS")
 
+MAX_FACTORS, MAX_ITERATIONS = 16_384, 1_000_000
+"""Beyond any use; without a bound a slip of the pen would ask for k x k matrices that no machine holds."""
 
-class ALS(FoldIn, Inspection):
+
+class ALS(FactorModel):
     """What both estimators share; use :class:`ExplicitALS` or :class:`ImplicitALS`."""
+
+    _presets: ClassVar[Mapping[str | None, Preset]]
+    _default_metric: ClassVar[str]
+    _merge_policy: ClassVar[str]
+    _setting_names: ClassVar[tuple[str, ...]]
+    """Parameters that may be "auto"."""
+    _rule_scaling: ClassVar[float]
+
+    factors: int
+    regularization: Literal["auto"] | float | tuple[float, float]
+    regularization_scaling: Literal["auto", "constant", "count"] | float
+    iterations: int
+    tol: Literal["auto"] | float | None
+    solver: Literal["auto", "cholesky", "cg", "lapack"]
+    nonnegative: bool
+    preset: str | None
+    dtype: Literal["float32", "float64"]
+    random_state: int | np.random.Generator | np.random.RandomState | None
+
+    # -- parameters ---------------------------------------------------------------------------------------------------
+
+    def _check_params(self) -> None:
+        check_int("factors", self.factors, low=1, high=MAX_FACTORS)
+        for name in self._setting_names:
+            check_setting(name, getattr(self, name))
+        check_int("iterations", self.iterations, low=0, high=MAX_ITERATIONS)
+        check_choice("solver", self.solver, ("auto", "cholesky", "cg", "lapack"))
+        if check_bool("nonnegative", self.nonnegative) and self.solver in ("cg", "lapack"):
+            raise ParameterError(
+                f"solver must be 'auto' or 'cholesky' with nonnegative=True, got {self.solver!r}: "
+                "nonnegative rows have one solver, which is exact"
+            )
+        if self.preset is not None:
+            check_choice("preset", self.preset, _preset_names(self), "or None")
+        check_choice("dtype", np.dtype(self.dtype).name, ("float32", "float64"))
+        resolve_num_threads(self.num_threads)
+        check_random_state(self.random_state)
+
+    @classmethod
+    def from_preset(cls, name: str, **overrides: Any) -> Self:
+        """Make a model that computes what another library's ALS computes: the same equation, order and defaults.
+
+        From the same initial factors the library's factors come out, but for rounding; its random numbers do not.
+
+        Parameters
+        ----------
+        name : str
+            ExplicitALS: "spark", "cmfrec", "lenskit". ImplicitALS: "spark", "implicit", "cmfrec", "irspack",
+            "irspack-original" (``loss_type="ORIGINAL"``), "lenskit", "lenskit-ratings" (``use_ratings=True``),
+            "buffalo".
+        **overrides
+            Parameters of the constructor, instead of the library's defaults.
+
+        Returns
+        -------
+        the model, not fitted
+
+        Raises
+        ------
+        ParameterError, ArgumentTypeError
+
+        Examples
+        --------
+        >>> import fastals
+        >>> model = fastals.ExplicitALS.from_preset("spark", factors=16)
+        >>> model.regularization, model.regularization_scaling, model.solver
+        (0.1, 'count', 'cholesky')
+        """
+        check_choice("name", name, _preset_names(cls))
+        return cls(**{**cls._presets[name].parameters, "solver": "cholesky", "preset": name, **overrides})
+
+    @property
+    def _preset(self) -> Preset:
+        return self._presets[self.preset]
+
+    def _chosen(self) -> tuple[Settings, set[str]]:
+        """The settings of a fit as far as they do not depend on the data, and those that do."""
+        given = {name: getattr(self, name) for name in self._setting_names}
+        return chosen(given, scaling=self._rule_scaling, preset=self.preset, solver=self.solver)
+
+    @abstractmethod
+    def _resolve(self, rows: Rows, columns: Rows) -> Settings:
+        """The settings of a fit on these cells."""
+
+    @abstractmethod
+    def _equation(self, settings: Settings) -> RowEquation:
+        """The row equation of these parameters, with all settings resolved."""
+
+    def _settled(self, data: Interactions) -> Self:
+        """A new model like this one, with the numbers that the rule gives for these data, where it asks the rule."""
+        model = type(self)(**self.get_params())
+        settings, of_data = model._chosen()
+        if of_data:
+            equation, threads = model._equation(settings), self._threads()
+            rows, columns = (equation.rows(axis, data, None, self.dtype, threads) for axis in AXES)
+            model.set_params(**{name: value for name, value in model._resolve(rows, columns).items() if name != "tol"})
+        return model
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -148,183 +247,190 @@ class ALS(FoldIn, Inspection):
         self._check_params()
         check_bool_or_none("progress", progress)
         check_callable_or_none("callback", callback)
+        threads, dtype = self._threads(), np.dtype(self.dtype)
         interactions, twin = as_observations(
-            data,
-            sample_weight,
-            duplicates=self._preset.duplicates,
-            dtype=np.dtype(self.dtype).name,
-            num_threads=resolve_num_threads(self.num_threads),
+            data, sample_weight, duplicates=self._preset.duplicates, dtype=dtype.name, num_threads=threads
         )
-        shape = (interactions.n_users, interactions.n_items)
-        fitted = copy.copy(self)  # this model stays as it was until all is well
-        fitted.settings_ = self._chosen()[0]
-        if initial_factors is None:
-            X, Y = self._draw_factors(shape)
-        else:
-            biased = fitted._joint_biases
-            X, Y = check_initial_factors(initial_factors, shape, self.factors, np.dtype(self.dtype), biased=biased)
+        training = self._beginning().of(interactions.shape, initial_factors)
         watch = saved = None
         if validation is not None:
             metric = check_validation_metric(validation_metric, self._default_metric)
-            watch = Validation(
-                validation,
-                metric,
-                patience,
-                interactions,
-                lambda training: copy.copy(fitted)._adopt(training),  # what measuring needs is not to outlive it
-            )
+            # what measuring needs is not to outlive it
+            watch = Validation(validation, metric, patience, interactions, lambda: state(), threads)
         elif patience is not None or validation_metric is not None:
             raise ParameterError("patience and validation_metric need validation=, the interactions to measure")
-        if fitted._joint_biases and X.shape[1] == self.factors:
-            X, Y = (np.column_stack((factors, np.zeros(len(factors), factors.dtype))) for factors in (X, Y))
-        training = Training(X, Y)
         if checkpoint is not None:
-            identity = self._identity(interactions, twin, training, watch, initial_factors)
-            saved = Checkpoint(checkpoint, checkpoint_every, *identity)
-        descent = fitted._descent(interactions, twin, training)
+            told = initial_factors is not None or self.random_state is not None
+            parameters = {"class": type(self).__name__, **self.get_params()}
+            what = identity(parameters, interactions, twin, training if told else None, watch)
+            saved = Checkpoint(checkpoint, checkpoint_every, *what)
+        settings, equation, descent = prepare(
+            self._equation(self._chosen()[0]), self._resolve, self._equation, interactions, twin, training, threads
+        )
+        base: dict[str, Any] = {
+            "equation": equation,
+            "users": interactions.user_labels,
+            "items": interactions.item_labels,
+            "pairs": in_dtype(interactions, dtype),
+            "weights": None if twin is None else in_dtype(twin, dtype),
+            "ratings": self._predicts_ratings,
+            "parameters": self.get_params(),
+            "settings": settings,
+            "scoring": interactions.scoring,
+        }
+
+        def state(**outcome: Any) -> FittedState:
+            return FittedState(**base, **parts_of(training, equation), **outcome)
+
         if saved is not None:
             saved.restore(training)
-        fitted._remember(interactions, twin, self.dtype)
         train(
             descent,
             training,
             iterations=self.iterations,
-            tol=fitted.settings_["tol"],
+            tol=settings["tol"],
             validation=watch,
             callback=callback,
             checkpoint=saved,
             progress=progress,
         )
-        self.settings_ = fitted.settings_
-        self._remember(interactions, twin, self.dtype)
-        self._adopt(training)
-        self.loss_history_ = [loss for loss, _ in training.history]
-        self.metrics_history_ = [dict(metrics) for _, metrics in training.history] if watch else []
-        self.n_iter_ = len(training.history)
-        self.n_repeated_ = training.n_repeated
-        self.best_iteration_ = training.best_iteration or None
-        self.scoring_ = interactions.scoring
+        self._state = state(
+            loss_history=tuple(loss for loss, _ in training.history),
+            metrics_history=tuple(dict(metrics) for _, metrics in training.history) if watch else (),
+            n_iter=len(training.history),
+            n_repeated=training.n_repeated,
+            best_iteration=training.best_iteration or None,
+        )
         return self
 
-    def _identity(
-        self,
-        data: Interactions,
-        twin: Interactions | None,
-        training: Training,
-        validation: Validation | None,
-        initial_factors: Any,
-    ) -> tuple[dict[str, Any], dict[str, str]]:
-        """What a checkpoint must have in common with the fit that goes on from it: parameters and fingerprints."""
-        parameters = {"class": type(self).__name__}
-        parameters |= {name: plain(value) for name, value in self.get_params().items()}
-        del parameters["num_threads"], parameters["random_state"]
-        digests = {"data": digest_of(data), "sample_weight": digest(twin.values) if twin else ""}
-        if initial_factors is not None or self.random_state is not None:
-            digests["initial factors or random_state"] = digest(training.X, training.Y)
-        digests["validation"] = validation.digest() if validation else ""
-        return parameters, digests
+    def _beginning(self) -> Beginning:
+        """Where a fit begins."""
+        biased, draw = self._equation(self._chosen()[0]).joint_biases, self._preset.start
+        return Beginning(self.factors, np.dtype(self.dtype), biased, self.nonnegative, self.random_state, draw)
 
-    def _draw_factors(self, shape: tuple[int, int]) -> tuple[FactorArray, FactorArray]:
-        rng, dtype = check_random_state(self.random_state), np.dtype(self.dtype)
-        users, items = (self._preset.start(rng, (n, self.factors), dtype) for n in shape)
-        return (np.abs(users), np.abs(items)) if self.nonnegative else (users, items)
+    def partial_fit(
+        self, data: Any, *, sample_weight: Any = None, duplicates: str | None = None, passes: int = 2
+    ) -> Self:
+        """Take in new events, users and items, and solve the rows they touch again, all others staying as they are.
 
-    def _descent(self, data: Interactions, twin: Interactions | None, training: Training) -> Descent:
-        """Set both sides and ``settings_`` up, for iterations on the factors of ``training``."""
-        X, Y = training.X, training.Y
-        threads = resolve_num_threads(self.num_threads)
-        rows, columns = (self._rows(axis, data, twin, self.dtype, threads) for axis in AXES)
-        self.settings_ = self._resolve(rows, columns)
-        self._check_minimum("users", rows, data)
-        rows, columns, training.mean, training.biases = self._offsets(rows, columns)
-        return Descent(
-            training,
-            self._side("users", rows, X, Y, columns.counts(False)),
-            self._side("items", columns, Y, X, rows.counts(False)),
-            users_last=self._preset.last == "users",
-            sweep=self._sweep_solver,
-            exact=self._exact_solver,
-            automatic=self.solver == "auto",
-            signed=not self.nonnegative,
-            leveled=self._joint_biases and not self._preset.center,
-            num_threads=threads,
+        The events are merged with the history that the model holds: no need to hand that in again. Then, ``passes``
+        times, each user with a new event is solved exactly from all their cells, given the items' factors, and after
+        them each item with a new event (or the items first, with a preset whose users are solved last). New users and
+        items start from zeros, so that in the first pass a user is told by the known items alone; users and items that
+        occur with nothing known stay at zero until the next ``fit``.
+
+        Parameters
+        ----------
+        data : as for :meth:`fit`
+            New users and items are appended behind the known ones, whose indices do not change. Without labels: a
+            matrix with at least as many rows and columns as the model has users and items, or indices of which new ones
+            follow without a gap.
+        sample_weight : array of shape (n,), optional
+            As for :meth:`fit`. Where either the history or the events have weights, the others weigh 1.
+        duplicates : {"sum", "last", "max", "mean", "error", "keep"}, optional
+            What becomes of several values for one user and item, the stored one coming first. By default "keep" where
+            the training data hold such cells or weights; else implicit feedback adds ("sum") and a rating is replaced
+            ("last"). Cells with weights can only be kept.
+        passes : int, default 2
+
+        Returns
+        -------
+        self
+            ``settings_``, ``loss_history_`` and its like stay those of ``fit``.
+
+        Raises
+        ------
+        NotFittedError
+            There is no model yet, or it was saved without its history.
+        DataError, UnknownLabelError, ParameterError, ArgumentTypeError
+            Before any work; the model stays as it was.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> users, items = ["ann", "ann", "bob", "bob", "eve"], ["jazz", "rock", "jazz", "folk", "rock"]
+        >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit((users, items))
+        >>> model.partial_fit((["zoe", "zoe", "bob"], ["jazz", "ska", "ska"])).items_
+        array(['folk', 'jazz', 'rock', 'ska'], dtype=object)
+        >>> model.recommend("zoe", n=1).items
+        array(['folk'], dtype=object)
+        """
+        state = self.state_
+        self._state = grown(
+            state,
+            data,
+            sample_weight,
+            duplicates=duplicates,
+            otherwise=self._merge_policy,
+            passes=check_int("passes", passes, low=1),
+            threads=self._threads(),
+        )
+        return self
+
+    def estimate_memory(
+        self, n_users: int, n_items: int, nnz: int, *, sample_weight: bool = False, validation: int = 0
+    ) -> MemoryEstimate:
+        """Say what :meth:`fit` will need at its peak, beside the data that the caller holds.
+
+        Parameters
+        ----------
+        n_users, n_items, nnz : int
+            Size of the data: users, items and stored cells.
+        sample_weight : bool, default False
+            Each cell has a weight.
+        validation : int, default 0
+            Held-out cells, measured by the default metric.
+
+        Returns
+        -------
+        MemoryEstimate
+            Bytes: ``cells``, ``factors``, ``work`` and their sum, ``total``. For a scipy.sparse CSR matrix of float32;
+            other forms need up to 16 bytes a cell more while they are read, text its labels.
+
+        Raises
+        ------
+        ParameterError, ArgumentTypeError
+
+        Examples
+        --------
+        >>> import fastals
+        >>> need = fastals.ImplicitALS(factors=64, num_threads=2).estimate_memory(138_493, 26_744, 20_000_263)
+        >>> f"{need.total / 1e9:.1f} GB"
+        '0.6 GB'
+        """
+        self._check_params()
+        equation = self._equation(self._chosen()[0])
+        return estimate(
+            equation,
+            (check_int("n_users", n_users, low=1), check_int("n_items", n_items, low=1)),
+            check_int("nnz", nnz, low=1),
+            dtype=np.dtype(self.dtype),
+            num_threads=self._threads(),
+            weighted=check_bool("sample_weight", sample_weight),
+            centered=self._predicts_ratings and (equation.joint_biases or equation.value_copies > 0),
+            held_out=check_int("validation", validation, low=0),
+            ranked=self._default_metric != "rmse",
         )
 
     # -- files --------------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str], *, history: bool = True) -> None:
-        """Write the model to one safetensors file; see :func:`fastals.load`.
-
-        The file holds factors, labels, parameters, loss history and the training cells that ``exclude_seen`` needs.
-        It is written under a temporary name, synced and renamed: ``path`` holds the old model or the whole new one.
-
-        Parameters
-        ----------
-        path : str or path-like
-        history : bool, default True
-            Store the values of the training cells too (4 bytes a cell in float32), without which the loaded model has
-            neither :meth:`partial_fit` nor :meth:`explain` of its users.
-
-        Raises
-        ------
-        NotFittedError, OSError
-
-        Examples
-        --------
-        >>> import fastals, os, tempfile
-        >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit((["ann", "bob"], ["x", "y"]))
-        >>> with tempfile.TemporaryDirectory() as directory:
-        ...     model.save(os.path.join(directory, "model"), history=False)
-        ...     fastals.load(os.path.join(directory, "model")).recommend("ann", n=1).items
-        array(['y'], dtype=object)
-        """
-        save_model(self, check_path("path", path), history=check_bool("history", history))
-
-    def _get_state(self) -> ModelState:
-        check_fitted(self)
-        return ModelState(
-            parameters=self.get_params(),
-            user_factors=self.user_factors_,
-            item_factors=self.item_factors_,
-            users=self._users,
-            items=self._items,
-            seen_indptr=self._seen[0],
-            seen_indices=self._seen[1],
-            seen_values=self._seen_values,
-            loss_history=self.loss_history_,
-            metrics_history=self.metrics_history_,
-            n_iter=self.n_iter_,
-            n_repeated=self.n_repeated_,
-            best_iteration=self.best_iteration_,
-            mean=self._mean,
-            biases=self._biases,
-            seen_weights=self._seen_weights,
-            scoring=self.scoring_,
-            settings=self.settings_,
-        )
-
     @classmethod
     def _read(cls, content: Mapping[str, Any], tensors: Tensors) -> Self:
-        return cls._from_state(read_state(content, tensors))
-
-    @classmethod
-    def _from_state(cls, state: ModelState) -> Self:
+        """The model of a file."""
+        parts = read_state(content, tensors)
+        found = parts.pop("settings")
         # versions that had no settings had no tol, and did all iterations
-        model = cls(**({"tol": None} if state.settings is None else {}) | state.parameters)
-        model._users, model._items = state.users, state.items
-        model._seen = state.seen_indptr, state.seen_indices
-        model._seen_values, model._seen_weights = state.seen_values, state.seen_weights
-        model.loss_history_, model.metrics_history_ = state.loss_history, state.metrics_history
-        model.n_iter_, model.n_repeated_, model.best_iteration_ = state.n_iter, state.n_repeated, state.best_iteration
-        model.scoring_ = state.scoring
-        model.settings_ = model._settings_of(state)
-        return model._set_factors(state.user_factors, state.item_factors, state.mean, state.biases)
+        model = cls(**({"tol": None} if found is None else {}) | parts["parameters"])
+        settings = model._settings_of(found, parts["biases"] is not None)
+        parts["parameters"] = model.get_params()
+        ratings, equation = model._predicts_ratings, model._equation(settings)
+        model._state = FittedState(**parts, settings=settings, equation=equation, ratings=ratings)
+        return model
 
-    def _settings_of(self, state: ModelState) -> Settings:
+    def _settings_of(self, found: Mapping[str, Any] | None, biased: bool) -> Settings:
         """The settings that a file holds; one of an older version has them as parameters, which are numbers there."""
-        biased = state.biases is not None
-        if state.settings is not None:
-            settings = read_settings(state.settings, self._setting_names)
+        if found is not None:
+            settings = read_settings(found, self._setting_names)
             if settings.get("biases", False) != biased:
                 raise ValueError("settings and tensors disagree about biases")
             return settings
@@ -333,31 +439,6 @@ class ALS(FoldIn, Inspection):
             raise ValueError("'settings' is missing in the metadata")
         return {**settings, "biases": biased} if "biases" in settings else settings
 
-    # -- settings -----------------------------------------------------------------------------------------------------
 
-    def _settled(self, data: Interactions) -> Self:
-        """A new model like this one, with the numbers that the rule gives for these data, where it asks the rule."""
-        model = type(self)(**self.get_params())
-        if model._chosen()[1]:
-            threads = resolve_num_threads(self.num_threads)
-            rows, columns = (model._rows(axis, data, None, self.dtype, threads) for axis in AXES)
-            model.set_params(**{name: value for name, value in model._resolve(rows, columns).items() if name != "tol"})
-        return model
-
-
-def check_initial_factors(
-    factors: Any, shape: tuple[int, int], k: int, dtype: np.dtype[Any], *, biased: bool = False
-) -> tuple[FactorArray, FactorArray]:
-    """Return copies of (user_factors, item_factors) in ``dtype``, C-contiguous, to be trained in place.
-
-    With ``biased`` both may have one more column.
-    """
-    if not isinstance(factors, tuple | list) or len(factors) != 2:
-        raise ArgumentTypeError("initial_factors must be a pair (user_factors, item_factors)")
-    if biased and all(np.shape(array) == (n, k + 1) for array, n in zip(factors, shape, strict=True)):
-        k += 1
-    X, Y = (
-        check_factors(f"initial {axis} factors", array, (n, k), dtype)
-        for axis, array, n in zip(("user", "item"), factors, shape, strict=True)
-    )
-    return X, Y
+def _preset_names(model: type[ALS] | ALS) -> list[str]:
+    return sorted(name for name in model._presets if name is not None)

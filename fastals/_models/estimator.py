@@ -9,29 +9,43 @@ from __future__ import annotations
 import inspect
 import sys
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from .._core import check_choice, check_pairs
+from .._core import NotFittedError, check_choice, check_pairs
 from .._data import as_interactions
-from .._topn import Recommender, check_fitted
+from .._topn import Fitted, Recommender
 from ..evaluation import evaluate, r2
+
+State = TypeVar("State", bound=Fitted)
 
 if sys.version_info >= (3, 11):
     from typing import Self
 else:
-    from typing import TypeVar
-
     Self = TypeVar("Self", bound="Estimator")
 
 
 class Estimator(Recommender, ABC):
     """A model whose constructor takes keyword arguments, stores each as it is under its name, and checks them."""
 
+    @property
+    def _predicts_ratings(self) -> bool:
+        """Whether scores are ratings."""
+        return False
+
     @abstractmethod
     def _check_params(self) -> None:
         """Refuse a parameter that breaks its rule."""
+
+    def _fitted(self, state: State | None) -> State:
+        """The state, of which there is none before the first fit."""
+        if state is None:
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
+        return state
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._state is not None
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The constructor's parameters by name, as scikit-learn's ``clone`` and searches expect.
@@ -50,7 +64,7 @@ class Estimator(Recommender, ABC):
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def set_params(self, **params: Any) -> Self:
-        """Change constructor parameters by name; they take effect at the next ``fit``.
+        """Change constructor parameters by name; but for ``num_threads`` they take effect at the next ``fit``.
 
         Raises
         ------
@@ -104,10 +118,9 @@ class Estimator(Recommender, ABC):
         >>> model.score([[1, 1], [3, 3]], [1, 1])
         1.0
         """
-        held_out = with_values(data, y)
-        if not self._predicts_ratings:
+        state, held_out = self.state_, with_values(data, y)
+        if not state.ratings:
             return float(evaluate(self, None, held_out)["ndcg@10"])
-        check_fitted(self)
         cells = as_interactions(held_out, duplicates="keep")
         rows = np.repeat(np.arange(cells.n_users), np.diff(cells.indptr))
         users, items = cells.user_labels.decode(rows), cells.item_labels.decode(cells.indices)

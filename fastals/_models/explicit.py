@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .._equation import EXPLICIT, EXPLICIT_SCALING, CellWeights, FactorArray, Rows, Settings, explicit_regularization
-from .._topn import Axis, check_fitted, check_query_factors
+from .._core import FactorArray
+from .._equation import EXPLICIT, EXPLICIT_SCALING, RowEquation, Rows, Settings, explicit_regularization, pair
+from .._fitted import stored
 from .als import ALS
-from .row_equation import Biases
 
 
+@stored
 class ExplicitALS(ALS):
     """Ratings: only the observed cells count.
 
@@ -157,96 +157,41 @@ class ExplicitALS(ALS):
             settings["regularization"] = explicit_regularization(rows, columns, scaling, centered=centered)
         return settings
 
+    def _equation(self, settings: Settings) -> RowEquation:
+        preset, biased = self._preset, bool(settings["biases"])
+        joint = biased and preset.damping is None
+        return RowEquation(
+            weights=preset.cells(0.0, 1.0),
+            factors=self.factors,
+            regularization=pair(settings["regularization"]),
+            scaling=settings["regularization_scaling"],
+            solver=self.solver,
+            nonnegative=self.nonnegative,
+            last=preset.last,
+            duplicates=preset.duplicates,
+            centered=biased or preset.center,
+            bias_regularization=pair(settings["bias_regularization"]) if joint else None,
+            mean_is_free=joint and not preset.center,
+            damping=preset.damping if biased else None,
+        )
+
     @property
     def global_mean_(self) -> float:
         """What every score starts from; 0 without biases."""
-        check_fitted(self)
-        return self._mean
+        return self.state_.mean
 
     @property
     def user_biases_(self) -> FactorArray | None:
         """The bias of each user, or None."""
-        check_fitted(self)
-        return None if self._biases is None else self._biases[0]
+        biases = self.state_.biases
+        return None if biases is None else biases[0]
 
     @property
     def item_biases_(self) -> FactorArray | None:
         """The bias of each item, or None."""
-        check_fitted(self)
-        return None if self._biases is None else self._biases[1]
+        biases = self.state_.biases
+        return None if biases is None else biases[1]
 
     @property
     def _predicts_ratings(self) -> bool:
         return True
-
-    def _cell_weights(self) -> CellWeights:
-        return self._preset.cells(0.0, 1.0)
-
-    @property
-    def _has_biases(self) -> bool:
-        return bool(self._settings["biases"])
-
-    @property
-    def _joint_biases(self) -> bool:
-        return self._has_biases and self._preset.damping is None
-
-    def _offsets(self, rows: Rows, columns: Rows) -> tuple[Rows, Rows, float, Biases]:
-        if not (self._has_biases or self._preset.center):
-            return super()._offsets(rows, columns)
-        mean, damping = rows.mean(), self._preset.damping
-        if self._joint_biases:
-            return rows, columns, mean, None
-        if not self._has_biases or damping is None:
-            return rows.less(mean), columns.less(mean), mean, None
-        items = columns.less(mean).damped_means(damping)
-        users = rows.less(mean, others=items).damped_means(damping)
-        return rows.less(mean, users, items), columns.less(mean, items, users), mean, (users, items)
-
-    def _new_offsets(self, axis: Axis, rows: Rows) -> tuple[Rows, FactorArray | None]:
-        if self._joint_biases:
-            return rows, None
-        damping = self._preset.damping
-        if self._biases is None or damping is None:
-            return rows.less(self._mean) if self._mean else rows, None
-        # items have their biases of the values alone, users of what the items' leave: so they were made
-        others = self._biases[axis == "users"]
-        own = rows.less(self._mean, others=others if axis == "users" else None).damped_means(damping)
-        return rows.less(self._mean, own, others), own
-
-    def _grown_offsets(
-        self, rows: Rows, columns: Rows, users: NDArray[Any], items: NDArray[Any]
-    ) -> tuple[Rows, Rows, Biases]:
-        mean, damping = self._mean, self._preset.damping
-        if self._joint_biases or not mean:
-            return rows, columns, None
-        if self._biases is None or damping is None:
-            return rows.less(mean), columns.less(mean), None
-        of_users, of_items = (
-            np.concatenate((old, np.zeros(len(part.indptr) - 1 - len(old), old.dtype)))
-            for old, part in zip(self._biases, (rows, columns), strict=True)
-        )
-        of_items[items] = columns.less(mean).damped_means(damping)[items]
-        of_users[users] = rows.less(mean, others=of_items).damped_means(damping)[users]
-        return rows.less(mean, of_users, of_items), columns.less(mean, of_items, of_users), (of_users, of_items)
-
-    @property
-    def _value_copies(self) -> int:
-        return 1 if self._joint_biases else 2 * (self._has_biases or self._preset.center)
-
-    def _make_scoring_factors(self) -> tuple[FactorArray, FactorArray]:
-        """[x, mean + b_u, 1] and [y, 1, b_i]."""
-        X, Y = super()._make_scoring_factors()
-        if self._biases is None and not self._mean:
-            return X, Y
-        users, items = self._biases or (np.zeros(len(factors), X.dtype) for factors in (X, Y))
-        return self._scoring_rows(X, users), np.column_stack((Y, np.ones(len(Y), Y.dtype), items))
-
-    def _scoring_rows(self, X: FactorArray, biases: FactorArray) -> FactorArray:
-        return np.column_stack((X, biases + X.dtype.type(self._mean), np.ones(len(X), X.dtype)))
-
-    def _query_rows(self, user_factors: Any) -> FactorArray:
-        if self._biases is None and not self._mean:
-            return super()._query_rows(user_factors)
-        k, dtype = self.user_factors_.shape[1], self.user_factors_.dtype
-        rows = check_query_factors(user_factors, k + (self._biases is not None), dtype)
-        return self._scoring_rows(rows[:, :k], rows[:, k:].sum(axis=1))

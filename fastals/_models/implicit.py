@@ -11,17 +11,19 @@ from .._equation import (
     IMPLICIT,
     IMPLICIT_SCALING,
     Cells,
-    CellWeights,
-    FactorArray,
+    RowEquation,
     Rows,
     Settings,
     implicit_regularization,
+    pair,
     refuse_without_positive,
     unobserved_weight,
 )
+from .._fitted import stored
 from .als import ALS
 
 
+@stored
 class ImplicitALS(ALS):
     """Counts, plays, clicks: every cell counts, the observed ones more.
 
@@ -195,19 +197,17 @@ class ImplicitALS(ALS):
             settings["regularization"] = implicit_regularization(rows, cells, weights, scaling)
         return settings
 
-    def _cell_weights(self) -> CellWeights:
-        return self._preset.cells(self._settings["unobserved_weight"], float(self.alpha))
-
-    @property
-    def _value_copies(self) -> int:
-        return 2 * (self._settings["confidence"] == "log" or self._preset.zeros_count)
-
-    def _transform(self, values: FactorArray) -> FactorArray:
-        if self._settings["confidence"] == "log":
-            logs = np.abs(values)
-            logs /= values.dtype.type(self.epsilon)
-            np.log1p(logs, out=logs)
-            values = np.copysign(logs, values, out=logs)
-        if self._preset.zeros_count:
-            values = np.where(values == 0, np.finfo(values.dtype).tiny, values)
-        return values
+    def _equation(self, settings: Settings) -> RowEquation:
+        preset = self._preset
+        return RowEquation(
+            weights=preset.cells(settings["unobserved_weight"], float(self.alpha)),
+            factors=self.factors,
+            regularization=pair(settings["regularization"]),
+            scaling=settings["regularization_scaling"],
+            solver=self.solver,
+            nonnegative=self.nonnegative,
+            last=preset.last,
+            duplicates=preset.duplicates,
+            bend=float(self.epsilon) if settings["confidence"] == "log" else None,
+            zeros_count=preset.zeros_count,
+        )

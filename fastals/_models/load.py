@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TypeAlias
+from typing import Any
 
 from .._core import check_bool, check_path
-from .._neighbours import ItemKNN, UserKNN
-from .explicit import ExplicitALS
-from .file import load_model
-from .implicit import ImplicitALS
-
-Model: TypeAlias = ExplicitALS | ImplicitALS | ItemKNN | UserKNN
+from .._fitted import load_model
 
 
-def load(path: str | os.PathLike[str], *, mmap: bool = True) -> Model:
+def load(path: str | os.PathLike[str], *, mmap: bool = True) -> Any:
     """Read a model that ``save`` wrote.
 
     Parameters
@@ -44,5 +39,4 @@ def load(path: str | os.PathLike[str], *, mmap: bool = True) -> Model:
     ...     fastals.load(os.path.join(directory, "model")).users_
     array(['ann', 'bob'], dtype=object)
     """
-    classes: tuple[type[Model], ...] = ExplicitALS, ImplicitALS, ItemKNN, UserKNN
-    return load_model(check_path("path", path), classes, mmap=check_bool("mmap", mmap))
+    return load_model(check_path("path", path), mmap=check_bool("mmap", mmap))

@@ -292,13 +292,14 @@ def _fit(model: Estimator, data: Interactions, before: ALS | None) -> None:
     elif before is None:
         model.fit(data, progress=False)
     else:
-        factors = model._draw_factors(data.shape)
+        factors = model._beginning().drawn(data.shape)
+        state = before.state_
         for grown, trained in zip(factors, (before.user_factors_, before.item_factors_), strict=True):
             grown[:, : trained.shape[1]] = trained
-        if model._joint_biases and before._joint_biases and before._biases is not None:
+        if model._beginning().biased and state.equation.joint_biases and state.biases is not None:
             # the mean starts from that of the data: what it has moved by goes to the side that the first solve is given
-            biases = [own.copy() for own in before._biases]
-            biases[model._preset.last == "items"] += before._mean - float(np.mean(data.values, dtype=np.float64))
+            biases = [own.copy() for own in state.biases]
+            biases[model._preset.last == "items"] += state.mean - float(np.mean(data.values, dtype=np.float64))
             X, Y = (np.column_stack(parts) for parts in zip(factors, biases, strict=True))
             factors = X, Y
         full, model.iterations = model.iterations, -(-model.iterations // 3)

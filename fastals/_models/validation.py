@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .._core import DataError, ParameterError, check_int, kernels
+from .._core import DataError, ParameterError, check_int
 from .._data import Interactions, as_interactions, cell_numbers, contains
 from .._equation import Training, digest
-from .._topn import Recommender
+from .._topn import FactorFitted
 from ..evaluation import RANKING, rmse
 
 
@@ -27,8 +27,8 @@ class Validation:
         Iterations without a better value after which training ends.
     train : Interactions
         The training data, whose cells no list holds and nobody is judged by.
-    model : callable
-        Gives a model of the present factors.
+    state : callable
+        Gives the state of the present factors.
 
     Raises
     ------
@@ -42,9 +42,10 @@ class Validation:
         metric: str,
         patience: int | None,
         train: Interactions,
-        model: Callable[[Training], Recommender],
+        state: Callable[[], FactorFitted],
+        num_threads: int,
     ) -> None:
-        self.metric, self.model = metric, model
+        self.metric, self.state, self.num_threads = metric, state, num_threads
         self.patience = None if patience is None else check_int("patience", patience, low=1)
         name, _, k = metric.partition("@")
         self.k = int(k or 0)
@@ -67,13 +68,12 @@ class Validation:
 
     def measure(self, training: Training) -> dict[str, float]:
         """Return every metric by its name."""
-        model = self.model(training)
+        state = self.state()
         if not self.k:
-            X, Y = model._scoring_factors()
-            scores = kernels.pair_scores(X, Y, self.rows, self.columns, model._threads())
+            scores = state.pair_scores(self.rows, self.columns, self.num_threads)
             return {self.metric: rmse(self.values, scores)}
-        lists, _ = model._top_items(self.users, self.k, True)
-        found = np.where(lists < 0, -1, lists + self.users[:, np.newaxis].astype(np.int64) * len(model._items))
+        lists, _ = state.top_items(self.users, self.k, True, self.num_threads)
+        found = np.where(lists < 0, -1, lists + self.users[:, np.newaxis].astype(np.int64) * len(state.items))
         hits = contains(self.cells, found.ravel()).reshape(found.shape)
         return {
             f"{name}@{self.k}": float(RANKING[name](hits, self.relevant, self.k).mean()) for name in ("ndcg", "recall")

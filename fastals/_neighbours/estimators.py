@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from .._data import Compressed, as_interactions
+from .._data import as_interactions
+from .._fitted import stored
 from .._topn import ItemLists
 from .base import Neighbours
-from .lines import distinct_cells, played, transposed
+from .lines import distinct_cells, played
 from .scores import Queries
 
 
+@stored
 class ItemKNN(Neighbours):
     """Item-based collaborative filtering: items like those that the user had.
 
@@ -75,19 +77,17 @@ class ItemKNN(Neighbours):
 
     _axis = "items"
 
-    def _fold_in_queries(self, histories: Any) -> tuple[Any, ItemLists]:
-        data = distinct_cells(as_interactions(histories, dtype="float32", items=self._items))
-        if self._means is None:
-            values = played(data.values, self.settings_["weighting"])
+    def _queries_of_histories(self, state: Any, histories: Any, threads: int) -> tuple[Any, ItemLists]:
+        data = distinct_cells(as_interactions(histories, dtype="float32", items=state.items))
+        if state.means is None:
+            values = played(data.values, state.settings["weighting"])
         else:
-            values = (data.values - self._means[data.indices]).astype(np.float32)
+            values = (data.values - state.means[data.indices]).astype(np.float32)
         lists = ItemLists.of_rows(data.indptr, data.indices)
         return Queries(lists, values, None), lists
 
-    def _operands(self, history: Compressed, similarity: Compressed) -> tuple[Compressed, Compressed]:
-        return history, similarity if self._means is None else transposed(similarity, self._data.n_items)
 
-
+@stored
 class UserKNN(Neighbours):
     """User-based collaborative filtering: what users had who are like this one.
 
@@ -118,6 +118,3 @@ class UserKNN(Neighbours):
     """
 
     _axis = "users"
-
-    def _operands(self, history: Compressed, similarity: Compressed) -> tuple[Compressed, Compressed]:
-        return similarity, history

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import resolve_num_threads, tables
+from .._core import Axis, resolve_num_threads, tables
 from .._data import Compressed, Interactions, as_interactions, has_repeats
-from .._topn import Axis
 
 WEIGHTINGS = ("logidf", "tfidf", "bm25")
 BM25_K1, BM25_B = 1.2, 0.75

@@ -1,18 +1,18 @@
 """The best of all scores, exactly, and what a model is asked for."""
 
-from .checks import check_fitted, check_query_factors
+from .fitted import FactorFitted, Fitted
 from .panels import ItemLists
-from .recommender import Axis, Recommendations, Recommender
+from .recommender import Recommender
+from .requests import Recommendations
 from .rerank import mmr
 from .search import Wanted
 
 __all__ = [
-    "Axis",
+    "FactorFitted",
+    "Fitted",
     "ItemLists",
     "Recommendations",
     "Recommender",
     "Wanted",
-    "check_fitted",
-    "check_query_factors",
     "mmr",
 ]

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import DataError, ParameterError, check_values, refuse_value
+from .._core import DataError, FactorArray, ParameterError, check_values, refuse_value
 from .._data import Labels
-from .._equation import FactorArray
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import kernels
-from .._equation import FactorArray
+from .._core import FactorArray, kernels
 from .boost import Boost
 
 
@@ -26,13 +25,18 @@ class ItemLists(NamedTuple):
         first, last = indptr[:-1][rows], indptr[1:][rows]
         return cls(np.ascontiguousarray(first), np.ascontiguousarray(last), indices)
 
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """How many items each list has."""
+        return self.last - self.first
+
     def of(self, queries: NDArray[Any]) -> ItemLists:
         """The lists of some of the queries."""
         return ItemLists(self.first[queries], self.last[queries], self.items)
 
     def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Every (query, item), by query."""
-        lengths = self.last - self.first
+        lengths = self.lengths
         starts = np.repeat(self.first - (lengths.cumsum() - lengths), lengths)
         return np.repeat(np.arange(len(lengths)), lengths), self.items[starts + np.arange(lengths.sum())]
 

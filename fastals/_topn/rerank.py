@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import DataError, ParameterError, check_int, check_real
-from .checks import check_fitted
-from .recommender import Recommendations, Recommender, unit_rows
+from .fitted import FactorFitted, unit_rows
+from .recommender import Recommender
+from .requests import Recommendations
 
 CHUNK = 1 << 24
 """Numbers of the candidates' vectors that are held at a time."""
@@ -60,19 +61,19 @@ def mmr(model: Recommender, recommended: Recommendations, n: int = 10, *, trade_
     >>> fastals.mmr(model, lists, n=3, trade_off=0.3).items
     array([3, 2, 0], dtype=int32)
     """
-    check_fitted(model)
+    state = model.state_
     n, trade_off = check_int("n", n, low=1), check_real("trade_off", trade_off, low=0, high=1)
-    if not hasattr(model, "item_factors_"):
+    if not isinstance(state, FactorFitted):
         raise ParameterError(f"{type(model).__name__} has no factors, by which mmr compares items")
     ids, scores = (np.atleast_2d(np.asarray(part)) for part in recommended)
     if ids.ndim != 2 or ids.shape != scores.shape:
         raise DataError(f"items and scores must have the same shape (n,) or (m, n), got {ids.shape} and {scores.shape}")
     present = ids != (None if ids.dtype == object else -1)
     items = np.zeros(ids.shape, np.int32)
-    items[present] = model._items.encode_known("recommended items", ids[present])
+    items[present] = state.items.encode_known("recommended items", ids[present])
     best = np.abs(np.where(present, scores, 0)).max(axis=1, keepdims=True, initial=0)
     relevance = np.where(present, np.where(present, scores, 0) / np.where(best > 0, best, 1), -np.inf)
-    units = unit_rows(model.item_factors_)
+    units = state.derive("unit rows of items", lambda: unit_rows(state.item_factors))
     chosen = np.zeros((len(ids), n), np.intp)
     step = max(1, CHUNK // max(1, ids.shape[1] * units.shape[1]))
     for first in range(0, len(ids), step):

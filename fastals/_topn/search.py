@@ -9,9 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import ParameterError, kernels
+from .._core import FactorArray, ParameterError, kernels
 from .._data import contains, distinct
-from .._equation import FactorArray
 from .boost import Boost, boosted
 from .panels import ItemLists, Panels
 

@@ -28,10 +28,10 @@ def command(arguments: argparse.Namespace) -> None:
     lines = {
         "model": type(model).__name__,
         "parameters": parameters,
-        "users": _describe(model.users_, len(model._users)),
-        "items": _describe(model.items_, len(model._items)),
+        "users": _describe(model.users_, len(model.state_.users)),
+        "items": _describe(model.items_, len(model.state_.items)),
     }
-    trained = f"{len(model._seen[1]):,} interactions"
+    trained = f"{model.state_.pairs.nnz:,} interactions"
     if isinstance(model, ALS):
         lines["settings"] = told(model.settings_)
         lines["factors"] = f"{model.user_factors_.shape[1]}, {model.user_factors_.dtype}"

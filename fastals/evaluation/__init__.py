@@ -4,6 +4,7 @@ Ranking metrics judge lists of recommended items, one row per user. An item is *
 row holds it with a value above 0; users without a relevant item are left out of the mean.
 """
 
+from .._core import show_as as _show_as
 from ._evaluate import (
     auc,
     evaluate,
@@ -58,3 +59,5 @@ __all__ = [
     "split_users",
     "train_test_split",
 ]
+
+_show_as(__name__, __all__, globals())

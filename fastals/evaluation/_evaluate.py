@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import DataError, check_int
+from .._core import DataError, check_int, resolve_num_threads
 from .._data import Interactions, as_interactions, cell_numbers, contains, distinct
-from .._topn import Recommender, check_fitted
+from .._topn import Fitted, Recommender
 from ._metrics import (
     RANKING,
     coverage_at_k,
@@ -96,14 +96,15 @@ def auc(model: Recommender, train: Any, test: Any) -> float:
     >>> auc(fastals.ImplicitALS(factors=2, random_state=0).fit(train), train, test)
     1.0
     """
-    check_fitted(model)
-    seen = _seen(model, train)
-    held_out = as_interactions(test, users=model._users, items=model._items)
+    state, threads = model.state_, resolve_num_threads(model.num_threads)
+    seen = _seen(state, train)
+    held_out = as_interactions(test, users=state.users, items=state.items)
     held_out = select_cells(held_out, held_out.values > 0)
     users = np.flatnonzero(np.diff(held_out.indptr))
     block = max(1, AUC_BYTES // (8 * seen.n_items))
     areas = np.concatenate(
-        [_areas(model, users[i : i + block], seen, held_out) for i in range(0, len(users), block)] or [np.empty(0)]
+        [_areas(state, users[i : i + block], seen, held_out, threads) for i in range(0, len(users), block)]
+        or [np.empty(0)]
     )
     if np.isnan(areas).all():
         raise DataError("no user has both a relevant item and one never met")
@@ -111,10 +112,10 @@ def auc(model: Recommender, train: Any, test: Any) -> float:
 
 
 def _areas(
-    model: Recommender, users: NDArray[np.intp], seen: Interactions, held_out: Interactions
+    state: Fitted, users: NDArray[np.intp], seen: Interactions, held_out: Interactions, threads: int
 ) -> NDArray[np.float64]:
     """AUC of each user; NaN where the user has met everything."""
-    scores = model._all_scores(users)
+    scores = state.all_scores(users, threads)
     relevant = [held_out.indices[held_out.indptr[u] : held_out.indptr[u + 1]] for u in users]
     found = [row[items] for row, items in zip(scores, relevant, strict=True)]
     lengths = np.zeros(len(users), np.int64)
@@ -131,13 +132,11 @@ def _areas(
     return areas
 
 
-def _seen(model: Recommender, train: Any) -> Interactions:
+def _seen(state: Fitted, train: Any) -> Interactions:
     """Return the training cells in terms of the model's users and items; None: those that the model remembers."""
     if train is not None:
-        return as_interactions(train, users=model._users, items=model._items)
-    indptr, indices = model._seen
-    ones = np.broadcast_to(np.float32(1), indices.shape)
-    return Interactions._canonical((indptr, indices, ones), None, model._users, model._items)
+        return as_interactions(train, users=state.users, items=state.items)
+    return state.pairs
 
 
 def most_popular(train: Any, n: int = 10) -> NDArray[Any]:
@@ -221,14 +220,13 @@ def evaluate(model: Recommender, train: Any, test: Any, k: int = 10) -> dict[str
     >>> evaluate(model, train, test, k=1)["hit_rate@1"]
     1.0
     """
-    check_fitted(model)
-    k = check_int("k", k, low=1)
-    seen = _seen(model, train)
-    new = _new_to_users(model, seen, test)
+    state, k = model.state_, check_int("k", k, low=1)
+    seen = _seen(state, train)
+    new = _new_to_users(state, seen, test)
     users = np.flatnonzero(np.diff(new.indptr))
     metrics = _measure(model.recommend(new.user_labels.decode(users), n=k).items, seen, new, users, k)
-    if model._predicts_ratings:
-        ratings = as_interactions(test, users=model._users, items=model._items)
+    if state.ratings:
+        ratings = as_interactions(test, users=state.users, items=state.items)
         rows = np.repeat(np.arange(ratings.n_users), np.diff(ratings.indptr))
         predicted = model.predict(ratings.user_labels.decode(rows), ratings.item_labels.decode(ratings.indices))
         errors = {metric.__name__: metric(ratings.values, predicted) for metric in (rmse, mae)}
@@ -255,10 +253,9 @@ def popularity_baseline(model: Recommender, train: Any, test: Any, k: int = 10) 
     >>> popularity_baseline(model, train, test, k=1)["hit_rate@1"]
     0.0
     """
-    check_fitted(model)
-    k = check_int("k", k, low=1)
-    seen = _seen(model, train)
-    new = _new_to_users(model, seen, test)
+    state, k = model.state_, check_int("k", k, low=1)
+    seen = _seen(state, train)
+    new = _new_to_users(state, seen, test)
     users = np.flatnonzero(np.diff(new.indptr))
     return _measure(most_popular(seen, k)[users], seen, new, users, k)
 
@@ -275,10 +272,10 @@ def _measure(
     return metrics | beyond | {"n_users": len(relevant)}
 
 
-def _new_to_users(model: Recommender, seen: Interactions, test: Any) -> Interactions:
+def _new_to_users(state: Fitted, seen: Interactions, test: Any) -> Interactions:
     """Return the cells of `test` that a list could hold: of the model's users, and not seen. The items are test's."""
-    interactions = as_interactions(test, users=model._users)
-    items = model._items.encode(interactions.item_labels.decode(np.arange(interactions.n_items)))[interactions.indices]
+    interactions = as_interactions(test, users=state.users)
+    items = state.items.encode(interactions.item_labels.decode(np.arange(interactions.n_items)))[interactions.indices]
     cells = cell_numbers(interactions.indptr, items, seen.n_items)
     new = (items < 0) | ~contains(cell_numbers(seen.indptr, seen.indices, seen.n_items), cells)
     if not (new & (interactions.values > 0)).any():

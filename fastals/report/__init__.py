@@ -1,5 +1,6 @@
 """A report on a model as one HTML file with its plots inside; needs ``pip install 'fastals[plot]'``."""
 
+from .._core import show_as as _show_as
 from ._html import (
     write_report,
 )
@@ -7,3 +8,5 @@ from ._html import (
 __all__ = [
     "write_report",
 ]
+
+_show_as(__name__, __all__, globals())

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import evaluation
-from .._core import check_int, check_path
+from .._core import check_int, check_path, resolve_num_threads
 from .._data import need, replacing
 from .._equation import told
 from .._inspect import check
 from .._models import ALS
-from .._topn import Recommender, check_fitted
+from .._topn import Fitted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,27 +84,27 @@ def write_report(
     True
     """
     name = check_path("path", path)
-    check_fitted(model)
+    state, threads = model.state_, resolve_num_threads(model.num_threads)
     n, n_examples = check_int("n", n, low=1), check_int("n_examples", n_examples, low=0)
     need("plot", "matplotlib", "a report")
     if test is not None and metrics is None:
         metrics = evaluation.evaluate(model, None, test, n)
         baseline = evaluation.popularity_baseline(model, None, test, n)
-    sample = np.unique(np.linspace(0, len(model._users) - 1, min(SAMPLE, len(model._users))).astype(np.int32))
-    items, scores = model._top_items(sample, n, True)
+    sample = np.unique(np.linspace(0, len(state.users) - 1, min(SAMPLE, len(state.users))).astype(np.int32))
+    items, scores = state.top_items(sample, n, True, threads)
     parts = [
         f"<h1>{html.escape(type(model).__name__)}</h1>",
         _facts(model),
         "<h2>Loss</h2>",
         _loss(model),
         "<h2>Data</h2>",
-        _degrees(model),
+        _degrees(state),
         "<h2>Recommendations</h2>",
-        _lists(model, sample, items, scores, n),
+        _lists(state, sample, items, scores, n),
         "<h2>Quality</h2>",
         _quality(metrics, baseline) + _checked(model),
         "<h2>Examples</h2>",
-        _examples(model, sample, items, scores, n_examples),
+        _examples(state, sample, items, scores, n_examples),
     ]
     page = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>fastals report</title>'
@@ -142,11 +142,12 @@ def _plot(*draw: Any) -> str:
 
 
 def _facts(model: Any) -> str:
+    state = model.state_
     parameters = ", ".join(f"{name}={value!r}" for name, value in model.get_params().items())
     facts: list[list[Any]] = [
-        ["users", len(model._users)],
-        ["items", len(model._items)],
-        ["interactions", len(model._seen[1])],
+        ["users", len(state.users)],
+        ["items", len(state.items)],
+        ["interactions", state.pairs.nnz],
         ["parameters", parameters],
     ]
     if settings := getattr(model, "settings_", None):
@@ -178,9 +179,8 @@ def _loss(model: Any) -> str:
     return _plot(curve, measured)
 
 
-def _degrees(model: Recommender) -> str:
-    indptr, indices = model._seen
-    per_user, per_item = np.diff(indptr), np.bincount(indices, minlength=len(model._items))
+def _degrees(state: Fitted) -> str:
+    per_user, per_item = state.cells_of_users(), state.cells_of_items()
 
     def ranked(counts: NDArray[Any], what: str) -> Any:
         def draw(on: Axes) -> None:
@@ -195,10 +195,10 @@ def _degrees(model: Recommender) -> str:
     return _plot(ranked(per_user, "user"), ranked(per_item, "item")) + f"<p class=note>{empty}</p>"
 
 
-def _lists(model: Recommender, sample: NDArray[Any], items: NDArray[Any], scores: NDArray[Any], n: int) -> str:
+def _lists(state: Fitted, sample: NDArray[Any], items: NDArray[Any], scores: NDArray[Any], n: int) -> str:
     """Plot the scores by rank, and how much of the lists the popular items take."""
     listed = items >= 0
-    counts = np.bincount(model._seen[1], minlength=len(model._items))
+    counts = state.cells_of_items()
     rank = np.empty(len(counts), np.int64)
     rank[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
     in_lists = np.bincount(rank[items[listed]], minlength=len(counts)).cumsum() / max(1, listed.sum())
@@ -240,21 +240,19 @@ def _checked(model: Any) -> str:
     return "".join(f"<p class=note>{html.escape(line)}</p>" for line in check(model).lines())
 
 
-def _examples(
-    model: Recommender, sample: NDArray[Any], items: NDArray[Any], scores: NDArray[Any], n_examples: int
-) -> str:
+def _examples(state: Fitted, sample: NDArray[Any], items: NDArray[Any], scores: NDArray[Any], n_examples: int) -> str:
     """Show what some users of middling activity have, beside what they are recommended."""
-    indptr, indices = model._seen
-    counts = np.diff(indptr)[sample]
+    counts = state.cells_of_users()[sample]
     # those around the median, spread over the whole range of users
     near = np.argsort(np.abs(np.log1p(counts) - np.median(np.log1p(counts))), kind="stable")
     parts = []
     for place in near[:: max(1, len(near) // (4 * n_examples or 1))][:n_examples]:
         user = sample[place]
         listed = items[place] >= 0
-        known = model._items.decode(indices[indptr[user] : indptr[user + 1]][: items.shape[1]]).tolist()
-        best = zip(model._items.decode(items[place][listed]).tolist(), scores[place][listed].tolist(), strict=True)
-        label = model._users.decode(np.array([user]))[0]
+        seen = state.seen(np.array([user])).pairs()[1]
+        known = state.items.decode(seen[: items.shape[1]]).tolist()
+        best = zip(state.items.decode(items[place][listed]).tolist(), scores[place][listed].tolist(), strict=True)
+        label = state.users.decode(np.array([user]))[0]
         rows = [[", ".join(map(str, known)), ", ".join(f"{item} ({score:.2f})" for item, score in best)]]
         parts.append(f"<h3>{html.escape(str(label))}</h3>" + _table(rows, ["some of what it has", "recommended"]))
     return "".join(parts)

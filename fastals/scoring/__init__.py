@@ -35,6 +35,7 @@ A specification is made in Python or read from TOML, YAML or JSON, and travels w
     weight = -1
 """
 
+from .._core import show_as as _show_as
 from ._scores import (
     Scores,
     score,
@@ -53,3 +54,5 @@ __all__ = [
     "Signal",
     "score",
 ]
+
+_show_as(__name__, __all__, globals())

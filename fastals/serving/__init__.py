@@ -18,6 +18,7 @@ The layout in Redis, for readers in any language, for a prefix P and a version V
 """
 
 # for the rest of the package
+from .._core import show_as as _show_as
 from ._lists import Lists as Lists
 from ._publish import BATCH_SIZE as BATCH_SIZE
 from ._publish import (
@@ -46,3 +47,5 @@ __all__ = [
     "publish",
     "user_vectors",
 ]
+
+_show_as(__name__, __all__, globals())

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from .._core import LabelArray, check_bool, check_int
+from .._core import LabelArray, check_bool, check_int, resolve_num_threads
 from .._data import Labels
-from .._topn import check_fitted
+from .._topn import Fitted
 
 __all__ = ["Batch", "Lists", "text_of"]
 
@@ -42,13 +41,13 @@ class Lists:
     """
 
     def __init__(self, model: Any, n: int, exclude_seen: bool, batch_size: int) -> None:
-        check_fitted(model)
-        self.model = model
+        self.state: Fitted = model.state_
+        self.num_threads = resolve_num_threads(model.num_threads)
         self.n = check_int("n", n, low=1)
         self.exclude_seen = check_bool("exclude_seen", exclude_seen)
         self.batch_size = check_int("batch_size", batch_size, low=1)
-        self.users: Labels = model._users
-        self.items: Labels = model._items
+        self.users: Labels = self.state.users
+        self.items: Labels = self.state.items
 
     def batches(self, first: int = 0) -> Iterator[Batch]:
         """Yield the lists of the users from the given one on; the next batch is computed while one is looked at."""
@@ -66,7 +65,7 @@ class Lists:
 
     def _batch(self, first: int) -> Batch:
         rows = slice(first, min(first + self.batch_size, len(self.users)))
-        return Batch(first, *self.model._top_items(rows, self.n, self.exclude_seen))
+        return Batch(first, *self.state.top_items(rows, self.n, self.exclude_seen, self.num_threads))
 
     def labels(self, first: int, count: int) -> LabelArray:
         """Return the labels of users, or their indices where there are no labels."""
@@ -74,16 +73,14 @@ class Lists:
 
     def popular(self) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """Return the items that most users have, and the share of the users that has each."""
-        counts = np.bincount(self.model._seen[1], minlength=len(self.items))
+        counts = self.state.cells_of_items()
         items = np.argsort(-counts, kind="stable")[: max(self.n, POPULAR)].astype(np.int32)
         return items, counts[items] / len(self.users)
 
     def fingerprint(self, *options: object) -> str:
         """Return what is the same for the same lists in the same form, and for no others."""
         digest = blake2b(repr((self.n, self.exclude_seen, *options)).encode(), digest_size=5)
-        state = self.model.__getstate__()  # without what is derived from it
-        learned = sorted(state.keys() - self.model.get_params().keys())
-        arrays = [array for name in learned for array in _arrays_in(state[name])]
+        arrays = self.state.numbers()
         for labels in (self.users, self.items):
             if labels.values is not None and labels.values.dtype.kind != "O":
                 arrays.append(labels.values)
@@ -96,19 +93,6 @@ class Lists:
             digest.update(repr((array.shape, array.dtype.str)).encode())
             digest.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
         return b32encode(digest.digest()).decode().lower()
-
-
-def _arrays_in(value: Any) -> list[NDArray[Any]]:
-    """Return the numbers that an attribute of a model consists of."""
-    if isinstance(value, np.ndarray):
-        return [] if value.dtype.kind == "O" else [value]
-    if isinstance(value, float):
-        return [np.array([value])]
-    if isinstance(value, sparse.csr_array):
-        return [value.data, value.indices, value.indptr]
-    if isinstance(value, tuple):
-        return [array for part in value for array in _arrays_in(part)]
-    return []
 
 
 def text_of(label: Any) -> bytes:

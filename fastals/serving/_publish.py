@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from .._core import LabelArray, ParameterError, check_choice, check_path
 from .._data import check_target, need, replacing, suffix_of
-from .._topn import Recommender, check_fitted
+from .._topn import FactorFitted, Recommender
 from ._lists import Batch, Lists
 from ._reader import RedisRecommendations, ServedList
 from ._redis import is_redis, masked, ping, push
@@ -301,10 +301,10 @@ def item_vectors(model: Recommender, *, metric: str = "inner_product") -> tuple[
     >>> str(labels[distances.argmin()]) == model.recommend("eve", n=1, exclude_seen=False).items[0]
     True
     """
-    check_fitted(model)
+    state = _with_factors(model)
     check_choice("metric", metric, ("inner_product", "l2"))
-    Y: NDArray[Any] = model._scoring_factors()[1]
-    labels = model._items.decode(np.arange(len(Y)))
+    Y: NDArray[Any] = state.scoring_factors[1]
+    labels = state.items.decode(np.arange(len(Y)))
     if metric == "l2":
         squares = np.einsum("ij,ij->i", Y, Y, dtype=np.float64)
         Y = np.column_stack([Y, np.sqrt(squares.max() - squares)])
@@ -338,9 +338,17 @@ def user_vectors(model: Recommender, users: Any, *, metric: str = "inner_product
     >>> user_vectors(model, ["bob", "ann"], metric="l2").shape
     (2, 3)
     """
-    check_fitted(model)
+    state = _with_factors(model)
     check_choice("metric", metric, ("inner_product", "l2"))
-    X: NDArray[Any] = model._scoring_factors()[0][model._users.encode_known("users", users)]
+    X: NDArray[Any] = state.scoring_factors[0][state.users.encode_known("users", users)]
     if metric == "l2":
         X = np.column_stack([X, np.zeros(len(X))])
     return np.ascontiguousarray(X, np.float32)
+
+
+def _with_factors(model: Recommender) -> FactorFitted:
+    """The state of a model of factors."""
+    state = model.state_
+    if not isinstance(state, FactorFitted):
+        raise ParameterError(f"{type(model).__name__} has no factors")
+    return state

@@ -90,7 +90,8 @@ def test_train_is_fit(ratings, tmp_path, capfd):
         num_threads=1,
         random_state=0,
     )
-    assert model.get_params() == expected.get_params()
+    # how many threads there are is the reader's matter
+    assert model.get_params() == {**expected.get_params(), "num_threads": None}
     rows = list(csv.reader(ratings.read_text("utf-8").splitlines()))[1:]
     users, items, values = zip(*rows, strict=True)
     expected.fit((users, items, [float(v) for v in values]))

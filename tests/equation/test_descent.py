@@ -1,6 +1,5 @@
 """The iterations of a fit: each is lower than the one before, and its loss is what it is told to be."""
 
-import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from fastals._equation import descent
 from fastals._equation.descent import OF_ZERO, RELATIVE, Descent
 from fastals._equation.sweep import Groups, Side
 from fastals._equation.training import Training
+from fastals._models.fitting import prepare
 
 BOTH = pytest.mark.parametrize("model", [ExplicitALS, ImplicitALS])
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -42,13 +42,10 @@ def ratings(n_users: int = 120, n_items: int = 80, density: float = 0.15, seed: 
 
 def descent_of(model: Any, matrix: Any, factors: Any = None) -> tuple[Descent, Training]:
     """What ``fit`` iterates with, from the factors drawn or from these, bias columns among them."""
-    model = copy.copy(model)
-    model.settings_ = model._chosen()[0] if not hasattr(model, "settings_") else model.settings_
-    X, Y = model._draw_factors(matrix.shape) if factors is None else factors
-    if model._joint_biases and factors is None:
-        X, Y = (np.column_stack((F, np.zeros(len(F), F.dtype))) for F in (X, Y))
-    training = Training(X, Y)
-    return model._descent(Interactions.from_matrix(matrix), None, training), training
+    training = model._beginning().of(matrix.shape, None) if factors is None else Training(*factors)
+    before, data = model._equation(model._chosen()[0]), Interactions.from_matrix(matrix)
+    *_, made = prepare(before, model._resolve, model._equation, data, None, training, model._threads())
+    return made, training
 
 
 def sides(descent: Descent) -> tuple[Side, Side]:
@@ -78,11 +75,11 @@ def objective(descent: Descent, X: Any, Y: Any, mean: float) -> float:
 
 def objective_of(model: Any, matrix: Any) -> float:
     """The same of a fitted model."""
-    X, Y = model.user_factors_, model.item_factors_
-    if model._joint_biases:
+    X, Y, biased = model.user_factors_, model.item_factors_, model.state_.equation.joint_biases
+    if biased:
         X, Y = np.column_stack((X, model.user_biases_)), np.column_stack((Y, model.item_biases_))
     descent, training = descent_of(model, matrix, (X, Y))
-    return objective(descent, X, Y, model.global_mean_ if model._joint_biases else training.mean)
+    return objective(descent, X, Y, model.global_mean_ if biased else training.mean)
 
 
 def off(descent: Descent, loss: float) -> float:

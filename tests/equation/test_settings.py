@@ -17,10 +17,10 @@ from sklearn.base import clone
 
 import fastals
 from fastals import ExplicitALS, ImplicitALS
+from fastals._equation.equation import pair_below_zero
 from fastals._equation.presets import EXPLICIT, IMPLICIT
 from fastals._equation.settings import TOLERANCE
 from fastals._equation.sweep import CellWeights, Rows
-from fastals._models.row_equation import pair_below_zero
 
 QUICK = {"factors": 3, "iterations": 2, "random_state": 0}
 BOTH = pytest.mark.parametrize("model", [ExplicitALS, ImplicitALS])
@@ -355,9 +355,9 @@ def test_what_is_given_is_never_changed(model, given, ratings):
 
 def test_a_pair_is_of_users_and_items(ratings):
     model = ExplicitALS(**QUICK, bias_regularization=(1.0, 7.0)).fit(ratings)
-    assert [model._bias_regularization(axis) for axis in ("users", "items")] == [1.0, 7.0]
+    assert model.state_.equation.bias_regularization == (1.0, 7.0)
     model = ExplicitALS(**QUICK, regularization=(0.5, 2.0)).fit(ratings)
-    assert [model._bias_regularization(axis) for axis in ("users", "items")] == [0.5, 2.0]
+    assert model.state_.equation.bias_regularization == (0.5, 2.0)
 
 
 @BOTH
@@ -437,11 +437,12 @@ def test_the_model_keeps_to_the_settings_of_its_fit(model, ratings):
 
 def test_a_fit_that_fails_late_leaves_the_settings(ratings, tmp_path):
     model = ImplicitALS(**QUICK).fit(ratings)
-    settings = model.settings_
+    state, settings = model.state_, model.settings_
     (tmp_path / "checkpoint").write_bytes(b"none")
     with pytest.raises(fastals.FileFormatError):
         model.fit(ratings * 100, checkpoint=tmp_path / "checkpoint")
-    assert model.settings_ is settings
+    assert model.state_ is state
+    assert model.settings_ == settings
 
 
 def test_a_fit_with_validation_measures_with_its_own_settings(ratings):

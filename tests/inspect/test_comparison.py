@@ -66,7 +66,7 @@ def twin_fit(R: NDArray[Any], model: Any, w0: float, a: Any, b: Any) -> tuple[ND
     matrix = sparse.csr_array(R)
     users = reference.Cells(matrix.indptr, matrix.indices, a(matrix.data), b(matrix.data))
     items = users.transpose(R.shape[1])
-    X, Y = type(model)(**{**model.get_params(), "random_state": 0})._draw_factors(R.shape)
+    X, Y = type(model)(**{**model.get_params(), "random_state": 0})._beginning().drawn(R.shape)
     for _ in range(model.iterations):
         X = reference.half_sweep(users, Y, w0, np.full(len(X), model.regularization))
         Y = reference.half_sweep(items, X, w0, np.full(len(Y), model.regularization))
@@ -205,10 +205,10 @@ def test_of_large_data_some_users_stand_for_all(monkeypatch: pytest.MonkeyPatch)
     assert 1500 / 24 - 10 < int(said[1]) <= 1500 / 24 + 10
     assert found.worry is None
     # of half the users, with half the penalty of the items, the items are what they were with all
-    assert module._parameters(model, 0.5)["regularization"] == (1.0, 0.5)
+    assert module._parameters(model.state_, 0.5)["regularization"] == (1.0, 0.5)
     model = ExplicitALS(**GOOD_RATINGS).set_params(regularization=(1.0, 4.0), regularization_scaling=0.5).fit(ratings())
-    assert module._parameters(model, 0.25)["regularization"] == (1.0, 2.0)
-    assert module._parameters(model, 1.0)["regularization"] == (1.0, 4.0)
+    assert module._parameters(model.state_, 0.25)["regularization"] == (1.0, 2.0)
+    assert module._parameters(model.state_, 1.0)["regularization"] == (1.0, 4.0)
     monkeypatch.setattr(module, "MAX_CELLS", 5)
     assert "0 users have 5 cells or more" in check(model).text
 

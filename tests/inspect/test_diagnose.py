@@ -2,6 +2,7 @@
 
 import re
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,9 @@ def test_the_loss_is_the_one_that_fit_reports(variant: str, weights: bool) -> No
     sample_weight = np.random.default_rng(1).random(matrix.nnz) if weights else None
     model = VARIANTS[variant](factors=4, iterations=5, dtype="float64", random_state=0)
     model.fit(matrix, sample_weight=sample_weight)
-    sides = model._trained_sides()
+    sides = model.state_.trained_sides(2)
     for side in sides:
-        loss, at_zero = loss_of_cells(side, model._mean)
+        loss, at_zero = loss_of_cells(side, model.state_.mean)
         assert loss + sides[0].penalty(1) + sides[1].penalty(1) == pytest.approx(model.loss_history_[-1], rel=1e-9)
         assert loss < at_zero
     said = re.search(r"^loss (\S+): cells (\S+), users' penalty (\S+), items' penalty (\S+);", model.diagnose(), re.M)
@@ -58,7 +59,7 @@ def test_the_loss_is_the_one_that_fit_reports(variant: str, weights: bool) -> No
 def test_condition_numbers_are_those_of_the_rows_systems() -> None:
     matrix = random_matrix(20, 15)
     model = ImplicitALS(factors=4, regularization=0.01, alpha=2.0, dtype="float64", random_state=0).fit(matrix)
-    users, _ = model._trained_sides()
+    users, _ = model.state_.trained_sides(2)
     Y = model.item_factors_
     expected = []
     for row in matrix:
@@ -102,8 +103,9 @@ def test_scores_far_outside_the_data_are_told() -> None:
     matrix = random_matrix()
     model = ExplicitALS(factors=4, regularization=1.0, biases=True, random_state=0).fit(matrix)
     assert "are outside" not in model.diagnose()
-    model.user_factors_[7] *= 1000
-    model._forget_derived()
+    factors = model.user_factors_.copy()
+    factors[7] *= 1000
+    model.user_factors_ = factors
     said = re.search(
         r"! ([\d,]+) of 100,000 scores, the farthest (\S+), are outside -3 to 9, the range", model.diagnose()
     )
@@ -112,9 +114,9 @@ def test_scores_far_outside_the_data_are_told() -> None:
     assert float(said[2]) == pytest.approx(scores[np.argmax(np.abs(scores - 3))], rel=1e-3)
     share = int(said[1].replace(",", "")) / 100_000
     assert 0.5 / 60 < share < 1.5 / 60
-    model.user_factors_[7] = np.nan
-    model._forget_derived()
-    wrong = _far_off(model, model._trained_sides(), (np.ones(60, int), np.ones(40, int)))
+    factors[7] = np.nan
+    state = replace(model.state_, user_factors=factors)
+    wrong = _far_off(state, state.trained_sides(2), (np.ones(60, int), np.ones(40, int)), 2)
     assert len(wrong) == 1
     assert re.match(r"1,\d\d\d of 100,000 scores are not finite", wrong[0])
 
@@ -122,8 +124,9 @@ def test_scores_far_outside_the_data_are_told() -> None:
         factors=4, regularization=5.0, alpha=1.0, unobserved_weight=1.0, confidence="linear", random_state=0
     ).fit(matrix)
     assert "are outside" not in model.diagnose()
-    model.item_factors_[3] *= -1000
-    model._forget_derived()
+    factors = model.item_factors_.copy()
+    factors[3] *= -1000
+    model.item_factors_ = factors
     # the largest target is (1 + r) / (1 + r)
     assert re.search(r"! [\d,]+ of 100,000 scores, the farthest -\S+, are outside -3 to 3, 3 times", model.diagnose())
 

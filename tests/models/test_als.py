@@ -11,8 +11,9 @@ from scipy import sparse
 import fastals
 from fastals import ExplicitALS, ImplicitALS
 from fastals._core import kernels
+from fastals._equation.presets import IMPLICIT
 from fastals._equation.sweep import Basis, Plan, Rows, Side, half_sweep, schedule
-from fastals._models.als import check_initial_factors
+from fastals._models.fitting import check_initial_factors
 
 RATINGS = np.array(
     [[4, 0, 2, 5, 0, 0], [3, 2, 1, 0, 0, 3], [0, 2, 0, 3, 0, 4], [0, 3, 3, 5, 4, 0], [5, 0, 3, 4, 0, 0]], np.float64
@@ -213,7 +214,7 @@ def test_no_regularization_recovers_the_matrix() -> None:
 
 def residuals(model: Any, matrix: sparse.csr_array, lam: float) -> float:
     """The largest residual of the items' rows, which were solved last."""
-    weights = model._cell_weights()
+    weights = model.state_.equation.weights
     columns = sparse.csr_array(matrix.T)
     columns.sort_indices()
     X, Y = reference.float64(model.user_factors_), model.item_factors_
@@ -247,9 +248,10 @@ def test_the_objective_never_rises(model: Any) -> None:
     matrix = real_data.matrix(real_data.table("ml-100k"), "rating")
     estimator = model(factors=24, **PLAIN[model])
     data = fastals.Interactions.from_matrix(matrix)
-    X, Y = estimator._draw_factors(matrix.shape)
-    users = estimator._side("users", Rows(*data.arrays("float32")), X, Y)
-    items = estimator._side("items", Rows(*data.transpose_arrays("float32")), Y, X)
+    X, Y = estimator._beginning().drawn(matrix.shape)
+    equation = estimator._equation(estimator._chosen()[0])
+    users = equation.side("users", Rows(*data.arrays("float32")), X, Y)
+    items = equation.side("items", Rows(*data.transpose_arrays("float32")), Y, X)
     constant = users.constant(0.0, 2)
     losses = []
     for _ in range(5):
@@ -345,7 +347,7 @@ def test_groups_of_long_rows_give_what_each_row_gives_alone() -> None:
     columns = np.concatenate([np.sort(rng.permutation(3000)[:n]) for n in (2500, 2400, 2100, 900)]).astype(np.int32)
     indptr = np.cumsum([0, 2500, 2400, 2100, 900])
     values = rng.random(len(columns)).astype(np.float32)
-    weights = ImplicitALS()._cell_weights()
+    weights = IMPLICIT[None].cells(1.0, 1.0)
     others = rng.standard_normal((3000, 256)).astype(np.float32) / 16
     start = rng.standard_normal((4, 256)).astype(np.float32)
     results = []

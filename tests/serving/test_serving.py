@@ -203,7 +203,6 @@ def test_short_lists_and_float32(url, model):
 def test_scores_beyond_float16(url):
     model = fit()
     model.user_factors_ = model.user_factors_ * 1e6
-    model._forget_derived()
     with pytest.raises(fastals.ParameterError, match="score_dtype='float32'"):
         publish(model, url)
     assert connection(url).get("fastals:current") is None
@@ -213,7 +212,7 @@ def test_scores_beyond_float16(url):
 def test_users_without_a_list_get_the_popular_items(url, model):
     publish(model, url, n=10)
     reader = RedisRecommendations(url)
-    counts = np.bincount(model._seen[1])
+    counts = np.bincount(model.state_.pairs.indices)
     for user in ("nobody", "", 7, "*"):
         served = reader.get(user, n=5)
         assert served.popular

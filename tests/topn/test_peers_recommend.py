@@ -221,7 +221,7 @@ def test_lenskit_fold_in(model: Any) -> None:
     rng = np.random.default_rng(0)
     users, items = rng.integers(0, 60, 1500), [f"i{n}" for n in rng.integers(0, 40, 1500)]
     fitted = model(factors=5, random_state=0).fit((users, items, rng.integers(1, 6, 1500)))
-    data = fitted._history()[0]
+    data = fitted.state_.history()[0]
     known = data.matrix[[10]]
     labels = [*fitted.items_[known.indices], "never seen"]
     folded = fitted.recommend(histories=(["new"] * len(labels), labels, [*known.data, 3]), n=40)

@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 import fastals
+from fastals._data.interactions import Interactions
 from fastals._data.labels import Labels
-from fastals._topn.recommender import Recommender
+from fastals._topn import FactorFitted, Recommender
 
 
-class Model(Recommender):
+class State(FactorFitted):
     """Given factors, as if they had been trained."""
+
+    mean, biases, ratings = 0.0, None, False
 
     def __init__(
         self,
@@ -28,14 +31,24 @@ class Model(Recommender):
         items: Any = None,
         dtype: Any = np.float32,
     ) -> None:
-        self.num_threads = 2
-        self.user_factors_ = np.array(user_factors, dtype)
-        self.item_factors_ = np.array(item_factors, dtype)
-        n_users, n_items = len(self.user_factors_), len(self.item_factors_)
-        self._users, self._items = Labels(users, n_users), Labels(items, n_items)
-        cells = csr_array((n_users, n_items)) if seen is None else csr_array(seen)
-        self._seen = cells.indptr.astype(np.int64), cells.indices.astype(np.int32)
-        self._forget_derived()
+        self.user_factors, self.item_factors = np.array(user_factors, dtype), np.array(item_factors, dtype)
+        shape = len(self.user_factors), len(self.item_factors)
+        self.users, self.items = Labels(users, shape[0]), Labels(items, shape[1])
+        cells = csr_array(shape) if seen is None else csr_array(seen)
+        arrays = cells.indptr.astype(np.int64), cells.indices.astype(np.int32), cells.data
+        self.pairs = Interactions._canonical(arrays, None, self.users, self.items)
+        self._begin()
+
+
+class Model(Recommender):
+    """Answers from such a state."""
+
+    def __init__(self, *args: Any, state: Any = State, **kwargs: Any) -> None:
+        self.num_threads, self._state = 2, state(*args, **kwargs)
+
+    @property
+    def state_(self) -> FactorFitted:
+        return self._state
 
 
 def strings(*labels: str) -> NDArray[Any]:
@@ -140,10 +153,10 @@ def test_items_and_exclude_work_together(labelled: Model) -> None:
 
 def test_everything_at_once_is_the_brute_force() -> None:
     model = random_model()
-    indptr, indices = model._seen
+    indptr, indices = model.state_.pairs.indptr, model.state_.pairs.indices
     candidates, exclude = np.arange(0, 150, 2), np.arange(0, 150, 10)
     items, scores = model.recommend(np.arange(60), n=40, items=candidates, exclude=exclude)
-    exact = model.user_factors_.astype(float) @ model.item_factors_.astype(float).T
+    exact = model.state_.user_factors.astype(float) @ model.state_.item_factors.astype(float).T
     for user in range(60):
         allowed = np.setdiff1d(np.setdiff1d(candidates, exclude), indices[indptr[user] : indptr[user + 1]])
         expected = allowed[np.argsort(-exact[user, allowed])][:40]
@@ -240,11 +253,11 @@ def test_bad_boosts_and_lists(labelled: Model) -> None:
 
 def test_user_factors_instead_of_users() -> None:
     model = random_model()
-    got = model.recommend(user_factors=model.user_factors_, n=9)
+    got = model.recommend(user_factors=model.state_.user_factors, n=9)
     wanted = model.recommend(np.arange(60), n=9, exclude_seen=False)
     np.testing.assert_array_equal(got.items, wanted.items)
     np.testing.assert_array_equal(got.scores, wanted.scores)
-    one = model.recommend(user_factors=model.user_factors_[3].tolist(), n=9, exclude=[[7]])
+    one = model.recommend(user_factors=model.state_.user_factors[3].tolist(), n=9, exclude=[[7]])
     np.testing.assert_array_equal(one.items, model.recommend(3, n=9, exclude_seen=False, exclude=[7]).items)
     for factors, message in (
         (np.ones((2, 7)), r"user_factors must have shape \(8,\) or \(m, 8\), got \(2, 7\)"),
@@ -297,8 +310,14 @@ def test_who_is_unknown_gets_what_is_popular(labelled: Model) -> None:
 
 def test_a_refit_is_noticed(labelled: Model) -> None:
     before = labelled.recommend("ann", n=1)
-    labelled.item_factors_ = labelled.item_factors_[::-1].copy()
-    labelled._forget_derived()
+    state = labelled.state_
+    labelled._state = State(
+        state.user_factors,
+        state.item_factors[::-1],
+        seen=state.pairs.matrix,
+        users=state.users.values,
+        items=state.items.values,
+    )
     assert labelled.recommend("ann", n=1).items.tolist() != before.items.tolist()
 
 
@@ -306,7 +325,7 @@ def test_a_refit_is_noticed(labelled: Model) -> None:
 def test_copies(labelled: Model, copy_of: Any) -> None:
     labelled.recommend("ann")
     assert copy_of(labelled).recommend("ann", n=2).items.tolist() == ["c", "b"]
-    assert "_derived" not in labelled.__getstate__()
+    assert not labelled.state_.__getstate__().keys() & {"_derived", "_lock"}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -373,8 +392,8 @@ def test_similar_among_candidates(labelled: Model) -> None:
 def test_similar_is_the_cosine(dtype: Any) -> None:
     model = random_model(dtype=dtype)
     for factors, similar in (
-        (model.item_factors_, lambda rows, n: tuple(model.similar_items(rows, n))),
-        (model.user_factors_, lambda rows, n: tuple(model.similar_users(rows, n))),
+        (model.state_.item_factors, lambda rows, n: tuple(model.similar_items(rows, n))),
+        (model.state_.user_factors, lambda rows, n: tuple(model.similar_users(rows, n))),
     ):
         units = factors.astype(float) / np.linalg.norm(factors.astype(float), axis=1, keepdims=True)
         cosine = units @ units.T
@@ -453,20 +472,21 @@ def test_predict_the_mean_for_who_is_unknown(labelled: Model) -> None:
     model = random_model()
     np.testing.assert_allclose(
         model.predict(99, np.arange(150), unknown="mean"),
-        (model.user_factors_ @ model.item_factors_.T).mean(axis=0),
+        (model.state_.user_factors @ model.state_.item_factors.T).mean(axis=0),
         rtol=1e-4,
         atol=1e-5,
     )
 
 
 def test_a_model_may_score_by_other_rows() -> None:
-    class Biased(Model):
-        def _scoring_factors(self) -> Any:
-            ones = np.ones((len(self.user_factors_), 1), np.float32)
+    class Biased(State):
+        @property
+        def scoring_factors(self) -> Any:
+            ones = np.ones((len(self.user_factors), 1), np.float32)
             bias = np.array([[0], [5], [0]], np.float32)
-            return np.hstack([self.user_factors_, ones]), np.hstack([self.item_factors_, bias])
+            return np.hstack([self.user_factors, ones]), np.hstack([self.item_factors, bias])
 
-    model = Biased([[1, 0]], [[3, 0], [1, 0], [2, 1]])
+    model = Model([[1, 0]], [[3, 0], [1, 0], [2, 1]], state=Biased)
     assert model.recommend(0, n=3).items.tolist() == [1, 0, 2]
     assert model.predict(0, [0, 1, 2]).tolist() == [3, 6, 2]
     assert model.recommend_users(1, n=1).scores.tolist() == [6]

@@ -26,7 +26,7 @@ def documented(
     model: Any, X: Any, Y: Any, matrix: Any, touched: tuple[Any, Any], passes: int, scaling: Any
 ) -> tuple[Any, Any]:
     """Touched users from all their cells, then touched items, ``passes`` times; in float64, row by row."""
-    weights = model._cell_weights()
+    weights = model.state_.equation.weights
     cells = (weights.a0, weights.a1, weights.b0, weights.b1, weights.positive_only)
     X, Y = X.copy(), Y.copy()
     indptr, indices, values = reference.csr(matrix)
@@ -86,7 +86,7 @@ def test_the_side_that_a_preset_solves_last_is_exact(model: Any) -> None:
     new[2, 5], new[7, 21], new[31, 0], new[32, 21] = 3, 2, 4, 5
     fitted.partial_fit(sparse.csr_array(new))
     touched = [2, 7, 31, 32]
-    folded = fitted.fold_in(fitted._history()[0])[touched]
+    folded = fitted.fold_in(fitted.state_.history()[0])[touched]
     np.testing.assert_allclose(folded, fitted.user_factors_[touched], rtol=1e-9, atol=1e-12)
 
 
@@ -101,7 +101,7 @@ def test_other_variants_end_with_exact_items(variant: str) -> None:
         "nonnegative": ImplicitALS(factors=4, nonnegative=True, dtype="float64", random_state=0),
     }[variant].fit(old, sample_weight=weights)
     fitted.partial_fit(([2, 7, 30, 30], [5, 20, 0, 20], [3, 2, 4, 5]))
-    data, twin = fitted._history()
+    data, twin = fitted.state_.history()
     folded = fitted.fold_in_items(data, sample_weight=None if twin is None else twin.values)
     np.testing.assert_allclose(folded[[0, 5, 20], :4], fitted.item_factors_[[0, 5, 20]], rtol=1e-8, atol=1e-10)
     if isinstance(fitted, ExplicitALS):
@@ -120,11 +120,11 @@ def test_events_in_parts_are_the_events_at_once(model: Any) -> None:
     estimator.fit(first)
     for part in (slice(100, 150), slice(150, 151), slice(151, 300)):
         estimator.partial_fit((users[part], items[part], values[part]))
-    history, _ = estimator._history()
+    history, _ = estimator.state_.history()
     order = np.argsort(estimator.users_), np.argsort(estimator.items_)
     np.testing.assert_array_equal(history.matrix.toarray()[order[0]][:, order[1]], whole.matrix.toarray())
-    indptr, indices = estimator._seen
-    assert all(np.diff(indices[a:b]).min(initial=1) > 0 for a, b in pairwise(indptr))
+    pairs = estimator.state_.pairs
+    assert all(np.diff(pairs.indices[a:b]).min(initial=1) > 0 for a, b in pairwise(pairs.indptr))
 
 
 LABELS = {
@@ -148,7 +148,7 @@ def test_known_labels_keep_their_places(kind: str, tmp_path: Path) -> None:
     model.save(tmp_path / "model")
     for each in (model, fastals.load(tmp_path / "model")):
         for position, label in enumerate(each.users_):
-            assert each._users.encode([label]).tolist() == [position]
+            assert each.state_.users.encode([label]).tolist() == [position]
             expected = each.user_factors_[position] @ each.item_factors_.T
             np.testing.assert_allclose(each.predict(label, ["x", "y", "a new one"]), expected, rtol=1e-5, atol=1e-7)
         missing = {"strings": "q", "integers": 8, "bytes": b"q", "uuids": uuid.UUID(int=8)}[kind]
@@ -170,10 +170,10 @@ def test_what_becomes_of_a_second_value() -> None:
     ):
         fitted = model(factors=2, random_state=0).fit((["u", "v"], ["a", "b"], [3, 1]))
         fitted.partial_fit((["u"], ["a"], [4]), duplicates=duplicates)
-        assert fitted._history()[0].values.tolist() == [expected, 1]
+        assert fitted.state_.history()[0].values.tolist() == [expected, 1]
     fitted = ImplicitALS(factors=2, random_state=0)
     fitted.fit(fastals.Interactions.from_arrays(["u", "u"], ["a", "a"], [3, 1], duplicates="keep"))
-    assert fitted.partial_fit((["u"], ["a"], [4]))._history()[0].values.tolist() == [3, 1, 4]
+    assert fitted.partial_fit((["u"], ["a"], [4])).state_.history()[0].values.tolist() == [3, 1, 4]
     with pytest.raises(fastals.DataError, match="'u'"):
         ImplicitALS(factors=2).fit((["u"], ["a"])).partial_fit((["u"], ["a"]), duplicates="error")
 
@@ -262,7 +262,7 @@ def test_librecommenders_retrain(model: Any, tmp_path: Path) -> None:
 
 def test_a_failed_partial_fit_leaves_the_model_as_it_was() -> None:
     model = ImplicitALS(factors=2, random_state=0).fit((["u", "v"], ["a", "b"]))
-    state = {name: value for name, value in model.__dict__.items() if name != "_derived"}
+    state = dict(model.__dict__)
     for data, arguments, message in (
         ((["u"], ["a"], [np.nan]), {}, "finite"),
         (([1], ["a"]), {}, "users must be strings"),
@@ -298,6 +298,6 @@ def test_it_needs_a_model_and_its_history(tmp_path: Path) -> None:
     with pytest.raises(fastals.NotFittedError, match="history=True"):
         lean.partial_fit((["u"], ["b"]))
     lean.save(tmp_path / "again")
-    assert fastals.load(tmp_path / "again")._seen_values is None
+    assert not fastals.load(tmp_path / "again").state_.has_history
     model.set_params(dtype="float64").partial_fit((["u"], ["b"]))
     assert model.user_factors_.dtype == np.float32

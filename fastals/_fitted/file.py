@@ -19,9 +19,7 @@ address (`seen_indptr`, `seen_indices`, the offsets) is checked before the model
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from dataclasses import field as dataclass_field
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
@@ -29,96 +27,70 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import field, read_tensors, reading, resolve_num_threads, tables, write_tensors
-from .._data import Labels
-
-__all__ = ["ModelState", "Tensors", "load_model", "plain", "read_state", "save_model", "write_model"]
+from .._data import Interactions, Labels
+from .state import FittedState
 
 VERSION = "1"
 
 
-@dataclass(frozen=True)
-class ModelState:
-    """What a fitted model consists of; arrays as in the table above."""
-
-    parameters: dict[str, Any]
-    user_factors: NDArray[Any]
-    item_factors: NDArray[Any]
-    users: Labels
-    items: Labels
-    seen_indptr: NDArray[np.int64]
-    seen_indices: NDArray[np.int32]
-    loss_history: list[float]
-    n_iter: int
-    n_repeated: int = 0
-    metrics_history: list[dict[str, float]] = dataclass_field(default_factory=list)
-    best_iteration: int | None = None
-    seen_values: NDArray[Any] | None = None
-    seen_weights: NDArray[Any] | None = None
-    mean: float = 0.0
-    biases: tuple[NDArray[Any], NDArray[Any]] | None = None
-    scoring: dict[str, Any] | None = None
-    settings: dict[str, Any] | None = None
-    """None: the file is of a version that had none."""
-
-
-Model = TypeVar("Model", bound="Persistent")
-
-
-class Persistent(Protocol):
-    """The hook by which a model is made again of what its file holds."""
+class Stored(Protocol):
+    """A model of which files are written and read; its class is found by the kind that the file holds."""
 
     @classmethod
-    def _read(cls: type[Model], content: Mapping[str, Any], tensors: Tensors) -> Model: ...
+    def _read(cls, content: Mapping[str, Any], tensors: Tensors) -> Any:
+        """The model of a file."""
 
 
-class Factorized(Protocol):
-    """The hook by which a model of factors is saved."""
+Model = TypeVar("Model", bound=type[Stored])
 
-    def _get_state(self) -> ModelState: ...
+KINDS: dict[str, type[Stored]] = {}
+"""The classes that :func:`load_model` makes models of, by their names."""
 
 
-def save_model(model: Factorized, path: str, *, history: bool = True) -> None:
-    """Write `model` to the file `path`, atomically: see `fastals._core.files.replacing`.
+def stored(cls: Model) -> Model:
+    """Let files hold models of this class."""
+    KINDS[cls.__name__] = cls
+    return cls
+
+
+def save_state(path: str, kind: type, state: FittedState, *, history: bool = True) -> None:
+    """Write the model of a class to the file `path`, atomically: see `fastals._core.files.replacing`.
 
     Without `history` the values of the training cells are left out.
 
     Raises
     ------
-    NotFittedError
-        The model has no factors yet.
     OSError
         The file cannot be written.
     """
-    state = model._get_state()
     tensors = {
         "user_factors": state.user_factors,
         "item_factors": state.item_factors,
-        "seen_indptr": state.seen_indptr,
-        "seen_indices": state.seen_indices,
+        "seen_indptr": state.pairs.indptr,
+        "seen_indices": state.pairs.indices,
         "loss_history": np.array(state.loss_history, dtype=np.float64),
     }
-    for name in ("seen_values", "seen_weights"):
-        values = getattr(state, name)
-        if history and values is not None:
-            tensors[name] = values
+    if history and state.has_history:
+        tensors["seen_values"] = state.pairs.values
+        if state.weights is not None:
+            tensors["seen_weights"] = state.weights.values
     if state.biases is not None:
         tensors["user_biases"], tensors["item_biases"] = state.biases
     content = {
         "n_iter": state.n_iter,
         "n_repeated": state.n_repeated,
-        "metrics_history": state.metrics_history,
+        "metrics_history": [dict(metrics) for metrics in state.metrics_history],
         "best_iteration": state.best_iteration or 0,
         "mean": state.mean,
         "scoring": state.scoring or {},
+        "settings": {name: plain(value) for name, value in state.settings.items()},
     }
-    if state.settings is not None:
-        content["settings"] = {name: plain(value) for name, value in state.settings.items()}
-    write_model(path, model, state.parameters, {"users": state.users, "items": state.items}, content, tensors)
+    write_model(path, kind, state.parameters, {"users": state.users, "items": state.items}, content, tensors)
 
 
 def write_model(
     path: str,
-    model: object,
+    kind: type,
     parameters: Mapping[str, Any],
     labels: Mapping[str, Labels],
     content: Mapping[str, Any],
@@ -126,15 +98,16 @@ def write_model(
 ) -> None:
     """Write what all model files have, and the content and tensors that are this model's own."""
     common = {
-        "class": type(model).__name__,
-        "parameters": {name: plain(value) for name, value in parameters.items()},
+        "class": kind.__name__,
+        # how many threads there are is the reader's matter
+        "parameters": {name: plain(value) for name, value in parameters.items() if name != "num_threads"},
         "labels": {side: _encode_labels(side, ids, tensors) for side, ids in labels.items()},
     }
     write_tensors(path, "model", VERSION, {**common, **content}, tensors)
 
 
-def load_model(path: str, classes: Iterable[type[Model]], *, mmap: bool = True) -> Model:
-    """Read the model that `save_model` wrote; it must be of one of `classes`.
+def load_model(path: str, *, mmap: bool = True) -> Any:
+    """Read the model that :func:`write_model` wrote.
 
     With `mmap` the factors stay in the file and are read where they are touched; many processes share them. Without
     it the whole file is read and its checksums are compared.
@@ -146,12 +119,11 @@ def load_model(path: str, classes: Iterable[type[Model]], *, mmap: bool = True) 
     """
     with reading(path, "model"):
         content, tensors = read_tensors(path, "model", VERSION, mmap=mmap)
-        known = {cls.__name__: cls for cls in classes}
         name = field(content, "class", str)
-        if name not in known:
-            raise ValueError(f"it holds a model of class {name!r}, not {' or '.join(known)}")
+        if name not in KINDS:
+            raise ValueError(f"it holds a model of class {name!r}, not {' or '.join(KINDS)}")
         taken = Tensors(content, tensors)
-        model = known[name]._read(content, taken)
+        model = KINDS[name]._read(content, taken)
         taken.check_empty()
         return model
 
@@ -207,8 +179,11 @@ class Tensors:
             raise ValueError(f"unexpected tensor {next(iter(self.left))!r}")
 
 
-def read_state(content: Mapping[str, Any], tensors: Tensors) -> ModelState:
-    """Check each tensor against the table at the head of this module."""
+def read_state(content: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
+    """Check each tensor against the table at the head of this module; returns what a state consists of.
+
+    Its "settings" are None where the file is of a version that had none.
+    """
     take = tensors.take
     user_factors = take("user_factors", "<f4 <f8", None, None)
     n_users, factors = user_factors.shape
@@ -226,25 +201,31 @@ def read_state(content: Mapping[str, Any], tensors: Tensors) -> ModelState:
     if "user_biases" in tensors:
         dtype = user_factors.dtype.str
         biases = take("user_biases", dtype, n_users), take("item_biases", dtype, n_items)
-    return ModelState(
-        parameters=_with_pairs(content, "parameters"),
-        user_factors=user_factors,
-        item_factors=item_factors,
-        users=tensors.take_labels("users", n_users),
-        items=tensors.take_labels("items", n_items),
-        seen_indptr=seen_indptr,
-        seen_indices=seen_indices,
-        loss_history=take("loss_history", "<f8", None).tolist(),
-        n_iter=field(content, "n_iter", int),
-        n_repeated=field(content, "n_repeated", int) if "n_repeated" in content else 0,
-        metrics_history=field(content, "metrics_history", list),
-        best_iteration=field(content, "best_iteration", int) or None,
-        **kept,
-        mean=field(content, "mean", float),
-        biases=biases,
-        scoring=field(content, "scoring", dict) or None,
-        settings=_with_pairs(content, "settings") if "settings" in content else None,
+    users, items = tensors.take_labels("users", n_users), tensors.take_labels("items", n_items)
+    values = kept.get("seen_values", np.broadcast_to(user_factors.dtype.type(1), seen_indices.shape))
+    pairs, weights = (
+        None if each is None else Interactions._canonical((seen_indptr, seen_indices, each), None, users, items)
+        for each in (values, kept.get("seen_weights"))
     )
+    return {
+        "parameters": {**_with_pairs(content, "parameters"), "num_threads": None},
+        "user_factors": user_factors,
+        "item_factors": item_factors,
+        "users": users,
+        "items": items,
+        "pairs": pairs,
+        "weights": weights,
+        "has_history": "seen_values" in kept,
+        "loss_history": tuple(take("loss_history", "<f8", None).tolist()),
+        "n_iter": field(content, "n_iter", int),
+        "n_repeated": field(content, "n_repeated", int) if "n_repeated" in content else 0,
+        "metrics_history": tuple(field(content, "metrics_history", list)),
+        "best_iteration": field(content, "best_iteration", int) or None,
+        "mean": field(content, "mean", float),
+        "biases": biases,
+        "scoring": field(content, "scoring", dict) or None,
+        "settings": _with_pairs(content, "settings") if "settings" in content else None,
+    }
 
 
 def _with_pairs(content: Mapping[str, Any], name: str) -> dict[str, Any]:

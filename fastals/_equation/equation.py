@@ -1,0 +1,228 @@
+"""The row equation as a value: what a fit solves and a fitted model goes on solving, for rows that come later too.
+
+It is plain and picklable, and knows no estimator and no library: what these differ in are its fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core import Axis, FactorArray
+from .._data import Interactions
+from .refusals import refuse_negative_pair
+from .settings import sizes
+from .sweep import CellWeights, Rows, Side
+
+AXES: tuple[Axis, Axis] = ("users", "items")
+
+Biases: TypeAlias = tuple[FactorArray, FactorArray] | None
+
+CG_PAYS_FROM = 32
+"""Factors from which a sweep of conjugate gradients takes less time than an exact one (measured: bench/README.md)."""
+
+
+@dataclass(frozen=True)
+class RowEquation:
+    """``( w0 Y'Y + sum_i a_i y_i y_i' + lambda_u I ) x_u = sum_i b_i y_i`` for users, and likewise for items.
+
+    Parameters
+    ----------
+    weights : CellWeights
+        w0, and a and b of a stored value r.
+    factors : int
+        k, without a column of biases.
+    regularization : (float, float)
+        lambda of users and of items.
+    scaling : str or float
+        How lambda_u grows with the row: see :func:`~fastals._equation.settings.sizes`.
+    solver : {"auto", "cholesky", "cg", "lapack"}
+    nonnegative : bool
+    last : {"users", "items"}
+        The side that is solved last in an iteration.
+    duplicates : str
+        What becomes of repeated cells in data that are not yet Interactions.
+    bend : float, optional
+        r stands for sign(r) log(1 + |r| / bend).
+    zeros_count : bool
+        A stored zero is an observation of b0.
+    centered : bool
+        The mean is taken off the values.
+    bias_regularization : (float, float), optional
+        Biases are solved for with the factors, as one more column, with these lambdas.
+    mean_is_free : bool
+        With such biases: what they share moves to the mean.
+    damping : float, optional
+        Biases are means fitted once beforehand, damped by so many ratings.
+    """
+
+    weights: CellWeights
+    factors: int
+    regularization: tuple[float, float]
+    scaling: str | float
+    solver: str = "auto"
+    nonnegative: bool = False
+    last: Axis = "items"
+    duplicates: str = "sum"
+    bend: float | None = None
+    zeros_count: bool = False
+    centered: bool = False
+    bias_regularization: tuple[float, float] | None = None
+    mean_is_free: bool = False
+    damping: float | None = None
+
+    # -- solvers ------------------------------------------------------------------------------------------------------
+
+    @property
+    def exact_solver(self) -> str:
+        """The solver that leaves no residual."""
+        return "nnls" if self.nonnegative else "lapack" if self.solver == "lapack" else "cholesky"
+
+    @property
+    def sweep_solver(self) -> str:
+        """The solver of half-sweeps; "auto" ends by the exact one.
+
+        Without regularization a row's matrix may be singular, where steps along null directions are steps into nowhere.
+        """
+        if self.nonnegative:
+            return "nnls"
+        steps = min(self.regularization) > 0
+        if self.solver == "auto":
+            return "cg" if steps and self.factors >= CG_PAYS_FROM else "cholesky"
+        if self.solver == "cg":
+            return "cg" if steps else "cholesky"
+        return self.solver
+
+    # -- cells --------------------------------------------------------------------------------------------------------
+
+    @property
+    def joint_biases(self) -> bool:
+        """Whether biases are solved for with the factors, as one more column."""
+        return self.bias_regularization is not None
+
+    @property
+    def value_copies(self) -> int:
+        """Arrays of values that a fit makes beside the data's own."""
+        return 1 if self.joint_biases else 2 * (self.centered or self.bend is not None or self.zeros_count)
+
+    def transform(self, values: FactorArray) -> FactorArray:
+        """What the row equation takes for r; the sign stays."""
+        if self.bend is not None:
+            logs = np.abs(values)
+            logs /= values.dtype.type(self.bend)
+            np.log1p(logs, out=logs)
+            values = np.copysign(logs, values, out=logs)
+        if self.zeros_count:
+            values = np.where(values == 0, np.finfo(values.dtype).tiny, values)
+        return values
+
+    def rows(
+        self, axis: Axis, data: Interactions, twin: Interactions | None, dtype: Any, num_threads: int | None
+    ) -> Rows:
+        """The cells of each user or item, as the sweeps read them; ``twin`` holds their weights."""
+        (indptr, indices, values), *scale = (
+            part.arrays(dtype, num_threads=num_threads)
+            if axis == "users"
+            else part.transpose_arrays(dtype, num_threads=num_threads)
+            for part in (data, twin)
+            if part is not None
+        )
+        return Rows(indptr, indices, self.transform(values), scale[0][2] if scale else None)
+
+    def check_minimum(self, axis: Axis, rows: Rows, data: Interactions) -> None:
+        """Refuse cells by which the objective has no minimum: w0 and what a pair's cells add are below 0."""
+        pair = pair_below_zero(rows, self.weights)
+        if pair is not None:
+            row, other, weight = pair
+            user, item = (row, other) if axis == "users" else (other, row)
+            who, what = data.user_labels.decode(np.array([user])), data.item_labels.decode(np.array([item]))
+            refuse_negative_pair(who.tolist()[0], what.tolist()[0], weight)
+
+    # -- what is fixed before the rows are solved ---------------------------------------------------------------------
+
+    def offsets(self, rows: Rows, columns: Rows) -> tuple[Rows, Rows, float, Biases]:
+        """Rows and columns less what is fixed beforehand, the global mean to start from, and the biases if fixed."""
+        if not self.centered:
+            return rows, columns, 0.0, None
+        mean = rows.mean()
+        if self.joint_biases:
+            return rows, columns, mean, None
+        if self.damping is None:
+            return rows.less(mean), columns.less(mean), mean, None
+        items = columns.less(mean).damped_means(self.damping)
+        users = rows.less(mean, others=items).damped_means(self.damping)
+        return rows.less(mean, users, items), columns.less(mean, items, users), mean, (users, items)
+
+    def new_offsets(self, axis: Axis, rows: Rows, mean: float, biases: Biases) -> tuple[Rows, FactorArray | None]:
+        """New rows less what was fixed before the training, and their biases where those are fixed."""
+        if self.joint_biases:
+            return rows, None
+        if biases is None or self.damping is None:
+            return rows.less(mean) if mean else rows, None
+        # items have their biases of the values alone, users of what the items' leave: so they were made
+        others = biases[axis == "users"]
+        own = rows.less(mean, others=others if axis == "users" else None).damped_means(self.damping)
+        return rows.less(mean, own, others), own
+
+    def grown_offsets(
+        self, rows: Rows, columns: Rows, mean: float, biases: Biases, users: NDArray[Any], items: NDArray[Any]
+    ) -> tuple[Rows, Rows, Biases]:
+        """Merged cells less what was fixed before the training; fixed biases anew for these users and items."""
+        if self.joint_biases or not mean:
+            return rows, columns, None
+        if biases is None or self.damping is None:
+            return rows.less(mean), columns.less(mean), None
+        of_users, of_items = (
+            np.concatenate((old, np.zeros(len(part.indptr) - 1 - len(old), old.dtype)))
+            for old, part in zip(biases, (rows, columns), strict=True)
+        )
+        of_items[items] = columns.less(mean).damped_means(self.damping)[items]
+        of_users[users] = rows.less(mean, others=of_items).damped_means(self.damping)[users]
+        return rows.less(mean, of_users, of_items), columns.less(mean, of_items, of_users), (of_users, of_items)
+
+    # -- sides --------------------------------------------------------------------------------------------------------
+
+    def row_regularization(self, axis: Axis, counts: NDArray[Any], n_other: int) -> NDArray[np.float64]:
+        """lambda_u for rows of ``counts`` cells."""
+        lam = self.regularization[axis == "items"]
+        return lam * sizes(self.scaling, counts, self.weights.unobserved, n_other)
+
+    def side(
+        self, axis: Axis, rows: Rows, factors: FactorArray, others: FactorArray, counts: NDArray[np.int64] | None = None
+    ) -> Side:
+        """Rows to be solved, given the others."""
+        own = None if self.bias_regularization is None else self.bias_regularization[axis == "items"]
+        regularization = partial(self.row_regularization, axis)
+        return Side(rows, factors, others, self.weights, regularization, counts, bias_regularization=own)
+
+
+def pair(value: float | tuple[float, float]) -> tuple[float, float]:
+    """A setting's numbers for users and for items; one number stands for both."""
+    users, items = value if isinstance(value, tuple) else (value, value)
+    return float(users), float(items)
+
+
+def pair_below_zero(rows: Rows, weights: CellWeights) -> tuple[int, int, float] | None:
+    """Return row, other and w0 + sum s a of the pair that weighs least, if that is below 0 by more than rounding."""
+    if weights.a0 >= 0 or not len(rows.values):
+        return None
+    w0, least = weights.unobserved, float(np.abs(rows.values).min())
+    if weights.a0 + weights.a1 * least >= 0:
+        return None
+    first = np.ones(len(rows.values), bool)
+    first[1:] = rows.indices[1:] != rows.indices[:-1]
+    first[rows.indptr[:-1][np.diff(rows.indptr) > 0]] = True
+    starts = np.flatnonzero(first)
+    a = weights.of(rows.values, rows.scale)[0]
+    sums = w0 + np.add.reduceat(a, starts)
+    rounding = np.finfo(rows.values.dtype).eps * (w0 + np.add.reduceat(np.abs(a), starts))
+    lightest = int(np.argmin(sums + rounding))
+    if sums[lightest] + rounding[lightest] >= 0:
+        return None
+    cell = starts[lightest]
+    row = int(np.searchsorted(rows.indptr, cell, side="right")) - 1
+    return row, int(rows.indices[cell]), float(sums[lightest])

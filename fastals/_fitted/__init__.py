@@ -1,0 +1,20 @@
+"""What a fit makes: one immutable state, its file, and the rows that come to it later."""
+
+from .file import Tensors, load_model, plain, read_state, save_state, stored, write_model
+from .fold_in import fold_in, grown, in_dtype
+from .state import FittedState, parts_of
+
+__all__ = [
+    "FittedState",
+    "Tensors",
+    "fold_in",
+    "grown",
+    "in_dtype",
+    "load_model",
+    "parts_of",
+    "plain",
+    "read_state",
+    "save_state",
+    "stored",
+    "write_model",
+]

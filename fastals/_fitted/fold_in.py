@@ -1,0 +1,109 @@
+"""Users and items that were not there: folded in by themselves, or taken into the model with their events."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .._core import Axis, FactorArray, check_choice, single_threaded_blas
+from .._data import DUPLICATES, Interactions, append, as_observations, has_repeats, ones_like
+from .._equation import AXES, Training, check_finite_factors
+from .state import FittedState, parts_of
+
+
+def fold_in(state: FittedState, axis: Axis, data: Any, sample_weight: Any, threads: int, **known: Any) -> FactorArray:
+    """Solve exactly for new users or items, given the other side.
+
+    Parameters
+    ----------
+    **known
+        The labels of the other side, as :func:`as_observations` takes them.
+
+    Returns
+    -------
+    array of shape (n, k), or (n, k + 1) with the rows' biases behind
+    """
+    equation = state.equation
+    others = state.columns()[axis == "users"]
+    histories, twin = as_observations(data, sample_weight, duplicates=equation.duplicates, **known)
+    rows = equation.rows(axis, histories, twin, others.dtype, None)
+    equation.check_minimum(axis, rows, histories)
+    rows, bias = equation.new_offsets(axis, rows, state.mean, state.biases)
+    out: FactorArray = np.zeros((len(rows.indptr) - 1, others.shape[1]), others.dtype)
+    with single_threaded_blas():
+        equation.side(axis, rows, out, others).solve(equation.exact_solver, threads, mean=state.mean)
+    return out if bias is None else np.column_stack((out, bias))
+
+
+def grown(
+    state: FittedState,
+    data: Any,
+    sample_weight: Any,
+    *,
+    duplicates: str | None,
+    otherwise: str,
+    passes: int,
+    threads: int,
+) -> FittedState:
+    """Take in new events, and solve the rows that they touch again.
+
+    Parameters
+    ----------
+    duplicates, otherwise : str
+        What becomes of repeated cells; the second where the first is None and nothing speaks for keeping them.
+    passes : int
+        How many times the touched users and then the touched items are solved.
+
+    Returns
+    -------
+    FittedState
+        A new one; its history of the training is that of ``state``.
+    """
+    equation = state.equation
+    history, weights = state.history()
+    events, event_weights = as_observations(data, sample_weight, duplicates="keep")
+    weighted = weights is not None or event_weights is not None
+    if duplicates is None:
+        duplicates = "keep" if weighted or has_repeats(history) else otherwise
+    check_choice("duplicates", duplicates, ("keep",) if weighted else DUPLICATES)
+    users = state.users.grown("users", events.user_labels)
+    items = state.items.grown("items", events.item_labels)
+    merged = append(history, events, users, items, duplicates)
+    twin = None
+    if weighted:
+        twin = append(weights or ones_like(history), event_weights or ones_like(events), users, items, "keep")
+    touched_users = users[1][np.flatnonzero(np.diff(events.indptr))]
+    touched_items = np.unique(items[1][events.indices])
+    X, Y = (
+        np.concatenate((factors, np.zeros((len(labels) - len(factors), factors.shape[1]), factors.dtype)))
+        for factors, (labels, _) in zip(state.columns(), (users, items), strict=True)
+    )
+    rows, columns = (equation.rows(axis, merged, twin, X.dtype, threads) for axis in AXES)
+    equation.check_minimum("users", rows, merged)
+    rows, columns, biases = equation.grown_offsets(
+        rows, columns, state.mean, state.biases, touched_users, touched_items
+    )
+    turns = (
+        (equation.side("users", rows, X, Y), touched_users),
+        (equation.side("items", columns, Y, X), touched_items),
+    )
+    with single_threaded_blas():
+        for _ in range(passes):
+            for side, touched in turns if equation.last == "items" else turns[::-1]:
+                side.solve(equation.exact_solver, threads, mean=state.mean, only=touched)
+    check_finite_factors(X, Y)
+    return replace(
+        state,
+        users=merged.user_labels,
+        items=merged.item_labels,
+        pairs=in_dtype(merged, X.dtype),
+        weights=None if twin is None else in_dtype(twin, X.dtype),
+        **parts_of(Training(X, Y, mean=state.mean, biases=biases), equation),
+    )
+
+
+def in_dtype(data: Interactions, dtype: Any) -> Interactions:
+    """The same cells with values of this dtype."""
+    return Interactions._canonical(data.arrays(dtype), None, data.user_labels, data.item_labels)

@@ -1,0 +1,119 @@
+"""What ``fit`` of an ALS model makes, and all its questions are answered from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from .._core import FactorArray, NotFittedError
+from .._data import Interactions, Labels
+from .._equation import AXES, Biases, RowEquation, Side, Training
+from .._topn import FactorFitted
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class FittedState(FactorFitted):
+    """A fitted ALS model, whole and immutable.
+
+    Attributes
+    ----------
+    equation : RowEquation
+        What it was fitted by, with all settings resolved.
+    user_factors, item_factors : arrays of shape (n_users, factors), (n_items, factors)
+        Read-only, as all arrays here.
+    users, items : Labels
+    pairs : Interactions
+        The training cells; of values 1 where the model was saved without its history.
+    weights : Interactions, optional
+        A twin of ``pairs`` that holds the cells' weights.
+    has_history : bool
+        Whether the values of the training cells are known.
+    mean, biases : float, (array of shape (n_users,), array of shape (n_items,)) or None
+    parameters, settings : mappings
+        The constructor's parameters of the fit, and what those that may be "auto" stood for.
+    loss_history, metrics_history, n_iter, n_repeated, best_iteration
+        As the estimators' attributes.
+    scoring : mapping, optional
+        How the scores that it was fitted on were made.
+    """
+
+    equation: RowEquation
+    user_factors: FactorArray
+    item_factors: FactorArray
+    users: Labels
+    items: Labels
+    pairs: Interactions
+    ratings: bool
+    parameters: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    weights: Interactions | None = None
+    has_history: bool = True
+    mean: float = 0.0
+    biases: Biases = None
+    loss_history: tuple[float, ...] = ()
+    metrics_history: tuple[Mapping[str, float], ...] = ()
+    n_iter: int = 0
+    n_repeated: int = 0
+    best_iteration: int | None = None
+    scoring: Mapping[str, Any] | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        for name in ("user_factors", "item_factors"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
+        if self.biases is not None:
+            users, items = self.biases
+            object.__setattr__(self, "biases", (read_only(users), read_only(items)))
+        for name in ("parameters", "settings"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        self._begin()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {**state, "parameters": dict(self.parameters), "settings": dict(self.settings)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()
+
+    def columns(self) -> tuple[FactorArray, FactorArray]:
+        """Both sides as they are trained: biases that are solved for are a last column."""
+        if not self.equation.joint_biases or self.biases is None:
+            return self.user_factors, self.item_factors
+        users, items = self.biases
+        X, Y = self.user_factors, self.item_factors
+        return self.derive("columns", lambda: (np.column_stack((X, users)), np.column_stack((Y, items))))
+
+    def history(self) -> tuple[Interactions, Interactions | None]:
+        """The training data, and a twin that holds their weights if they have any."""
+        if not self.has_history:
+            raise NotFittedError("this model was saved without its history, which this needs: save(..., history=True)")
+        return self.pairs, self.weights
+
+    def trained_sides(self, threads: int) -> tuple[Side, Side]:
+        """Both sides as they were trained."""
+        X, Y = self.columns()
+        data, twin = self.history()
+        rows, columns = (self.equation.rows(axis, data, twin, X.dtype, threads) for axis in AXES)
+        nobody = np.empty(0, np.intp)
+        rows, columns, _ = self.equation.grown_offsets(rows, columns, self.mean, self.biases, nobody, nobody)
+        return self.equation.side("users", rows, X, Y), self.equation.side("items", columns, Y, X)
+
+
+def parts_of(training: Training, equation: RowEquation) -> dict[str, Any]:
+    """What of a state training decides: factors, mean and biases."""
+    X, Y, biases = training.X, training.Y, training.biases
+    if equation.joint_biases:
+        biases = X[:, -1].copy(), Y[:, -1].copy()
+        X, Y = (np.ascontiguousarray(factors[:, :-1]) for factors in (X, Y))
+    return {"user_factors": X, "item_factors": Y, "mean": training.mean, "biases": biases}
+
+
+def read_only(array: FactorArray) -> FactorArray:
+    """The same numbers, not to be written to."""
+    view: FactorArray = array.view()
+    view.flags.writeable = False
+    return view

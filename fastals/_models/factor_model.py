@@ -1,0 +1,272 @@
+"""A model of factors, fitted: what its state shows, and what is answered from it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .._core import DataError, FactorArray, check_bool, check_int, check_path
+from .._data import as_observations
+from .._equation import Settings
+from .._fitted import FittedState, fold_in, save_state
+from .._inspect import Explanation, describe, explain
+from .._topn import ItemLists
+from .estimator import Estimator
+
+
+class FactorModel(Estimator):
+    """What can be asked of both ALS models once they are fitted."""
+
+    _state: FittedState | None = None
+
+    # -- the fitted state ---------------------------------------------------------------------------------------------
+
+    @property
+    def state_(self) -> FittedState:
+        """What ``fit`` has made: one immutable object, from which all questions are answered."""
+        return self._fitted(self._state)
+
+    @property
+    def user_factors_(self) -> FactorArray:
+        """Rows of users; read-only. Assigning an array of the same shape and dtype makes a new state."""
+        return self.state_.user_factors
+
+    @user_factors_.setter
+    def user_factors_(self, factors: Any) -> None:
+        self._state = replaced(self.state_, "user_factors", factors)
+
+    @property
+    def item_factors_(self) -> FactorArray:
+        """Rows of items; read-only. Assigning an array of the same shape and dtype makes a new state."""
+        return self.state_.item_factors
+
+    @item_factors_.setter
+    def item_factors_(self, factors: Any) -> None:
+        self._state = replaced(self.state_, "item_factors", factors)
+
+    @property
+    def settings_(self) -> Settings:
+        """What was meant by the parameters that may be "auto"."""
+        return dict(self.state_.settings)
+
+    @property
+    def loss_history_(self) -> list[float]:
+        """The objective after each iteration."""
+        return list(self.state_.loss_history)
+
+    @property
+    def metrics_history_(self) -> list[dict[str, float]]:
+        """What ``validation`` measured after each iteration."""
+        return [dict(metrics) for metrics in self.state_.metrics_history]
+
+    @property
+    def n_iter_(self) -> int:
+        """Iterations done."""
+        return self.state_.n_iter
+
+    @property
+    def n_repeated_(self) -> int:
+        """Iterations that were made once more, exactly, or taken back."""
+        return self.state_.n_repeated
+
+    @property
+    def best_iteration_(self) -> int | None:
+        """The iteration that the factors are of, where ``validation`` chose it."""
+        return self.state_.best_iteration
+
+    @property
+    def scoring_(self) -> dict[str, Any] | None:
+        """How the scores that it was fitted on were made."""
+        scoring = self.state_.scoring
+        return None if scoring is None else dict(scoring)
+
+    @scoring_.setter
+    def scoring_(self, scoring: dict[str, Any] | None) -> None:
+        self._state = replace(self.state_, scoring=scoring)
+
+    # -- what is answered from it ----------------------------------------------------------------------------------
+
+    def fold_in(self, data: Any, *, sample_weight: Any = None) -> FactorArray:
+        """Factors of new users from their histories, with the items' factors as they are.
+
+        Parameters
+        ----------
+        data : as for :meth:`fit`
+            One row per new user. A matrix has the model's items as columns; labelled data may name items that the model
+            does not know: they are passed over.
+        sample_weight : array of shape (n,), optional
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        array of shape (n_new_users, factors), or (n_new_users, factors + 1) from a model with biases
+            The last column then holds the users' biases. In the order of the data's users (a matrix: its rows; labels:
+            ascending). Exact solutions of the row equation: the history of a training user gives what one more
+            half-sweep would give that user.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> from scipy.sparse import csr_array
+        >>> plays = csr_array([[3, 0, 1], [0, 2, 0]])
+        >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit(plays)
+        >>> model.fold_in(csr_array([[0, 1, 1]])).shape
+        (1, 2)
+        """
+        state = self.state_
+        return fold_in(state, "users", data, sample_weight, self._threads(), items=state.items)
+
+    def fold_in_items(self, data: Any, *, sample_weight: Any = None) -> FactorArray:
+        """Factors of new items from their histories, with the users' factors as they are.
+
+        Parameters
+        ----------
+        data : as for :meth:`fit`
+            Rows are users: a matrix has the model's users as rows and one column per new item.
+        sample_weight : array of shape (n,), optional
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        array of shape (n_new_items, factors), or (n_new_items, factors + 1) from a model with biases
+            The last column then holds the items' biases. In the order of the data's items.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> from scipy.sparse import csr_array
+        >>> plays = csr_array([[3, 0, 1], [0, 2, 0]])
+        >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit(plays)
+        >>> model.fold_in_items(csr_array([[0], [2]])).shape
+        (1, 2)
+        """
+        state = self.state_
+        return fold_in(state, "items", data, sample_weight, self._threads(), users=state.users)
+
+    def _queries_of_histories(self, state: Any, histories: Any, threads: int) -> tuple[FactorArray, ItemLists]:
+        data, _ = as_observations(histories, None, duplicates=state.equation.duplicates, items=state.items)
+        factors = fold_in(state, "users", data, None, threads, items=state.items)
+        return state.queries_of_factors(factors), ItemLists.of_rows(data.indptr, data.indices)
+
+    def explain(self, user: Any, item: Any, n: int = 10, *, history: Any = None) -> Explanation:
+        """Take a score apart: how much of it comes from each item of the user's history ([1]_, section 5).
+
+        A user's factors are linear in what their cells say, and so is the score. It is that of the exact solution given
+        the items' factors, as :meth:`fold_in` has it; :meth:`predict`, whose users were solved before the items were
+        for the last time, may differ a little.
+
+        Parameters
+        ----------
+        user : label, or index; None with ``history``
+        item : label, or index
+            Any item, known to the user or not.
+        n : int, default 10
+            The items of the largest contributions.
+        history : as for :meth:`fold_in`, optional
+            The history of one user, instead of the training cells of ``user``.
+
+        Returns
+        -------
+        Explanation
+            ``score``, ``items``, ``contributions`` and ``base``: ``base`` and the contributions of the whole history,
+            not only of the n items, sum to the score.
+
+        Raises
+        ------
+        UnknownLabelError, NotFittedError, DataError, ParameterError, ArgumentTypeError
+
+        References
+        ----------
+        .. [1] Y. Hu, Y. Koren, C. Volinsky. Collaborative filtering for implicit feedback datasets. ICDM 2008.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> users, items = ["ann", "ann", "bob", "bob", "eve"], ["jazz", "rock", "jazz", "folk", "rock"]
+        >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit((users, items))
+        >>> why = model.explain("ann", "folk")
+        >>> why.items
+        array(['jazz', 'rock'], dtype=object)
+        >>> bool(abs(why.contributions.sum() - why.score) < 1e-12)
+        True
+        """
+        state = self.state_
+        return explain(state, user, item, check_int("n", n, low=1), history, self._threads())
+
+    def diagnose(self) -> str:
+        """Say how the model is, in a few lines of text.
+
+        The loss and its parts; how far the rows are from exact solutions, how many systems were singular and fell back
+        to the minimum norm, condition numbers of some; rows without cells and rows of zeros; how much of the lists the
+        most popular items take up. A model of the same settings is fitted to the data without some cells, of a million
+        at most, and asked for these, beside lists of what is popular or, of ratings, the damped means of users and
+        items; that it wins is no proof of quality. Lines that begin with "!" say where something looks wrong: such a
+        model loses, scores are far outside the data's range. It costs about an iteration and that fit.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        NotFittedError
+
+        Examples
+        --------
+        >>> import fastals
+        >>> from scipy.sparse import csr_array
+        >>> plays = csr_array([[9, 4, 0, 0], [8, 0, 0, 0], [0, 0, 7, 5], [0, 0, 6, 0]])
+        >>> model = fastals.ImplicitALS(factors=2, regularization=1e6, random_state=0).fit(plays)
+        >>> print(model.diagnose().splitlines()[-1])
+        ! the factors explain next to nothing: regularization outweighs the data, try much less of it
+        """
+        return describe(self, self.state_, self._threads())
+
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str], *, history: bool = True) -> None:
+        """Write the model to one safetensors file; see :func:`fastals.load`.
+
+        The file holds factors, labels, parameters, loss history and the training cells that ``exclude_seen`` needs.
+        It is written under a temporary name, synced and renamed: ``path`` holds the old model or the whole new one.
+
+        Parameters
+        ----------
+        path : str or path-like
+        history : bool, default True
+            Store the values of the training cells too (4 bytes a cell in float32), without which the loaded model has
+            neither :meth:`partial_fit` nor :meth:`explain` of its users.
+
+        Raises
+        ------
+        NotFittedError, OSError
+
+        Examples
+        --------
+        >>> import fastals, os, tempfile
+        >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit((["ann", "bob"], ["x", "y"]))
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     model.save(os.path.join(directory, "model"), history=False)
+        ...     fastals.load(os.path.join(directory, "model")).recommend("ann", n=1).items
+        array(['y'], dtype=object)
+        """
+        save_state(check_path("path", path), type(self), self.state_, history=check_bool("history", history))
+
+
+def replaced(state: FittedState, name: str, factors: Any) -> FittedState:
+    """The state with other factors, of the same shape and dtype."""
+    held: FactorArray = getattr(state, name)
+    array = np.asarray(factors)
+    if array.shape != held.shape or array.dtype != held.dtype:
+        raise DataError(
+            f"{name}_ must have shape {held.shape} and dtype {held.dtype}, got shape {array.shape} and dtype "
+            f"{array.dtype}: convert it, or fit a model with initial_factors= and iterations=0"
+        )
+    if not np.isfinite(array).all():
+        row, column = np.argwhere(~np.isfinite(array))[0]
+        raise DataError(f"{name}_ must be finite, got {array[row, column]} at row {row}, column {column}")
+    change: dict[str, Any] = {name: np.array(array, order="C")}
+    return replace(state, **change)

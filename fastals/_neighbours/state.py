@@ -1,0 +1,151 @@
+"""What a neighbourhood model has made of its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from .._core import Axis, ParameterError
+from .._data import Interactions, Labels
+from .._topn import Fitted, ItemLists, Wanted
+from .lines import histories, transposed
+from .scores import Found, Queries, Scores, Scoring, scores_at, search
+from .similarity import compressed, kept
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class NeighbourState(Fitted):
+    """A fitted neighbourhood model, whole and immutable.
+
+    Attributes
+    ----------
+    name : str
+        Of the model, for messages.
+    axis : {"users", "items"}
+        What the lines are.
+    users, items : Labels
+    pairs : Interactions
+        The training cells, each once.
+    similarity : csr_array of shape (n_lines, n_lines)
+        The neighbours of each line.
+    means : array of shape (n_lines,), optional
+        Each line's mean rating.
+    parameters, settings : mappings
+        The constructor's parameters of the fit, and what those that may be "auto" stood for.
+    """
+
+    name: str
+    axis: Axis
+    users: Labels
+    items: Labels
+    pairs: Interactions
+    similarity: sparse.csr_array[Any]
+    means: NDArray[np.float64] | None
+    parameters: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        for array in (self.similarity.data, self.similarity.indices, self.similarity.indptr, self.means):
+            if array is not None:
+                array.flags.writeable = False
+        for name in ("parameters", "settings"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        self._begin()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {**state, "parameters": dict(self.parameters), "settings": dict(self.settings)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()
+
+    @property
+    def ratings(self) -> bool:  # type: ignore[override]
+        """Whether scores are ratings."""
+        return self.means is not None
+
+    def numbers(self) -> list[NDArray[Any]]:
+        """All that decides lists and scores, but for the labels."""
+        S, means = self.similarity, np.empty(0) if self.means is None else self.means
+        logs = np.array([self.settings["weighting"] == "logidf"])
+        return [S.data, S.indices, S.indptr, means, logs, *self.pairs.arrays()]
+
+    # -- the product of which the scores are --------------------------------------------------------------------------
+
+    def scoring_towards(self, towards: Axis) -> Scoring:
+        """How scores of items for users come about, or the other way round."""
+
+        def make() -> Scoring:
+            n_users, n_items = self.pairs.shape
+            history = histories(self.pairs, self.axis, self.means, self.settings["weighting"])
+            similarity = compressed(self.similarity)
+            if self.axis == "users":
+                left, right = similarity, history
+            else:
+                left, right = history, similarity if self.means is None else transposed(similarity, n_items)
+            similarity_is = "row" if self.axis == "users" else "matrix"
+            if towards == "users":
+                left, right = transposed(right, n_items), transposed(left, self.similarity.shape[0])
+                similarity_is = "matrix" if self.axis == "users" else "row"
+            bases = (self.means, None) if self.axis == towards else (None, self.means)
+            weighting = None if self.means is None else similarity_is
+            return Scoring(left, right, n_items if towards == "items" else n_users, weighting, *bases)
+
+        return self.derive(f"scoring towards {towards}", make)
+
+    def queries(self, axis: Axis, rows: NDArray[Any] | slice) -> Queries:
+        """Rows of the left factor."""
+        scoring = self.scoring_towards("items" if axis == "users" else "users")
+        base = None if scoring.row_base is None else scoring.row_base[rows]
+        return Queries(ItemLists.of_rows(*scoring.left[:2], rows), scoring.left[2], base)
+
+    def queries_of_factors(self, user_factors: Any) -> Queries:
+        """There are none."""
+        raise ParameterError(f"{self.name} has no factors")
+
+    # -- answers ------------------------------------------------------------------------------------------------------
+
+    def search(self, table: str, queries: Any, n: int, seen: ItemLists | None, wanted: Wanted, threads: int) -> Found:
+        """Find the best of a product's columns."""
+        if wanted.boost is not None:
+            raise ParameterError(f"{self.name} takes no boost")
+        return search(self.scoring_towards("items" if table == "items" else "users"), queries, n, seen, wanted, threads)
+
+    def similar(self, axis: Axis, rows: NDArray[np.int32], n: int, wanted: Wanted, threads: int) -> Found:
+        """The neighbours."""
+        if not wanted.is_plain:
+            raise ParameterError(f"{self.name} takes no candidates and exclusions for similar_{axis}")
+        if axis != self.axis:
+            raise ParameterError(f"{self.name} knows neighbours of {self.axis} only, so it has no similar_{axis}")
+        return kept(self.similarity, rows, n, threads)
+
+    def pair_scores(self, users: NDArray[np.int32], items: NDArray[np.int32], threads: int) -> Scores:
+        """Score pairs; NaN where either is -1."""
+        known = (users >= 0) & (items >= 0)
+        order = np.flatnonzero(known)[np.argsort(users[known], kind="stable")]
+        rows, first, counts = np.unique(users[order], return_index=True, return_counts=True)
+        scores = np.full(len(users), np.nan, np.float32)
+        at = (first, first + counts, np.ascontiguousarray(items[order]))
+        scores[order] = scores_at(self.scoring_towards("items"), rows, at, threads)
+        return scores
+
+    def all_scores(self, users: NDArray[np.intp], threads: int) -> Scores:
+        """Score all items for some users."""
+        n = len(self.items)
+        ends = np.arange(len(users) + 1, dtype=np.int64) * n
+        at = (ends[:-1], ends[1:], np.tile(np.arange(n, dtype=np.int32), len(users)))
+        return scores_at(self.scoring_towards("items"), users, at, threads).reshape(-1, n)
+
+    def mean_scores(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> Scores:
+        """Score pairs, -1 being the mean user or item."""
+        if self.means is None:  # no history, no score
+            return np.zeros(len(users), np.float32)
+        lines = items if self.axis == "items" else users
+        return np.where(lines >= 0, self.means[lines], self.pairs.values.mean()).astype(np.float32)
