@@ -2,9 +2,10 @@
 # cython: embedsignature=False, freethreading_compatible=True
 """Rows and lists: the row equation, whole sides, top-N. Parallel loops, workspaces, LAPACK bindings, a status per row.
 
-What arrives here has passed the gate: contiguous, of the right dtype, indices in range. Nothing is checked again. One
-``prange`` per call; what a row computes depends on that row alone, and sums over rows are made of blocks fixed by the
-data, so every number of threads gives the same bits.
+What arrays hold has passed the gate and is trusted: finite values, indices of cells in range. That they fit each other is
+checked at the door (``door.pxi``): a mismatch is a ValueError or an IndexError, never a read outside. One ``prange`` per
+call; what a row computes depends on that row alone, and sums over rows are made of blocks fixed by the data, so every
+number of threads gives the same bits.
 """
 
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
@@ -119,8 +120,8 @@ cdef extern from "core/fastals.h" nogil:
                            const int32_t *, const float *, const float *, const float *, const float *, const float *,
                            float, float *, double *, int32_t *, void *) noexcept nogil
         void (*pack_panel)(Py_ssize_t, const float *, const int32_t *, float *, unsigned char *, fa_panel *) noexcept nogil
-        void (*top_n)(const fa_items_f32 *, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const fa_lists *,
-                      const fa_lists *, int32_t *, float *, void *) noexcept nogil
+        int (*top_n)(const fa_items_f32 *, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const fa_lists *,
+                     const fa_lists *, int32_t *, float *, void *) noexcept nogil
         size_t (*top_n_workspace)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*pair_scores)(Py_ssize_t, Py_ssize_t, const float *, const float *, const int32_t *, const int32_t *,
                             float *) noexcept nogil
@@ -166,8 +167,8 @@ cdef extern from "core/fastals.h" nogil:
                            const int32_t *, const double *, const double *, const double *, const double *,
                            const double *, double, double *, double *, int32_t *, void *) noexcept nogil
         void (*pack_panel)(Py_ssize_t, const double *, const int32_t *, double *, unsigned char *, fa_panel *) noexcept nogil
-        void (*top_n)(const fa_items_f64 *, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const fa_lists *,
-                      const fa_lists *, int32_t *, double *, void *) noexcept nogil
+        int (*top_n)(const fa_items_f64 *, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const fa_lists *,
+                     const fa_lists *, int32_t *, double *, void *) noexcept nogil
         size_t (*top_n_workspace)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*pair_scores)(Py_ssize_t, Py_ssize_t, const double *, const double *, const int32_t *, const int32_t *,
                             double *) noexcept nogil
@@ -228,21 +229,25 @@ def aligned_empty(shape, dtype):
 
 def padded(dtype, Py_ssize_t k):
     """Elements between the padded rows of k factors."""
+    within("k", k, 0, MOST)
     return K32.padded(k) if dtype == np.float32 else K64.padded(k)
 
 
 def cg_group(dtype, Py_ssize_t k):
     """Rows that one group for conjugate gradients may hold."""
+    within("k", k, 1, MOST)
     return K32.cg_group(k) if dtype == np.float32 else K64.cg_group(k)
 
 
 def cg_block(dtype, Py_ssize_t k):
     """Rows of the other side that stay in the cache together."""
+    within("k", k, 1, MOST)
     return K32.cg_block(k) if dtype == np.float32 else K64.cg_block(k)
 
 
 def short_limit(dtype, Py_ssize_t k):
     """The longest row for which the n x n form costs less than the k x k form."""
+    within("k", k, 1, MOST)
     return K32.short_limit(k) if dtype == np.float32 else K64.short_limit(k)
 
 
@@ -262,8 +267,49 @@ DEF PARTS_AT_ONCE = 64  # of which each holds a k x k matrix
 DEF WIDENED = 128  # rows of float32 that are copied to float64 at once
 
 
-def gram(const real[:, ::1] Y, int num_threads, bint wide=False):
+cdef bint any_outside(Py_ssize_t n, const int32_t *indices, Py_ssize_t low, Py_ssize_t size) noexcept nogil:
+    cdef int32_t least = 0, most = -1
+    cdef Py_ssize_t i
+    for i in range(n):
+        least = min(least, indices[i])
+        most = max(most, indices[i])
+    return least < low or most >= size
+
+
+cdef int indices_within(str what, const int32_t[::1] indices, Py_ssize_t low, Py_ssize_t size) except -1:
+    """IndexError unless low <= index < size."""
+    if indices.shape[0] and any_outside(indices.shape[0], &indices[0], low, size):
+        raise IndexError(f"{what} must be in {low}..{size - 1}, got {np.min(indices)}..{np.max(indices)}")
+    return 0
+
+
+cdef int check_weights(tuple weights) except -1:
+    """(a0, a1, b0, b1, positive_only)"""
+    return within("length of weights", len(weights), 5, 5)
+
+
+cdef const real *matrix_or_null(str what, const real[:, ::1] A, Py_ssize_t rows, Py_ssize_t columns) except? NULL:
+    """Where a matrix of this shape, which may be None, begins."""
+    if A is None:
+        return NULL
+    fits(what, A.shape, rows, columns)
+    return &A[0, 0]
+
+
+cdef int check_cells(Py_ssize_t n, const int64_t[::1] indptr, Py_ssize_t cells, const real[::1] values,
+                     const real[::1] scale) except -1:
+    """n rows of ``cells`` stored cells."""
+    fits("indptr", indptr.shape, n + 1)
+    spans("indptr", n, &indptr[0], &indptr[1], cells)
+    fits("values", values.shape, cells)
+    if scale is not None:
+        fits("scale", scale.shape, cells)
+    return 0
+
+
+def gram(const real[:, ::1] Y not None, int num_threads, bint wide=False):
     """Y'Y (k, k) in float64, in parts of PART_ROWS rows; with ``wide`` every sum is in float64, not only that of parts."""
+    within("num_threads", num_threads, 1, MOST)
     cdef Py_ssize_t n = Y.shape[0], k = Y.shape[1], t, i, c, first, begin, last, tid
     cdef Py_ssize_t parts = (n + ROWS - 1) // ROWS if k else 0, count
     cdef double[:, :, ::1] partial = np.empty((min(parts, PARTS_AT_ONCE), k, k))
@@ -304,7 +350,7 @@ cdef double in_order(const double[::1] parts) noexcept:
     return total
 
 
-def sum_rows(const double[::1] values):
+def sum_rows(const double[::1] values not None):
     """The sum of one number a row, in parts of PART_ROWS rows."""
     cdef Py_ssize_t n = values.shape[0], t, i
     cdef double[::1] parts = np.zeros((n + ROWS - 1) // ROWS)
@@ -314,9 +360,13 @@ def sum_rows(const double[::1] values):
     return in_order(parts)
 
 
-def penalty(const real[:, ::1] X, const real[::1] lam, Py_ssize_t ridged, double own, int num_threads):
+def penalty(const real[:, ::1] X not None, const real[::1] lam not None, Py_ssize_t ridged, double own,
+            int num_threads):
     """Sum of lam_u |x_u|^2 over the first ``ridged`` columns, and of own x^2 over the others; in parts of rows."""
     cdef Py_ssize_t n = X.shape[0], k = X.shape[1], t, i, c
+    fits("lam", lam.shape, n)
+    within("ridged", ridged, 0, k)
+    within("num_threads", num_threads, 1, MOST)
     cdef double[::1] parts = np.zeros((n + ROWS - 1) // ROWS)
     cdef double part, row, x
     for t in prange(parts.shape[0], nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
@@ -334,14 +384,18 @@ def penalty(const real[:, ::1] X, const real[::1] lam, Py_ssize_t ridged, double
     return in_order(parts)
 
 
-def constant(tuple weights, double unobserved, const int64_t[::1] indptr, const real[::1] values,
-             const real[::1] scale, int num_threads):
+def constant(tuple weights not None, double unobserved, const int64_t[::1] indptr not None,
+             const real[::1] values not None, const real[::1] scale, int num_threads):
     """Sum of b^2 / (w0 + a) over the stored cells, in float64 and in parts of rows; ``weights`` as for half_sweep."""
+    check_weights(weights)
+    within("rows of indptr", indptr.shape[0] - 1, 0, MOST)
+    check_cells(indptr.shape[0] - 1, indptr, values.shape[0], values, scale)
+    within("num_threads", num_threads, 1, MOST)
     cdef double a0 = weights[0], a1 = weights[1], b0 = weights[2], b1 = weights[3]
     cdef bint positive_only = weights[4], weighted = scale is not None
     cdef Py_ssize_t n = indptr.shape[0] - 1, t, i
     cdef int64_t j
-    cdef double[::1] parts = np.zeros(max(0, n + ROWS - 1) // ROWS)
+    cdef double[::1] parts = np.zeros((n + ROWS - 1) // ROWS)
     cdef double part, row, a, b, r, s
     for t in prange(parts.shape[0], nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
         part = 0
@@ -359,8 +413,9 @@ def constant(tuple weights, double unobserved, const int64_t[::1] indptr, const 
     return in_order(parts)
 
 
-def decrease_of_cells(const real[:, ::1] X, const real[:, ::1] Z, tuple weights, const int64_t[::1] indptr,
-                      const int32_t[::1] indices, const real[::1] values, const real[::1] scale, int num_threads):
+def decrease_of_cells(const real[:, ::1] X not None, const real[:, ::1] Z not None, tuple weights not None,
+                      const int64_t[::1] indptr not None, const int32_t[::1] indices not None,
+                      const real[::1] values not None, const real[::1] scale, int num_threads):
     """Sum of 2 b s - a s^2 over the stored cells, s = x.z their scores, in float64 and in parts of rows.
 
     Z (n_others, padded) as from ``rotate``; ``weights`` as for half_sweep.
@@ -368,6 +423,10 @@ def decrease_of_cells(const real[:, ::1] X, const real[:, ::1] Z, tuple weights,
     cdef Py_ssize_t n = X.shape[0], k = X.shape[1], ld = Z.shape[1], t, i, tid
     cdef double[::1] parts = np.zeros((n + ROWS - 1) // ROWS)
     dtype = np.float32 if real is float else np.float64
+    fits("Z", Z.shape, Z.shape[0], padded(dtype, k))
+    check_weights(weights)
+    check_cells(n, indptr, indices.shape[0], values, scale)
+    within("num_threads", num_threads, 1, MOST)
     cdef real[::1] base = np.zeros(ld, dtype)
     cdef real[:, ::1] rows = np.zeros((num_threads, ld + FA_ALIGN), dtype)
     cdef double part
@@ -400,13 +459,14 @@ def decrease_of_cells(const real[:, ::1] X, const real[:, ::1] Z, tuple weights,
     return in_order(parts)
 
 
-def rotate(const real[:, ::1] Y, real[:, ::1] Q, int num_threads):
+def rotate(const real[:, ::1] Y not None, const real[:, ::1] Q, int num_threads):
     """Padded, aligned Z = Y Q; Q (k, padded) or None for a padded copy."""
     cdef Py_ssize_t n = Y.shape[0], k = Y.shape[1], t, first, count
     cdef Py_ssize_t ld = padded(np.float32 if real is float else np.float64, k)
+    cdef const real *q = matrix_or_null("Q", Q, k, ld)
+    within("num_threads", num_threads, 1, MOST)
     out = aligned_empty((n, ld), np.float32 if real is float else np.float64)
     cdef real[:, ::1] Z = out
-    cdef const real *q = NULL if Q is None else &Q[0, 0]
     for t in prange((n + 255) // 256, nogil=True, schedule="static", num_threads=num_threads):
         first = t * 256
         count = 256 if first + 256 < n else n - first
@@ -417,9 +477,12 @@ def rotate(const real[:, ::1] Y, real[:, ::1] Q, int num_threads):
     return out
 
 
-def turn(const real[:, ::1] X, real[:, ::1] C, real[:, ::1] out, int num_threads):
+def turn(const real[:, ::1] X not None, const real[:, ::1] C not None, real[:, ::1] out not None, int num_threads):
     """``out`` (n, k), which may be X, = X C; C (k, padded). What a row becomes depends on it alone."""
     cdef Py_ssize_t n = X.shape[0], k = X.shape[1], ld = C.shape[1], t, i, first, count, tid
+    fits("C", C.shape, k, padded(np.float32 if real is float else np.float64, k))
+    fits("out", out.shape, n, k)
+    within("num_threads", num_threads, 1, MOST)
     cdef real[:, :, ::1] rooms = aligned_empty((num_threads, 256, ld), np.float32 if real is float else np.float64)
     for t in prange((n + 255) // 256, nogil=True, schedule="static", num_threads=num_threads):
         tid = threadid()
@@ -732,12 +795,31 @@ cdef int rescue_nnls_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *i
 SOLVERS = {"cholesky": 0, "lapack": 1, "rescue": 2, "cg": 3, "nnls": 4, "rescue nnls": 5}
 
 
-def half_sweep(str solver, real[:, ::1] Z, real[::1] base, Py_ssize_t ridged, tuple weights, Py_ssize_t short_limit,
-               Py_ssize_t cg_above, int cg_steps, const int32_t[::1] order, const int64_t[::1] tasks,
-               Py_ssize_t n_groups, const int32_t[::1] split, const int64_t[::1] indptr, const int32_t[::1] indices,
-               const real[::1] values, const real[::1] scale, const real[::1] lam, real[:, ::1] common,
-               double[:, ::1] wide, Py_ssize_t bounded, real[:, ::1] Q, real[:, ::1] QT, const real[:, ::1] start, double relaxation,
-               real[:, ::1] X, double[::1] decrease, int32_t[::1] status, int num_threads):
+cdef Py_ssize_t check_tasks(const int32_t[::1] order, const int64_t[::1] tasks, Py_ssize_t n_groups,
+                            Py_ssize_t most_of_group, Py_ssize_t n) except -1:
+    """The rows of the largest group; ``tasks`` divide ``order``, which names rows of n."""
+    cdef Py_ssize_t n_tasks = tasks.shape[0] - 1, largest = 0, t
+    within("tasks", n_tasks, 0, MOST)
+    within("n_groups", n_groups, 0, n_tasks)
+    indices_within("order", order, 0, n)
+    spans("tasks", n_tasks, &tasks[0], &tasks[1], order.shape[0])
+    for t in range(n_groups):
+        largest = max(largest, tasks[t + 1] - tasks[t])
+    within("rows of a group", largest, 0, most_of_group)
+    for t in range(n_groups, n_tasks):
+        if tasks[t + 1] - tasks[t] > FA_TASK_ROWS:
+            within("rows of a task", tasks[t + 1] - tasks[t], 0, FA_TASK_ROWS)
+    return largest
+
+
+def half_sweep(str solver not None, const real[:, ::1] Z not None, const real[::1] base not None, Py_ssize_t ridged,
+               tuple weights not None, Py_ssize_t short_limit, Py_ssize_t cg_above, int cg_steps,
+               const int32_t[::1] order not None, const int64_t[::1] tasks not None, Py_ssize_t n_groups,
+               const int32_t[::1] split not None, const int64_t[::1] indptr not None,
+               const int32_t[::1] indices not None, const real[::1] values not None, const real[::1] scale,
+               const real[::1] lam not None, const real[:, ::1] common, const double[:, ::1] wide, Py_ssize_t bounded,
+               const real[:, ::1] Q, const real[:, ::1] QT, const real[:, ::1] start, double relaxation,
+               real[:, ::1] X not None, double[::1] decrease not None, int32_t[::1] status not None, int num_threads):
     """Solve the rows ``order``, task t being ``order[tasks[t]:tasks[t + 1]]``, into X.
 
     The first ``n_groups`` tasks are groups of up to cg_group long rows for "cg", the others hold up to TASK_ROWS rows. The
@@ -750,8 +832,23 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, Py_ssize_t ridged, tu
     hold zeros in X. common (k, padded) or None and bounded are for "nnls", wide (k, k) or None for "rescue" and "rescue
     nnls", as in ``fa_side``.
     """
-    cdef Py_ssize_t k = X.shape[1], n_tasks = tasks.shape[0] - 1, t, tid
-    cdef Py_ssize_t group = max([tasks[t + 1] - tasks[t] for t in range(n_groups)], default=0)
+    dtype = np.float32 if real is float else np.float64
+    cdef Py_ssize_t n = X.shape[0], k = X.shape[1], ld = padded(dtype, k), n_tasks = tasks.shape[0] - 1, t, tid
+    within("factors", k, 1, MOST)
+    within("num_threads", num_threads, 1, MOST)
+    fits("Z", Z.shape, Z.shape[0], ld)
+    fits("base", base.shape, k)
+    within("ridged", ridged, 0, k)
+    within("bounded", bounded, 0, k)
+    within("short_limit", short_limit, 0, ld)
+    within("cg_steps", cg_steps, 1, MOST)
+    check_weights(weights)
+    check_cells(n, indptr, indices.shape[0], values, scale)
+    fits("lam", lam.shape, n)
+    within("rows of decrease", decrease.shape[0], n, MOST)
+    fits("status", status.shape, n)
+    cdef Py_ssize_t group = check_tasks(order, tasks, n_groups, cg_group(dtype, k), n)
+    indices_within("split", split, 0, n)
     cdef size_t stride = thread_bytes(real is float, k, group)
     cdef int which = SOLVERS[solver]
     if which in (1, 2):
@@ -764,13 +861,11 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, Py_ssize_t ridged, tu
     if n_tasks == 0 and split.shape[0] == 0:
         return
     cdef unsigned char[::1] work = aligned_empty(num_threads * stride, np.uint8)
-    cdef const real *shared = NULL if common is None else &common[0, 0]
-    cdef const real *q = NULL if Q is None else &Q[0, 0]
-    cdef const real *qt = NULL if QT is None else &QT[0, 0]
-    cdef const double *wide_term = NULL if wide is None else &wide[0, 0]
-    cdef const real *begin = NULL
-    if start is not None:
-        begin = &start[0, 0]
+    cdef const real *shared = matrix_or_null("common", common, k, ld)
+    cdef const real *q = matrix_or_null("Q", Q, k, ld)
+    cdef const real *qt = matrix_or_null("QT", QT, k, ld)
+    cdef const real *begin = matrix_or_null("start", start, n, k)
+    cdef const double *wide_term = matrix_or_null("wide", wide, k, k)
     cdef const int32_t *cells = &indices[0] if indices.shape[0] else NULL
     cdef const real *cell_values = &values[0] if values.shape[0] else NULL
     cdef const real *cell_scale = NULL
@@ -800,7 +895,6 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, Py_ssize_t ridged, tu
     cdef Py_ssize_t rhs_at = (K32.system_rows(k) * K32.system_ld(k) if real is float else
                               K64.system_rows(k) * K64.system_ld(k))
     cdef Py_ssize_t at_once = 2 * num_threads
-    dtype = np.float32 if real is float else np.float64
     cdef real[::1] nothing = np.zeros(k, dtype)
     cdef real[:, ::1] systems
     if split.shape[0]:
@@ -856,11 +950,18 @@ def half_sweep(str solver, real[:, ::1] Z, real[::1] base, Py_ssize_t ridged, tu
                            &work[tid * stride])
 
 
-def row_system(real[:, ::1] Z, real[::1] base, tuple weights, const int32_t[::1] idx, const real[::1] val,
-               const real[::1] scale, real lam):
+def row_system(const real[:, ::1] Z not None, const real[::1] base not None, tuple weights not None,
+               const int32_t[::1] idx not None, const real[::1] val not None, const real[::1] scale, real lam):
     """A (k, k) and rhs (k,) of one row, as the kernels build them: for tests and diagnosis."""
     dtype = np.float32 if real is float else np.float64
     cdef Py_ssize_t k = base.shape[0], n = idx.shape[0]
+    within("factors", k, 1, MOST)
+    fits("Z", Z.shape, Z.shape[0], padded(dtype, k))
+    check_weights(weights)
+    indices_within("idx", idx, 0, Z.shape[0])
+    fits("val", val.shape, n)
+    if scale is not None:
+        fits("scale", scale.shape, n)
     cdef Py_ssize_t ld = K32.system_ld(k) if real is float else K64.system_ld(k)
     cdef Py_ssize_t rows = K32.system_rows(k) if real is float else K64.system_rows(k)
     A = aligned_empty((rows, ld), dtype)
@@ -886,10 +987,13 @@ def row_system(real[:, ::1] Z, real[::1] base, tuple weights, const int32_t[::1]
     return np.triu(A[:k, :k]) + np.triu(A[:k, :k], 1).T, rhs[:k].copy()
 
 
-def posv(real[:, ::1] A, real[::1] rhs):
+def posv(const real[:, ::1] A not None, const real[::1] rhs not None):
     """x of A x = rhs for a symmetric positive definite A (k, k), and the status: for tests."""
     dtype = np.float32 if real is float else np.float64
     cdef Py_ssize_t k = A.shape[0]
+    within("factors", k, 1, MOST)
+    fits("A", A.shape, k, k)
+    fits("rhs", rhs.shape, k)
     cdef Py_ssize_t ld = K32.system_ld(k) if real is float else K64.system_ld(k)
     cdef Py_ssize_t rows = K32.system_rows(k) if real is float else K64.system_rows(k)
     system, right, out = aligned_empty((rows, ld), dtype), aligned_empty((ld,), dtype), aligned_empty((ld,), dtype)

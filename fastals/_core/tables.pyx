@@ -3,8 +3,9 @@
 """Cells and ids: compressed rows, duplicates, codes of strings, rows of sparse products. No instruction sets here: memory
 and not arithmetic is what these functions wait for.
 
-What arrives here has passed the gate: contiguous, of a dtype that can be read, indices in range. Nothing is checked
-again. Every number of threads gives the same bits.
+What arrays hold has passed the gate and is trusted: indices of cells in range, codes that exist. That they fit each other
+is checked at the door (``door.pxi``): a mismatch is a ValueError or an IndexError, never a read or a write outside. Every
+number of threads gives the same bits.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -33,8 +34,8 @@ cdef extern from "data/sparse.h" nogil:
     void fa_scatter_rows(int64_t, int64_t, const int64_t *, const int32_t *, int, const void *, int64_t *, int32_t *,
                          int, void *)
     int fa_count_distinct(int64_t, int64_t, const int64_t *, const int32_t *, int, const void *, int, int64_t *)
-    void fa_merge_rows(int64_t, int64_t, const int64_t *, const int32_t *, int, const void *, int, const int64_t *,
-                       int32_t *, int, void *)
+    int fa_merge_rows(int64_t, int64_t, const int64_t *, const int32_t *, int, const void *, int, const int64_t *,
+                      int32_t *, int, void *)
 
 
 OUT_OF_RANGE, UNSORTED, REPEATED = FA_OUT_OF_RANGE, FA_UNSORTED, FA_REPEATED
@@ -48,6 +49,16 @@ cdef dict VALUE_TYPES = {"b1": FA_U8, "i1": FA_I8, "u1": FA_U8, "i2": FA_I16, "u
 DEF PART_CELLS = 1 << 15
 
 
+cdef void *address(array):
+    return <void *><uintptr_t>array.ctypes.data
+
+
+cdef int check_contiguous(str what, array) except -1:
+    if not isinstance(array, np.ndarray) or array.ndim != 1 or not array.flags.c_contiguous or not array.dtype.isnative:
+        raise ValueError(f"{what} must be a contiguous array of one axis in this machine's byte order")
+    return 0
+
+
 cdef class Values:
     """A contiguous array of any real dtype for the C side; None is all ones, which are not stored."""
     cdef object array
@@ -55,15 +66,48 @@ cdef class Values:
     cdef void *data
 
     def __cinit__(self, array):
+        if array is not None:
+            check_contiguous("values", array)
         self.array = array
         self.type = FA_F32 if array is None else VALUE_TYPES[array.dtype.str[1:]]
-        self.data = NULL if array is None else <void *><uintptr_t>array.ctypes.data
+        self.data = NULL if array is None else address(array)
 
 
 def can_read(dtype):
     """Whether values of this dtype are read as they are."""
     dtype = np.dtype(dtype)
     return dtype.isnative and dtype.str[1:] in VALUE_TYPES
+
+
+cdef Values values_of(array, Py_ssize_t n):
+    """The values of n cells, or None."""
+    if array is not None:
+        within("number of values", len(array), n, n)
+    return Values(array)
+
+
+cdef Values room_for(Py_ssize_t n, dtype, bint wanted=True):
+    """Room for n values in one of the two dtypes that the C side writes, or None."""
+    cdef Values room = Values(np.empty(n, dtype) if wanted else None)
+    if room.type not in (FA_F32, FA_F64):
+        raise ValueError(f"values are written as float32 or float64, not as {np.dtype(dtype)}")
+    return room
+
+
+cdef Values real_values(array, Py_ssize_t n):
+    """The values of n cells, as merging reads them."""
+    cdef Values values = values_of(array, n)
+    if array is None or values.type not in (FA_F32, FA_F64):
+        raise ValueError("values of equal cells must be float32 or float64")
+    return values
+
+
+cdef Py_ssize_t check_indptr(str what, const int64_t[::1] indptr, int64_t cells) except -1:
+    """The rows of a matrix of so many cells, or with -1 of any number."""
+    cdef Py_ssize_t rows = indptr.shape[0] - 1
+    within(f"rows of {what}", rows, 0, MOST)
+    spans(what, rows, &indptr[0], &indptr[1], indptr[rows] if cells < 0 else cells)
+    return rows
 
 
 cdef int64_t[::1] even_parts(Py_ssize_t n, Py_ssize_t keys, int num_threads):
@@ -82,6 +126,7 @@ cdef int64_t[::1] row_parts(const int64_t[::1] indptr, Py_ssize_t keys, int num_
 
 def check_values(array, int num_threads):
     """Flags NOT_FINITE, INEXACT, HUGE of an array of a dtype that can be read."""
+    within("num_threads", num_threads, 1, MOST)
     cdef Values values = Values(array)
     cdef int64_t[::1] bounds = even_parts(len(array), 0, num_threads)
     cdef Py_ssize_t parts = bounds.shape[0] - 1, t
@@ -93,13 +138,13 @@ def check_values(array, int num_threads):
 
 def copy_values(array, dtype, int num_threads):
     """A copy as float32 or float64."""
-    result = np.empty(len(array), dtype)
-    cdef Values values = Values(array), out = Values(result)
+    within("num_threads", num_threads, 1, MOST)
+    cdef Values values = Values(array), out = room_for(len(array), dtype)
     cdef int64_t[::1] bounds = even_parts(len(array), 0, num_threads)
     cdef Py_ssize_t parts = bounds.shape[0] - 1, t
     for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
         fa_copy_values(values.type, values.data, bounds[t], bounds[t + 1], out.type, out.data)
-    return result
+    return out.array
 
 
 ctypedef fused index_t:
@@ -107,12 +152,13 @@ ctypedef fused index_t:
     int64_t
 
 
-def check_rows(const int64_t[::1] indptr, const index_t[::1] indices, Py_ssize_t size, int32_t[::1] out,
-               int num_threads):
-    """Flags OUT_OF_RANGE, UNSORTED, REPEATED of the indices, which are copied to ``out`` unless that is None.
-
-    ``indptr`` has been checked: it starts at 0, never falls and ends within ``indices``.
-    """
+def check_rows(const int64_t[::1] indptr not None, const index_t[::1] indices not None, Py_ssize_t size,
+               int32_t[::1] out, int num_threads):
+    """Flags OUT_OF_RANGE, UNSORTED, REPEATED of the indices, which are copied to ``out`` unless that is None."""
+    check_indptr("indptr", indptr, indices.shape[0])
+    if out is not None:
+        fits("out", out.shape, indices.shape[0])
+    within("num_threads", num_threads, 1, MOST)
     if indptr[indptr.shape[0] - 1] == 0:
         return 0
     cdef int64_t[::1] bounds = row_parts(indptr, 0, num_threads)
@@ -144,17 +190,20 @@ cdef object first_places(int64_t[:, ::1] counts):
     return result
 
 
-def bucket(const int32_t[::1] keys, const int32_t[::1] others, array, Py_ssize_t n_keys, dtype, int num_threads):
+def bucket(const int32_t[::1] keys not None, const int32_t[::1] others not None, array, Py_ssize_t n_keys, dtype,
+           int num_threads):
     """CSR (indptr, indices, values) of a list of cells, in the list's order within each row.
 
     ``keys`` are in range(n_keys). values is None where ``array`` is.
     """
     cdef Py_ssize_t n = keys.shape[0], t
+    fits("others", others.shape, n)
+    within("num_threads", num_threads, 1, MOST)
+    cdef Values values = values_of(array, n), out = room_for(n, dtype, array is not None)
     cdef int64_t[::1] bounds = even_parts(n, n_keys, num_threads)
     cdef Py_ssize_t parts = bounds.shape[0] - 1
     cdef int64_t[:, ::1] places = np.zeros((parts, n_keys), np.int64)
-    indices_out, values_out = np.empty(n, np.int32), None if array is None else np.empty(n, dtype)
-    cdef Values values = Values(array), out = Values(values_out)
+    indices_out = np.empty(n, np.int32)
     cdef int32_t[::1] indices = indices_out
     if n:
         for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
@@ -164,17 +213,19 @@ def bucket(const int32_t[::1] keys, const int32_t[::1] others, array, Py_ssize_t
         for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
             fa_scatter_cells(bounds[t], bounds[t + 1], &keys[0], &others[0], values.type, values.data, &places[t, 0],
                              &indices[0], out.type, out.data)
-    return indptr, indices_out, values_out
+    return indptr, indices_out, out.array
 
 
-def transpose(const int64_t[::1] indptr, const int32_t[::1] keys, array, Py_ssize_t n_keys, dtype, int num_threads):
+def transpose(const int64_t[::1] indptr not None, const int32_t[::1] keys not None, array, Py_ssize_t n_keys, dtype,
+              int num_threads):
     """The transposed matrix (indptr, indices, values): its indices ascend, equal cells keep their order."""
-    cdef Py_ssize_t n = indptr[indptr.shape[0] - 1], t
+    within("num_threads", num_threads, 1, MOST)
+    cdef Py_ssize_t n = indptr[check_indptr("indptr", indptr, keys.shape[0])], t
+    cdef Values values = values_of(array, keys.shape[0]), out = room_for(n, dtype, array is not None)
     cdef int64_t[::1] bounds = row_parts(indptr, n_keys, num_threads)
     cdef Py_ssize_t parts = bounds.shape[0] - 1
     cdef int64_t[:, ::1] places = np.zeros((parts, n_keys), np.int64)
-    indices_out, values_out = np.empty(n, np.int32), None if array is None else np.empty(n, dtype)
-    cdef Values values = Values(array), out = Values(values_out)
+    indices_out = np.empty(n, np.int32)
     cdef int32_t[::1] indices = indices_out
     if n:
         for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
@@ -184,16 +235,18 @@ def transpose(const int64_t[::1] indptr, const int32_t[::1] keys, array, Py_ssiz
         for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
             fa_scatter_rows(bounds[t], bounds[t + 1], &indptr[0], &keys[0], values.type, values.data, &places[t, 0],
                             &indices[0], out.type, out.data)
-    return out_indptr, indices_out, values_out
+    return out_indptr, indices_out, out.array
 
 
-def count_distinct(const int64_t[::1] indptr, const int32_t[::1] indices, array, str policy, int num_threads):
+def count_distinct(const int64_t[::1] indptr not None, const int32_t[::1] indices not None, array,
+                   str policy not None, int num_threads):
     """indptr of the merged matrix, and the flags of its values; the indices of a row ascend, with repeats."""
-    cdef Py_ssize_t rows = indptr.shape[0] - 1, t
+    cdef Py_ssize_t rows = check_indptr("indptr", indptr, indices.shape[0]), t
+    within("num_threads", num_threads, 1, MOST)
     cdef int64_t[::1] bounds = row_parts(indptr, 0, num_threads)
     cdef Py_ssize_t parts = bounds.shape[0] - 1
     cdef int[::1] flags = np.zeros(parts, np.intc)
-    cdef Values values = Values(array)
+    cdef Values values = real_values(array, indices.shape[0])
     cdef int which = MERGE_POLICIES[policy]
     result = np.zeros(rows + 1, np.int64)
     cdef int64_t[::1] counts = result
@@ -205,20 +258,27 @@ def count_distinct(const int64_t[::1] indptr, const int32_t[::1] indices, array,
     return result, int(np.bitwise_or.reduce(flags))
 
 
-def merge_rows(const int64_t[::1] indptr, const int32_t[::1] indices, array, str policy,
-               const int64_t[::1] out_indptr, dtype, int num_threads):
+def merge_rows(const int64_t[::1] indptr not None, const int32_t[::1] indices not None, array, str policy not None,
+               const int64_t[::1] out_indptr not None, dtype, int num_threads):
     """Indices and values of the matrix whose indptr count_distinct gave."""
+    cdef Py_ssize_t rows = check_indptr("indptr", indptr, indices.shape[0])
+    fits("out_indptr", out_indptr.shape, rows + 1)
+    check_indptr("out_indptr", out_indptr, -1)
+    within("num_threads", num_threads, 1, MOST)
     cdef int64_t[::1] bounds = row_parts(indptr, 0, num_threads)
-    cdef Py_ssize_t parts = bounds.shape[0] - 1, t, n = out_indptr[out_indptr.shape[0] - 1]
-    indices_out, values_out = np.empty(n, np.int32), np.empty(n, dtype)
-    cdef Values values = Values(array), out = Values(values_out)
+    cdef Py_ssize_t parts = bounds.shape[0] - 1, t, n = out_indptr[rows]
+    cdef Values values = real_values(array, indices.shape[0]), out = room_for(n, dtype)
+    cdef int[::1] flags = np.zeros(parts, np.intc)
+    indices_out = np.empty(n, np.int32)
     cdef int32_t[::1] merged = indices_out
     cdef int which = MERGE_POLICIES[policy]
-    if n:
+    if indices.shape[0]:
         for t in prange(parts, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
-            fa_merge_rows(bounds[t], bounds[t + 1], &indptr[0], &indices[0], values.type, values.data, which,
-                          &out_indptr[0], &merged[0], out.type, out.data)
-    return indices_out, values_out
+            flags[t] = fa_merge_rows(bounds[t], bounds[t + 1], &indptr[0], &indices[0], values.type, values.data,
+                                     which, &out_indptr[0], &merged[0], out.type, out.data)
+    if np.any(flags):
+        raise IndexError("a row has more distinct indices than out_indptr has room for")
+    return indices_out, out.array
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -261,10 +321,6 @@ DEF ROUND_ROWS = 1 << 20
 DEF HELD_OBJECTS = 1 << 18
 
 
-cdef void *address(array):
-    return <void *><uintptr_t>array.ctypes.data
-
-
 cdef class Interner:
     """Codes for strings that arrive in chunks, each chunk shared out to as many tables as there are threads.
 
@@ -275,6 +331,7 @@ cdef class Interner:
     cdef list memory, chunks, joined
 
     def __cinit__(self, int num_threads):
+        within("num_threads", num_threads, 1, MOST)
         self.num_threads = num_threads
         self.memory, self.chunks = [None] * num_threads, []
         self.tables = <fa_interner *>calloc(num_threads, sizeof(fa_interner))
@@ -331,11 +388,16 @@ cdef class Interner:
 
     def add_fixed(self, array):
         """A contiguous array whose elements are the strings, byte by byte."""
+        check_contiguous("strings", array)
         cdef fa_strings source = fa_strings(FA_FIXED, array.itemsize, 0, <unsigned char *>address(array), NULL, NULL)
         self.add(&source, len(array))
 
     def add_offsets(self, data, offsets):
         """Strings as Arrow keeps them; returns the first row whose offsets are broken, -1 if there is none."""
+        check_contiguous("bytes", data)
+        check_contiguous("offsets", offsets)
+        if data.itemsize != 1 or offsets.dtype.str[1:] not in ("i4", "i8") or len(offsets) == 0:
+            raise ValueError("bytes must be of one byte each, offsets int32 or int64, one more than rows")
         cdef int layout = FA_OFFSETS32 if offsets.itemsize == 4 else FA_OFFSETS64
         cdef fa_strings source = fa_strings(layout, 0, len(data), <unsigned char *>address(data), address(offsets), NULL)
         return self.add(&source, len(offsets) - 1)
@@ -394,6 +456,8 @@ cdef class Interner:
         """``rank[c]`` for each row, c being the row's key as ``keys`` gave it."""
         result = np.empty(sum(map(len, self.chunks)), np.int32)
         ranks = [rank[codes] for codes in self.joined] if self.num_threads > 1 else [rank]
+        for t, part_rank in enumerate(ranks):
+            within("ranks of keys", len(part_rank), self.tables[<Py_ssize_t>t].count, self.tables[<Py_ssize_t>t].count)
         start = 0
         for chunk in self.chunks:
             bounds = np.asarray(even_parts(len(chunk), 0, self.num_threads))
@@ -403,20 +467,26 @@ cdef class Interner:
         return result
 
 
-def relabel(const int32_t[::1] labels, const int32_t[::1] codes, int32_t[::1] out, int num_threads):
+def relabel(const int32_t[::1] labels not None, const int32_t[::1] codes not None, int32_t[::1] out not None,
+            int num_threads):
     """out[j] = labels[codes[j]]."""
     cdef Py_ssize_t n = codes.shape[0], j
+    fits("out", out.shape, n)
+    within("num_threads", num_threads, 1, MOST)
     cdef int useful = <int>min(<Py_ssize_t>num_threads, 1 + n // PART_CELLS)
     for j in prange(n, nogil=True, schedule="static", num_threads=useful):
         out[j] = labels[codes[j]]
 
 
-def factorize_table(const index_t[::1] ids, int64_t low, int64_t high, int num_threads):
+def factorize_table(const index_t[::1] ids not None, int64_t low, int64_t high, int num_threads):
     """(indices, labels) of integer ids, all in low..high, through a table of that many entries."""
     cdef Py_ssize_t n = ids.shape[0], j
+    within("num_threads", num_threads, 1, MOST)
     table_out, result = np.zeros(high - low + 1, np.int32), np.empty(n, np.int32)
     cdef int32_t[::1] table = table_out, indices = result
     for j in range(n):
+        if not low <= ids[j] <= high:
+            within("ids", ids[j], low, high)
         table[ids[j] - low] = 1
     present = np.flatnonzero(table_out)
     table_out[present] = np.arange(len(present), dtype=np.int32)
@@ -433,7 +503,7 @@ cdef extern from "neighbours/product.h" nogil:
     enum: FA_SUM_ONLY, FA_BY_ROW, FA_BY_MATRIX
 
     ctypedef struct fa_product:
-        int64_t n_columns
+        int64_t n_rows, n_cells, n_columns
         const int64_t *indptr
         const int32_t *indices
         const float *values
@@ -444,10 +514,10 @@ cdef extern from "neighbours/product.h" nogil:
         const unsigned char *open
 
     size_t fa_product_workspace(const fa_product *, int64_t)
-    void fa_product_best(const fa_product *, int64_t, const int32_t *, const float *, double, int64_t, const int32_t *,
-                         int64_t, int32_t *, float *, void *)
-    void fa_product_at(const fa_product *, int64_t, const int32_t *, const float *, int64_t, const int32_t *, float *,
-                       void *)
+    int fa_product_best(const fa_product *, int64_t, const int32_t *, const float *, double, int64_t, const int32_t *,
+                        int64_t, int32_t *, float *, void *)
+    int fa_product_at(const fa_product *, int64_t, const int32_t *, const float *, int64_t, const int32_t *, float *,
+                      void *)
 
 WEIGHTINGS = {None: FA_SUM_ONLY, "row": FA_BY_ROW, "matrix": FA_BY_MATRIX}
 
@@ -459,7 +529,11 @@ cdef fa_product sparse_product(Py_ssize_t n_columns, tuple matrix, weighting, co
     cdef const int32_t[::1] indices
     cdef const float[::1] values
     indptr, indices, values = matrix
+    within("rows of indptr", indptr.shape[0] - 1, 0, MOST)
+    fits("values", values.shape, indices.shape[0])
+    within("n_columns", n_columns, 0, MOST)
     cdef fa_product product
+    product.n_rows, product.n_cells = indptr.shape[0] - 1, indices.shape[0]
     product.n_columns, product.weighting, product.shrinkage = n_columns, WEIGHTINGS[weighting], shrinkage
     product.indptr = &indptr[0]
     product.indices = &indices[0] if indices.shape[0] else NULL
@@ -467,29 +541,43 @@ cdef fa_product sparse_product(Py_ssize_t n_columns, tuple matrix, weighting, co
     product.base = product.norms = NULL
     product.open = NULL
     if base is not None:
+        fits("base", base.shape, n_columns)
         product.base = &base[0]
     if norms is not None:
+        fits("norms", norms.shape, n_columns)
         product.norms = &norms[0]
     if open is not None:
+        fits("open", open.shape, n_columns)
         product.open = &open[0]
     return product
 
 
-def product_best(tuple rows, const float[::1] values, tuple matrix, Py_ssize_t n_columns, Py_ssize_t n, int num_threads,
-                 *, weighting=None, base=None, row_norms=None, norms=None, double shrinkage=0, tuple hidden=None,
+cdef Py_ssize_t n_lists(tuple lists) except -1:
+    first, _, _ = lists
+    return len(first)
+
+
+def product_best(tuple rows not None, const float[::1] values not None, tuple matrix not None, Py_ssize_t n_columns,
+                 Py_ssize_t n, int num_threads, *, weighting=None, base=None, row_norms=None, norms=None, double shrinkage=0, tuple hidden=None,
                  open=None):
     """The n best columns (m, n) of rows of a product, and their scores; see ``fa_product_best``.
 
     ``rows``, the left factor, and ``hidden`` (or None) are lists (first, last, items), the cells of row r
     ``items[first[r]:last[r]]`` with ``values`` beside them; ``matrix`` is (indptr, indices, values).
     """
-    cdef Py_ssize_t m = len(rows[0]), r
+    cdef Py_ssize_t m = n_lists(rows), r
+    within("n", n, 1, MOST)
+    within("num_threads", num_threads, 1, MOST)
+    cdef fa_product product = sparse_product(n_columns, matrix, weighting, base, norms, shrinkage, open)
+    cdef fa_lists left = item_lists("rows", rows, m), hide = item_lists("hidden", hidden, m)
+    fits("values", values.shape, len(rows[2]))
     found, scores = np.empty((m, n), np.int32), np.empty((m, n), np.float32)
     if m == 0:
         return found, scores
-    cdef fa_product product = sparse_product(n_columns, matrix, weighting, base, norms, shrinkage, open)
-    cdef fa_lists left = item_lists(rows), hide = item_lists(hidden)
+    cdef int stray = 0
     cdef const double[::1] norm_of = row_norms
+    if row_norms is not None:
+        fits("row_norms", norm_of.shape, m)
     cdef bint with_norms = row_norms is not None
     cdef const float *w = &values[0] if values.shape[0] else NULL
     cdef int32_t[:, ::1] f = found
@@ -497,29 +585,42 @@ def product_best(tuple rows, const float[::1] values, tuple matrix, Py_ssize_t n
     cdef size_t stride = (fa_product_workspace(&product, n) + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
     cdef unsigned char[::1] work = np.zeros(num_threads * stride, np.uint8)
     for r in prange(m, nogil=True, schedule="dynamic", chunksize=8, num_threads=num_threads):
-        fa_product_best(&product, left.last[r] - left.first[r], left.items + left.first[r], w + left.first[r],
-                        norm_of[r] if with_norms else 0, hide.last[r] - hide.first[r] if hide.first != NULL else 0,
-                        hide.items + hide.first[r] if hide.first != NULL else NULL, n, &f[r, 0], &s[r, 0],
-                        &work[threadid() * stride])
+        stray |= fa_product_best(
+            &product, left.last[r] - left.first[r], left.items + left.first[r], w + left.first[r],
+            norm_of[r] if with_norms else 0, hide.last[r] - hide.first[r] if hide.first != NULL else 0,
+            hide.items + hide.first[r] if hide.first != NULL else NULL, n, &f[r, 0], &s[r, 0],
+            &work[threadid() * stride])
+    check_product(stray, product)
     return found, scores
 
 
-def product_at(tuple rows, const float[::1] values, tuple matrix, Py_ssize_t n_columns, tuple at, int num_threads, *,
-               weighting=None, base=None):
+cdef int check_product(int stray, const fa_product product) except -1:
+    if stray:
+        raise IndexError(f"rows must be in 0..{product.n_rows - 1} and columns in 0..{product.n_columns - 1}, "
+                         f"and indptr bound cells of 0..{product.n_cells}")
+    return 0
+
+
+def product_at(tuple rows not None, const float[::1] values not None, tuple matrix not None, Py_ssize_t n_columns,
+               tuple at not None, int num_threads, *, weighting=None, base=None):
     """Scores of the columns ``at``, lists (first, last, columns) for each of the ``rows``; see ``fa_product_at``."""
-    cdef Py_ssize_t m = len(rows[0]), r
+    cdef Py_ssize_t m = n_lists(rows), r
+    within("num_threads", num_threads, 1, MOST)
+    cdef fa_product product = sparse_product(n_columns, matrix, weighting, base, None, 0, None)
+    cdef fa_lists left = item_lists("rows", rows, m), columns = item_lists("at", at, m)
+    fits("values", values.shape, len(rows[2]))
     scores = np.empty(len(at[2]), np.float32)
     if m == 0:
         return scores
-    cdef fa_product product = sparse_product(n_columns, matrix, weighting, base, None, 0, None)
-    cdef fa_lists left = item_lists(rows), columns = item_lists(at)
+    cdef int stray = 0
     cdef const float *w = &values[0] if values.shape[0] else NULL
     cdef float[::1] s = scores
     cdef float *out = &s[0] if s.shape[0] else NULL
     cdef size_t stride = (fa_product_workspace(&product, 1) + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
     cdef unsigned char[::1] work = np.zeros(num_threads * stride, np.uint8)
     for r in prange(m, nogil=True, schedule="dynamic", chunksize=8, num_threads=num_threads):
-        fa_product_at(&product, left.last[r] - left.first[r], left.items + left.first[r], w + left.first[r],
-                      columns.last[r] - columns.first[r], columns.items + columns.first[r], out + columns.first[r],
-                      &work[threadid() * stride])
+        stray |= fa_product_at(&product, left.last[r] - left.first[r], left.items + left.first[r], w + left.first[r],
+                               columns.last[r] - columns.first[r], columns.items + columns.first[r],
+                               out + columns.first[r], &work[threadid() * stride])
+    check_product(stray, product)
     return scores

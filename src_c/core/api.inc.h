@@ -141,10 +141,11 @@ typedef struct {
     /* The n items of highest score x'y for the queries first .. first + m - 1 (m <= FA_QUERIES) of X (., k), best first,
      * equal scores by ascending item; none that is not open or stands in one of the query's lists. Fewer than n: filled
      * up with -1 and -inf. items, scores (., n). The scores are those of pair_scores, to the bit, in any group; with a
-     * boost they are what it makes of those in double, rounded once more, infinite where that is out of range.
+     * boost they are what it makes of those in double, rounded once more, infinite where that is out of range. Returns 0,
+     * or 1 where a list names an item, or `columns` a column, that the table does not have; the result is then arbitrary.
      * n_items k products of bytes for a query where nothing is cut off, and k FMAs for each pair that may still win. */
-    void (*top_n)(const FA_T(fa_items) * table, ptrdiff_t first, ptrdiff_t m, const real *X, ptrdiff_t n,
-                  const fa_lists *seen, const fa_lists *excluded, int32_t *items, real *scores, void *work);
+    int (*top_n)(const FA_T(fa_items) * table, ptrdiff_t first, ptrdiff_t m, const real *X, ptrdiff_t n,
+                 const fa_lists *seen, const fa_lists *excluded, int32_t *items, real *scores, void *work);
     size_t (*top_n_workspace)(ptrdiff_t k, ptrdiff_t panels, ptrdiff_t m, ptrdiff_t n);
 
     /* scores[j] = x'y of the rows users[j] of X (., k) and items[j] of Y (., k), summed in a fixed order; an index of -1

@@ -147,15 +147,17 @@ int fa_count_distinct(int64_t first, int64_t last, const int64_t *indptr, const 
     return flags;
 }
 
-void fa_merge_rows(int64_t first, int64_t last, const int64_t *indptr, const int32_t *indices, int type,
-                   const void *values, int policy, const int64_t *out_indptr, int32_t *out_indices, int out_type,
-                   void *out) {
+int fa_merge_rows(int64_t first, int64_t last, const int64_t *indptr, const int32_t *indices, int type,
+                  const void *values, int policy, const int64_t *out_indptr, int32_t *out_indices, int out_type,
+                  void *out) {
     for (int64_t r = first; r < last; r++) {
         int64_t p = out_indptr[r];
         for (int64_t j = indptr[r], end; j < indptr[r + 1]; j = end, p++) {
+            if (p >= out_indptr[r + 1]) return 1;
             end = end_of_run(indices, j, indptr[r + 1]);
             out_indices[p] = indices[j];
             store(out_type, out, p, merge(policy, type, values, j, end));
         }
     }
+    return 0;
 }

@@ -54,9 +54,10 @@ void fa_scatter_rows(int64_t first, int64_t last, const int64_t *indptr, const i
 int fa_count_distinct(int64_t first, int64_t last, const int64_t *indptr, const int32_t *indices, int type,
                       const void *values, int policy, int64_t *counts);
 /* Rows first..last - 1 with equal cells made one, to out_indptr[r].. of out_indices and out; out_indptr is what the
- * counts of fa_count_distinct sum up to. Sums are made in double, in order. */
-void fa_merge_rows(int64_t first, int64_t last, const int64_t *indptr, const int32_t *indices, int type,
-                   const void *values, int policy, const int64_t *out_indptr, int32_t *out_indices, int out_type,
-                   void *out);
+ * counts of fa_count_distinct sum up to. Sums are made in double, in order. Returns 0, or 1 where a row has more distinct
+ * indices than out_indptr has room for. */
+int fa_merge_rows(int64_t first, int64_t last, const int64_t *indptr, const int32_t *indices, int type,
+                  const void *values, int policy, const int64_t *out_indptr, int32_t *out_indices, int out_type,
+                  void *out);
 
 #endif

@@ -54,9 +54,25 @@ FA_INLINE int64_t add_cells(const fa_product *p, scratch s, int64_t n_cells, con
     return list ? listed : -1;
 }
 
-static int64_t add(const fa_product *p, scratch s, int64_t n_cells, const int32_t *rows, const float *w) {
-    int64_t products = 0;
-    for (int64_t j = 0; j < n_cells; j++) products += p->indptr[rows[j] + 1] - p->indptr[rows[j]];
+/* Whether all of these are rows of B with cells of B. */
+static int are_rows(const fa_product *p, int64_t n, const int32_t *rows, int64_t *products) {
+    for (int64_t j = 0; j < n; j++) {
+        if (rows[j] < 0 || rows[j] >= p->n_rows) return 0;
+        const int64_t first = p->indptr[rows[j]], last = p->indptr[rows[j] + 1];
+        if (first < 0 || first > last || last > p->n_cells) return 0;
+        *products += last - first;
+    }
+    return 1;
+}
+
+static int are_columns(const fa_product *p, int64_t n, const int32_t *columns) {
+    for (int64_t j = 0; j < n; j++)
+        if (columns[j] < 0 || columns[j] >= p->n_columns) return 0;
+    return 1;
+}
+
+static int64_t add(const fa_product *p, scratch s, int64_t n_cells, const int32_t *rows, const float *w,
+                   int64_t products) {
     const int list = products < many(p);
     switch (p->weighting) {
         case FA_BY_ROW:
@@ -118,10 +134,12 @@ static void sift_up(scratch s, int64_t at, double score, int32_t column) {
     s.column[at] = column;
 }
 
-void fa_product_best(const fa_product *p, int64_t n_cells, const int32_t *rows, const float *w, double norm,
-                     int64_t n_hidden, const int32_t *hidden, int64_t n, int32_t *columns, float *scores, void *work) {
+int fa_product_best(const fa_product *p, int64_t n_cells, const int32_t *rows, const float *w, double norm,
+                    int64_t n_hidden, const int32_t *hidden, int64_t n, int32_t *columns, float *scores, void *work) {
+    int64_t products = 0;
+    if (!are_rows(p, n_cells, rows, &products) || !are_columns(p, n_hidden, hidden)) return 1;
     scratch s = divide(p, n, work);
-    s.n_touched = add(p, s, n_cells, rows, w);
+    s.n_touched = add(p, s, n_cells, rows, w, products);
     for (int64_t j = 0; j < n_hidden; j++) *(s.weight ? &s.weight[hidden[j]] : &s.sum[hidden[j]]) = 0;
     int64_t size = 0;
     for (int64_t j = 0; j < n_touched(p, s); j++) {
@@ -142,15 +160,19 @@ void fa_product_best(const fa_product *p, int64_t n_cells, const int32_t *rows, 
         scores[size] = (float)s.score[0];
         if (size) sift_down(s, size, s.score[size], s.column[size]);
     }
+    return 0;
 }
 
-void fa_product_at(const fa_product *p, int64_t n_cells, const int32_t *rows, const float *w, int64_t n,
-                   const int32_t *columns, float *scores, void *work) {
+int fa_product_at(const fa_product *p, int64_t n_cells, const int32_t *rows, const float *w, int64_t n,
+                  const int32_t *columns, float *scores, void *work) {
+    int64_t products = 0;
+    if (!are_rows(p, n_cells, rows, &products) || !are_columns(p, n, columns)) return 1;
     scratch s = divide(p, 1, work);
-    s.n_touched = add(p, s, n_cells, rows, w);
+    s.n_touched = add(p, s, n_cells, rows, w, products);
     for (int64_t j = 0; j < n; j++)
         scores[j] = (float)(candidate(s, columns[j]) ? score_of(p, s, columns[j], 0)
                             : p->base                ? p->base[columns[j]]
                                                      : 0);
     for (int64_t j = 0; j < n_touched(p, s); j++) clean(s, touched(s, j));
+    return 0;
 }

@@ -21,8 +21,8 @@
 enum { FA_SUM_ONLY, FA_BY_ROW, FA_BY_MATRIX };
 
 typedef struct fa_product {
-    int64_t n_columns;
-    const int64_t *indptr; /* B */
+    int64_t n_rows, n_cells, n_columns;
+    const int64_t *indptr; /* B (n_rows, n_columns) of n_cells */
     const int32_t *indices;
     const float *values;
     int weighting;
@@ -36,13 +36,14 @@ typedef struct fa_product {
 size_t fa_product_workspace(const fa_product *product, int64_t n);
 
 /* The n >= 1 candidates of highest score, best first, equal scores by ascending column, hidden columns left out; what is
- * left of the list is filled with -1 and -inf. */
-void fa_product_best(const fa_product *product, int64_t n_cells, const int32_t *rows, const float *w, double norm,
-                     int64_t n_hidden, const int32_t *hidden, int64_t n, int32_t *columns, float *scores, void *work);
+ * left of the list is filled with -1 and -inf. Returns 0, or 1 where one of the rows or of the hidden
+ * columns is none of B, or indptr leads out of B's cells: the result is then arbitrary, the workspace as before. */
+int fa_product_best(const fa_product *product, int64_t n_cells, const int32_t *rows, const float *w, double norm,
+                    int64_t n_hidden, const int32_t *hidden, int64_t n, int32_t *columns, float *scores, void *work);
 
 /* scores[j] of columns[j], in the bits that fa_product_best gives; base, or 0, where the column is no candidate. norms
- * must be NULL. */
-void fa_product_at(const fa_product *product, int64_t n_cells, const int32_t *rows, const float *w, int64_t n,
-                   const int32_t *columns, float *scores, void *work);
+ * must be NULL. Returns as fa_product_best. */
+int fa_product_at(const fa_product *product, int64_t n_cells, const int32_t *rows, const float *w, int64_t n,
+                  const int32_t *columns, float *scores, void *work);
 
 #endif

@@ -325,17 +325,22 @@ FA_INLINE int32_t *FA(words_of)(const FA(search) * s, ptrdiff_t quads, ptrdiff_t
     return s->words + place / FA_MR * quads * QUERY_WORDS * FA_MR + place % FA_MR;
 }
 
-/* blocked (panels, m), of one query */
-static void FA(block_list)(const FA_S(fa_items) * table, ptrdiff_t m, ptrdiff_t q, const fa_lists *lists,
-                           uint64_t *blocked) {
-    if (!lists->first) return;
+/* blocked (panels, m), of one query; 1 where an item or a column is none of the table */
+static int FA(block_list)(const FA_S(fa_items) * table, ptrdiff_t m, ptrdiff_t q, const fa_lists *lists,
+                          uint64_t *blocked) {
+    if (!lists->first) return 0;
     for (int64_t j = lists->first[q]; j < lists->last[q]; j++) {
-        const int32_t column = table->columns[lists->items[j]];
-        if (column >= 0) blocked[column / FA_PANEL * m] |= (uint64_t)1 << column % FA_PANEL;
+        const int32_t item = lists->items[j];
+        if (item < 0 || item >= table->n_items) return 1;
+        const int32_t column = table->columns[item];
+        if (column < 0) continue;
+        if (column / FA_PANEL >= table->panels) return 1;
+        blocked[column / FA_PANEL * m] |= (uint64_t)1 << column % FA_PANEL;
     }
+    return 0;
 }
 
-/* A query of zeros scores 0 everywhere: the first items that it may get. */
+/* A query of zeros scores 0 everywhere: the first items that it may get. Returns their number, -1 as block_list its 1. */
 static ptrdiff_t FA(first_items)(const FA_S(fa_items) * table, ptrdiff_t m, ptrdiff_t n, const uint64_t *blocked,
                                  int32_t *items, real *scores) {
     ptrdiff_t count = 0;
@@ -343,6 +348,7 @@ static ptrdiff_t FA(first_items)(const FA_S(fa_items) * table, ptrdiff_t m, ptrd
         const int32_t column = table->columns[i];
         if (column < 0) continue;
         const ptrdiff_t panel = column / FA_PANEL;
+        if (panel >= table->panels) return -1;
         if (!((table->open[panel] & ~blocked[panel * m]) >> column % FA_PANEL & 1)) continue;
         items[count] = (int32_t)i;
         scores[count++] = 0;
@@ -505,8 +511,8 @@ static void FA(finish)(const FA(search) * s, ptrdiff_t q, ptrdiff_t n, int32_t *
     }
 }
 
-static void FA(top_n)(const FA_S(fa_items) * table, ptrdiff_t first, ptrdiff_t m, const real *X, ptrdiff_t n,
-                      const fa_lists *seen, const fa_lists *excluded, int32_t *items, real *scores, void *work) {
+static int FA(top_n)(const FA_S(fa_items) * table, ptrdiff_t first, ptrdiff_t m, const real *X, ptrdiff_t n,
+                     const fa_lists *seen, const fa_lists *excluded, int32_t *items, real *scores, void *work) {
     const ptrdiff_t k = table->k, ld = FA(padded)(k), quads = (k + 3) / 4;
     items += first * n;
     scores += first * n;
@@ -515,8 +521,8 @@ static void FA(top_n)(const FA_S(fa_items) * table, ptrdiff_t first, ptrdiff_t m
     memset(s.blocked, 0, (size_t)(table->panels * m) * sizeof *s.blocked);
     s.live = 0;
     for (ptrdiff_t q = 0; q < m; q++) {
-        FA(block_list)(table, m, first + q, seen, s.blocked + q);
-        FA(block_list)(table, m, first + q, excluded, s.blocked + q);
+        if (FA(block_list)(table, m, first + q, seen, s.blocked + q)) return 1;
+        if (FA(block_list)(table, m, first + q, excluded, s.blocked + q)) return 1;
         FA(pad_row)(k, ld, X + (first + q) * k, s.x + q * ld);
         const real largest = FA(largest)(ld, s.x + q * ld);
         if (largest > 0) FA(enter)(&s, quads, ld, q, largest);
@@ -524,10 +530,12 @@ static void FA(top_n)(const FA_S(fa_items) * table, ptrdiff_t first, ptrdiff_t m
         s.count[q] = largest > 0 ? 0
                                  : FA(first_items)(table, m, n, s.blocked + q, s.best_item + q * ROOM(n),
                                                    s.best + q * ROOM(n));
+        if (s.count[q] < 0) return 1;
     }
     if (table->boost) FA(search_panels)(1, table, m, n, &s);
     else FA(search_panels)(0, table, m, n, &s);
     for (ptrdiff_t q = 0; q < m; q++) FA(finish)(&s, q, n, items + q * n, scores + q * n);
+    return 0;
 }
 
 static void FA(pair_scores)(ptrdiff_t count, ptrdiff_t k, const real *X, const real *Y, const int32_t *users,

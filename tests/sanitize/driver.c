@@ -113,7 +113,7 @@ static void check_sparse(void) {
             for (ptrdiff_t r = 0; r < ROWS; r++) merged[r + 1] = merged[r] + counts[r];
             int32_t *to = poisoned((size_t)merged[ROWS] * sizeof *to);
             float *kept = poisoned((size_t)merged[ROWS] * sizeof *kept);
-            fa_merge_rows(0, ROWS, indptr, indices, FA_F64, out, policy, merged, to, FA_F32, kept);
+            REQUIRE(!fa_merge_rows(0, ROWS, indptr, indices, FA_F64, out, policy, merged, to, FA_F32, kept), "merge");
             REQUIRE(fa_check_rows_i32(0, ROWS, merged, to, COLUMNS, NULL) == 0, "merge");
             REQUIRE(fa_check_values(FA_F32, kept, 0, merged[ROWS]) == 0, "merge");
             free(merged), free(to), free(kept);
@@ -197,7 +197,9 @@ static void check_product(void) {
             double *base = poisoned((size_t)columns * sizeof *base);
             uint8_t *open = poisoned((size_t)columns);
             for (int64_t c = 0; c < columns; c++) base[c] = (double)below(3), open[c] = (uint8_t)(below(4) > 0);
-            const fa_product p = {.n_columns = columns,
+            const fa_product p = {.n_rows = INNER,
+                                  .n_cells = indptr[INNER],
+                                  .n_columns = columns,
                                   .indptr = indptr,
                                   .indices = indices,
                                   .values = values,
@@ -205,6 +207,13 @@ static void check_product(void) {
                                   .base = weighting ? base : NULL,
                                   .open = open};
             void *work = calloc(1, fa_product_workspace(&p, N)), *work_at = calloc(1, fa_product_workspace(&p, 1));
+            for (int32_t stray = -1; stray <= INNER; stray += INNER + 1) {
+                const int32_t beside[] = {0, stray}, outside = stray < 0 ? -1 : (int32_t)columns;
+                const float one[] = {1, 1};
+                REQUIRE(fa_product_at(&p, 2, beside, one, 0, NULL, NULL, work_at), "row %d", stray);
+                REQUIRE(fa_product_at(&p, 1, beside, one, 1, &outside, NULL, work_at), "column %d", outside);
+                REQUIRE(fa_product_best(&p, 1, beside, one, 0, 1, &outside, N, NULL, NULL, work), "hidden %d", outside);
+            }
             for (int n_cells = 0; n_cells <= CELLS; n_cells++) {
                 int32_t *rows = poisoned((size_t)n_cells * sizeof *rows), *hidden = poisoned(sizeof *hidden);
                 float *w = poisoned((size_t)n_cells * sizeof *w), *at = poisoned((size_t)columns * sizeof *at);
@@ -213,8 +222,8 @@ static void check_product(void) {
                 for (int j = 0; j < n_cells; j++) rows[j] = j, w[j] = (float)(1 + below(4));
                 for (int64_t c = 0; c < columns; c++) all[c] = (int32_t)c;
                 *hidden = (int32_t)below(columns);
-                fa_product_at(&p, n_cells, rows, w, columns, all, at, work_at);
-                fa_product_best(&p, n_cells, rows, w, 0, 1, hidden, N, found, scores, work);
+                REQUIRE(!fa_product_at(&p, n_cells, rows, w, columns, all, at, work_at), "at");
+                REQUIRE(!fa_product_best(&p, n_cells, rows, w, 0, 1, hidden, N, found, scores, work), "best");
                 for (int j = 0; j < N; j++) {
                     int64_t first = -1; /* the best that is left, of those that any row holds */
                     for (int64_t c = 0; n_cells && c < columns; c += step) {

@@ -202,8 +202,8 @@ static int T(by_norm)(const void *a, const void *b) {
     return T(norms)[i] < T(norms)[j] ? 1 : T(norms)[i] > T(norms)[j] ? -1 : (i > j) - (i < j);
 }
 
-/* The best items of each query against all scores, sorted. */
-static void T(check_top_n)(const T(fa_kernels) * K, ptrdiff_t k, ptrdiff_t n_items, ptrdiff_t m, ptrdiff_t n) {
+/* The best items of each query against all scores, sorted; boosted: some count twice, some half. */
+static void T(check_top_n)(const T(fa_kernels) * K, ptrdiff_t k, ptrdiff_t n_items, ptrdiff_t m, ptrdiff_t n, int boosted) {
     const ptrdiff_t ld = K->padded(k), panels = n_items / FA_PANEL + 1, columns = panels * FA_PANEL;
     real *Y = poisoned((size_t)(n_items * k) * sizeof(real)), *X = poisoned((size_t)(m * k) * sizeof(real));
     real *norm = poisoned((size_t)n_items * sizeof(real)), *rows = poisoned((size_t)(columns * ld) * sizeof(real));
@@ -233,6 +233,18 @@ static void T(check_top_n)(const T(fa_kernels) * K, ptrdiff_t k, ptrdiff_t n_ite
     for (ptrdiff_t p = panels - 1; p >= 0; p--)
         bounds[p].rest = largest(bounds[p].norm, p + 1 < panels ? bounds[p + 1].rest : 0);
 
+    int32_t *weight_rows = poisoned((size_t)panels * sizeof *weight_rows);
+    double *weights = poisoned((size_t)columns * sizeof *weights), *reach = poisoned((size_t)panels * sizeof *reach);
+    double *most = poisoned((size_t)panels * sizeof *most);
+    for (ptrdiff_t p = panels - 1; p >= 0; p--) {
+        weight_rows[p] = (int32_t)p;
+        most[p] = 2;
+        reach[p] = 2 * bounds[p].rest;
+        for (ptrdiff_t c = p * FA_PANEL; c < (p + 1) * FA_PANEL; c++)
+            weights[c] = c >= n_items || items[c] % 3 == 0 ? 1 : items[c] % 3 == 1 ? 2 : 0.5;
+    }
+    const fa_boost boost = {weight_rows, weights, most, reach, 2};
+
     /* every query has seen the items that leave its own remainder by 7 */
     int64_t *first = poisoned((size_t)m * sizeof *first), *last = poisoned((size_t)m * sizeof *last);
     int32_t *seen_items = poisoned((size_t)(m * n_items) * sizeof *seen_items);
@@ -252,7 +264,8 @@ static void T(check_top_n)(const T(fa_kernels) * K, ptrdiff_t k, ptrdiff_t n_ite
                                .bounds = bounds,
                                .items = items,
                                .columns = column,
-                               .open = open};
+                               .open = open,
+                               .boost = boosted ? &boost : 0};
     int32_t *found = poisoned((size_t)(m * n) * sizeof *found), *pairs = poisoned((size_t)n_items * sizeof *pairs);
     int32_t *user = poisoned((size_t)n_items * sizeof *user);
     real *scores = poisoned((size_t)(m * n) * sizeof(real)), *all = poisoned((size_t)n_items * sizeof(real));
@@ -260,7 +273,12 @@ static void T(check_top_n)(const T(fa_kernels) * K, ptrdiff_t k, ptrdiff_t n_ite
     for (ptrdiff_t q = 0; q < m; q += half) {
         const ptrdiff_t count = m - q < half ? m - q : half;
         void *work = poisoned(K->top_n_workspace(k, panels, count, n));
-        K->top_n(&table, q, count, X, n, &seen, &none, found, scores, work);
+        for (int32_t stray = -1; stray <= n_items; stray += (int32_t)n_items + 1) {
+            const int64_t from = 0, to = 1;
+            const fa_lists outside = {&from, &to, &stray};
+            REQUIRE(K->top_n(&table, 0, 1, X, n, &none, &outside, found, scores, work), "%s item %d", K->isa, stray);
+        }
+        REQUIRE(!K->top_n(&table, q, count, X, n, &seen, &none, found, scores, work), "%s top_n", K->isa);
         free(work);
     }
     for (ptrdiff_t q = 0; q < m; q++) {
@@ -273,6 +291,7 @@ static void T(check_top_n)(const T(fa_kernels) * K, ptrdiff_t k, ptrdiff_t n_ite
             double sum = 0;
             for (ptrdiff_t c = 0; c < k; c++) sum += (double)X[q * k + c] * (double)Y[i * k + c];
             REQUIRE(fabs((double)all[i] - sum) <= BOUND * (double)k, "%s pair_scores k %td", K->isa, k);
+            if (boosted && i % 3) all[i] *= (i % 3 == 1) == (all[i] >= 0) ? 2 : (real)0.5;
             if (i % 7 == q % 7) all[i] = -(real)INFINITY;
         }
         for (ptrdiff_t place = 0; place < n; place++) {
@@ -294,6 +313,7 @@ static void T(check_top_n)(const T(fa_kernels) * K, ptrdiff_t k, ptrdiff_t n_ite
     free(Y), free(X), free(norm), free(rows), free(codes), free(bounds), free(items), free(column), free(open),
         free(first);
     free(last), free(seen_items), free(found), free(pairs), free(user), free(scores), free(all);
+    free(weight_rows), free(weights), free(reach), free(most);
 }
 
 static void T(check_kernels)(const T(fa_kernels) * K, ptrdiff_t k) {
@@ -301,7 +321,9 @@ static void T(check_kernels)(const T(fa_kernels) * K, ptrdiff_t k) {
     T(check_rows)(K, k, 1, 0, 0);
     T(check_rows)(K, k, 0, 2, 0);
     T(check_rows)(K, k, -1, (real)0.5, 1);
-    T(check_top_n)(K, k, 1, 1, 1);
-    T(check_top_n)(K, k, 47, 3, 60);
-    T(check_top_n)(K, k, 200, 9, 10);
+    for (int boosted = 0; boosted < 2; boosted++) {
+        T(check_top_n)(K, k, 1, 1, 1, boosted);
+        T(check_top_n)(K, k, 47, 3, 60, boosted);
+        T(check_top_n)(K, k, 200, 9, 10, boosted);
+    }
 }
