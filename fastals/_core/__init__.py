@@ -19,10 +19,11 @@ from .checks import (
     check_values,
     check_vector,
     frozen,
+    refuse_huge,
     refuse_value,
 )
-from .config import __version__, show_config
-from .container import Tensors, field, read_tensors, reading, write_tensors
+from .config import show_config
+from .container import Tensors, field, read_tensors, write_tensors
 from .errors import (
     ArgumentTypeError,
     DataError,
@@ -35,12 +36,13 @@ from .errors import (
     ServingError,
     UnknownLabelError,
 )
-from .files import remove_leftovers
+from .files import reading, remove_leftovers
+from .names import AXES, Axis, FactorArray, LabelArray, __version__
 from .public import show_as
 from .threads import resolve_num_threads, single_threaded_blas
-from .types import Axis, FactorArray, LabelArray
 
 __all__ = [
+    "AXES",
     "ArgumentTypeError",
     "Axis",
     "DataError",
@@ -78,6 +80,7 @@ __all__ = [
     "kernels",
     "read_tensors",
     "reading",
+    "refuse_huge",
     "refuse_value",
     "remove_leftovers",
     "resolve_num_threads",

@@ -8,6 +8,7 @@ A message names the argument, the rule and the value, and where one mistake is l
 import os
 from collections.abc import Collection, Mapping
 from decimal import Decimal
+from mmap import mmap
 from typing import Any, NoReturn
 
 import numpy as np
@@ -221,6 +222,11 @@ def refuse_value(name: str, values: NDArray[Any]) -> NoReturn:
     raise DataError(f"{name} must be finite, got {values[at]} at position {at}")
 
 
+def refuse_huge() -> NoReturn:
+    """Raise for a value that float32 cannot hold."""
+    raise DataError("values must be within float32's range, 3.4e38: use dtype='float64'")
+
+
 def check_factors(name: str, factors: Any, shape: tuple[int, int], dtype: "np.dtype[Any]") -> NDArray[Any]:
     """Return a copy of factors in ``dtype``, C-contiguous."""
     array = np.asarray(factors)
@@ -240,9 +246,18 @@ def frozen(value: Any) -> Any:
     """Return an array that nobody can change, a copy where its memory may be somebody else's; anything else as it is.
 
     What comes out of pickle and deepcopy is writeable, and pickle's out-of-band buffers stay with whoever gave them.
+    Memory that stays where it is: the array's own, bytes, which plain pickles leave below it, and files mapped to be
+    read.
     """
-    if isinstance(value, np.ndarray) and value.flags.writeable:
-        # plain pickles leave the bytes that they have read below the array
-        value = value if value.base is None or isinstance(value.base, bytes) else value.copy()
-        value.flags.writeable = False
-    return value
+    if not isinstance(value, np.ndarray):
+        return value
+    owner: Any = value
+    while isinstance(owner, np.ndarray | memoryview):
+        below = owner.base if isinstance(owner, np.ndarray) else owner.obj
+        if below is None:
+            break
+        owner = below
+    mapped = isinstance(owner, mmap) and not value.flags.writeable
+    array = value if isinstance(owner, np.ndarray | bytes) or mapped else value.copy()
+    array.flags.writeable = False
+    return array

@@ -6,10 +6,8 @@ from typing import Any
 
 from . import kernels
 from .errors import ParameterError
+from .names import __version__
 from .threads import resolve_num_threads
-
-__version__ = "0.1.0"
-"""Read by the build, too."""
 
 
 def choose_isa(name: str) -> None:

@@ -14,18 +14,16 @@ import math
 import mmap as mmap_module
 import os
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import __version__
-from .errors import FileFormatError
 from .files import replacing
+from .names import __version__
 
-__all__ = ["Tensors", "field", "read_tensors", "reading", "write_tensors"]
+__all__ = ["Tensors", "field", "read_tensors", "write_tensors"]
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "U8": "|u1"}
 _MAX_HEADER = 100_000_000  # the limit of the safetensors library
@@ -66,7 +64,7 @@ def write_tensors(
 
 
 def read_tensors(path: str, kind: str, version: str, *, mmap: bool) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Content and tensors of a file of this kind and version; errors are those that :func:`reading` translates.
+    """Content and tensors of a file of this kind and version; errors are those that `files.reading` translates.
 
     With ``mmap`` the tensors stay in the file, read-only; without it all is read and the checksums are compared.
     """
@@ -85,23 +83,6 @@ def read_tensors(path: str, kind: str, version: str, *, mmap: bool) -> tuple[dic
             if expected.get(name) != _crc32(tensor):
                 raise ValueError(f"tensor {name!r} is damaged: its checksum differs")
     return content, tensors
-
-
-@contextmanager
-def reading(path: str, kind: str) -> Iterator[None]:
-    """Turn whatever goes wrong while a file is read and understood into an error that names it.
-
-    Raises
-    ------
-    FileFormatError
-        The file is missing, damaged, or not of this kind.
-    """
-    try:
-        yield
-    except (ValueError, TypeError, RecursionError) as error:  # errors of JSON, UTF-8 and parameters among them
-        raise FileFormatError(f"{path} is not a usable {kind} file: {error}") from error
-    except OSError as error:
-        raise FileFormatError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def field(content: Any, name: str, kind: type) -> Any:

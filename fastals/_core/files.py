@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files: written so that they are either whole or not there, read so that an error names them."""
 
 import errno
 import glob
@@ -7,7 +7,9 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["check_target", "leftovers", "remove_leftovers", "replacing", "sync"]
+from .errors import FileFormatError
+
+__all__ = ["check_target", "leftovers", "reading", "remove_leftovers", "replacing", "sync"]
 
 
 def check_target(path: str) -> str:
@@ -72,6 +74,23 @@ def remove_leftovers(path: str) -> None:
     for leftover in leftovers(path):
         with suppress(OSError):
             os.unlink(leftover)
+
+
+@contextmanager
+def reading(path: str, kind: str) -> Iterator[None]:
+    """Turn whatever goes wrong while a file is read and understood into an error that names it.
+
+    Raises
+    ------
+    FileFormatError
+        The file is missing, damaged, or not of this kind.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, RecursionError) as error:  # errors of JSON, UTF-8 and parameters among them
+        raise FileFormatError(f"{path} is not a usable {kind} file: {error}") from error
+    except OSError as error:
+        raise FileFormatError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 _SUFFIX = ".tmp"

@@ -2,7 +2,9 @@
 
 import os
 import sys
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +39,62 @@ def resolve_num_threads(num_threads: int | None = None) -> int:
     return max(1, min(_processors(), _quota(), MAX_THREADS))
 
 
-def single_threaded_blas() -> AbstractContextManager[Any]:
-    """Limit BLAS and LAPACK to one thread for a while: their sums then have one order, and no two levels of threads."""
-    from threadpoolctl import threadpool_limits
+class _Blas:
+    """The libraries that are limited to one thread, for all the threads of this process that want it so.
 
-    limits: AbstractContextManager[Any] = threadpool_limits(limits=1, user_api="blas")
-    return limits
+    Most of them know but one number for the process: it stays 1 until the last thread is done, and is then what the
+    first one found. Those that run on OpenMP have a number for each thread.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.inside = threading.Lock(), 0
+        self.before: dict[str, tuple[Any, int]] = {}
+
+    def enter(self) -> list[tuple[Any, int]]:
+        """Limit all; returns what this thread alone is to set back."""
+        from threadpoolctl import ThreadpoolController
+
+        with self.lock:
+            libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+            own = []
+            for library in libraries:
+                if getattr(library, "threading_layer", None) == "openmp":
+                    own.append((library, library.num_threads))
+                else:
+                    self.before.setdefault(library.filepath, (library, library.num_threads))
+            self._set((library, 1) for library in libraries)
+            self.inside += 1
+        return own
+
+    def leave(self, own: list[tuple[Any, int]]) -> None:
+        """Set back."""
+        with self.lock:
+            self.inside -= 1
+            self._set(own)
+            if not self.inside:
+                self._set(self.before.values())
+                self.before.clear()
+
+    @staticmethod
+    def _set(numbers: Iterable[tuple[Any, int]]) -> None:
+        for library, number in numbers:
+            library.set_num_threads(number)
+            # threadpoolctl 3.8 lets the thread that was first set it, and nobody else, until that lets go
+            if hasattr(library, "clear_controlling_thread"):
+                library.clear_controlling_thread()
+
+
+_blas = _Blas()
+
+
+@contextmanager
+def single_threaded_blas() -> Iterator[None]:
+    """Limit BLAS and LAPACK to one thread for a while: their sums then have one order, and no two levels of threads."""
+    own = _blas.enter()
+    try:
+        yield
+    finally:
+        _blas.leave(own)
 
 
 def _processors() -> int:

@@ -2,6 +2,7 @@
 
 from .batches import BATCH_ROWS, FORMATS, Batch, Source, format_of
 from .builder import DUPLICATES
+from .cells import is_stored
 from .indexer import Ids, with_ids
 from .interactions import (
     SCORING,
@@ -12,7 +13,7 @@ from .interactions import (
     has_repeats,
     ones_like,
 )
-from .labels import Coded, Labels, StreamEncoder
+from .labels import Coded, Labels, StreamEncoder, decode_labels, encode_labels
 from .lines import Compressed, Lines, Lists, cell_numbers, contains, distinct
 from .readers import arrow_ids, choose_columns, has_pyarrow, is_frame
 from .storage import check_target, fetched, is_remote, is_single_file, locate, need, open_file, replacing, suffix_of
@@ -40,7 +41,9 @@ __all__ = [
     "check_target",
     "choose_columns",
     "contains",
+    "decode_labels",
     "distinct",
+    "encode_labels",
     "fetched",
     "format_of",
     "has_pyarrow",
@@ -48,6 +51,7 @@ __all__ = [
     "is_frame",
     "is_remote",
     "is_single_file",
+    "is_stored",
     "locate",
     "need",
     "ones_like",

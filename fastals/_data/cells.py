@@ -2,20 +2,99 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from .._core import DataError, FileFormatError, LabelArray, check_choice, check_dtype, check_path, resolve_num_threads
-from .labels import Labels
-from .lines import AXES, ArrayLines, Axis, Compressed, FileLines, Lines
-from .store import Store
+from .._core import (
+    AXES,
+    Axis,
+    DataError,
+    FileFormatError,
+    LabelArray,
+    Tensors,
+    check_choice,
+    check_dtype,
+    check_path,
+    field,
+    read_tensors,
+    reading,
+    resolve_num_threads,
+)
+from .checks import MAX_INDEX
+from .labels import Labels, decode_labels
+from .lines import MANIFEST, MARKER, VERSION, ArrayLines, Compressed, FileLines, Lines, Numbers
 
 if TYPE_CHECKING:
     from typing import Self
+
+
+class Store:
+    """Interactions in a directory, opened.
+
+    Raises
+    ------
+    FileFormatError
+        The directory holds none, or damaged ones.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.abspath(path)
+        manifest = os.path.join(self.path, MANIFEST)
+        if not os.path.exists(manifest):
+            why = " any more: making them was interrupted" if os.path.exists(os.path.join(path, MARKER)) else ""
+            raise FileFormatError(f"{path} holds no interactions{why}; from_arrays(..., on_disk={path!r}) makes them")
+        with reading(manifest, "interactions"):
+            content, arrays = read_tensors(manifest, "interactions", VERSION, mmap=False)
+            n_users, n_items, n_cells = (field(content, name, int) for name in ("n_users", "n_items", "n_cells"))
+            if not (min(n_users, n_items, n_cells) >= 1 and max(n_users, n_items) <= MAX_INDEX):
+                raise ValueError(f"{n_users} users x {n_items} items, {n_cells} cells")
+            dtype = field(content, "dtype", str)
+            if dtype not in ("float32", "float64"):
+                raise ValueError(f"its values are of type {dtype!r}, not float32 or float64")
+            repeats, ones = field(content, "repeats", bool), field(content, "ones", bool)
+            self.scoring: dict[str, Any] | None = field(content, "scoring", dict) or None
+            self._crc32, kinds = field(content, "files_crc32", dict), field(content, "labels", dict)
+            sizes, tensors = {"users": n_users, "items": n_items}, Tensors(arrays)
+            self.users, self.items = (decode_labels(a, field(kinds, a, str), sizes[a], tensors) for a in AXES)
+            indptr = {axis: tensors.take_offsets(f"{axis}_indptr", sizes[axis], n_cells).copy() for axis in AXES}
+            tensors.check_empty()
+        self.digest = hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+        self._lines: dict[Axis, FileLines] = {}
+        for axis, other in zip(AXES, AXES[::-1], strict=True):
+            indices = Numbers(os.path.join(self.path, f"{axis}.indices"), np.int32, n_cells)
+            values = None if ones else Numbers(os.path.join(self.path, f"{axis}.values"), dtype, n_cells)
+            self._lines[axis] = FileLines(indptr[axis], sizes[other], indices, values, np.dtype(dtype), repeats=repeats)
+
+    def lines(self, axis: Axis, dtype: np.dtype[Any] | None = None) -> FileLines:
+        lines = self._lines[axis]
+        return lines if dtype is None or dtype == lines.dtype else lines.astype(dtype)
+
+    def cells(self) -> Compressed:
+        """Read all cells by user, and compare the checksums.
+
+        Raises
+        ------
+        FileFormatError
+            A file is damaged.
+        """
+        lines = self._lines["users"]
+        indices, values, _ = lines.read(0, len(lines.indptr) - 1)
+        for name, numbers in (("users.indices", indices), ("users.values", values)):
+            if zlib.crc32(numbers.data) != self._crc32.get(name, zlib.crc32(numbers.data)):
+                raise FileFormatError(f"{os.path.join(self.path, name)} is damaged: its checksum differs")
+        return lines.indptr, indices, values
+
+
+def is_stored(path: Any) -> bool:
+    """Whether a path is that of a directory with interactions."""
+    return isinstance(path, str) and os.path.exists(os.path.join(path, MANIFEST))
 
 
 class LabelledCells:
@@ -65,11 +144,11 @@ class LabelledCells:
         and each item begins. Models are trained on them as on any others, with the same result. What wants all cells in
         memory, as splits do, says so: :meth:`in_memory` loads them.
 
-        They were made in bounded memory: some 256 MB, the labels, and the events of the busiest user, with up to 28
-        bytes of temporary files a cell. Whoever makes them is the only one who writes; if it is killed, nothing that is
-        half made is ever opened, and making them anew in the same place clears it away. A directory that holds
-        interactions already is not overwritten: delete it first. The files must stay as they are, and where they are,
-        as long as these interactions or models trained on them are in use.
+        They were made in bounded memory: some 300 MB, what pyarrow reads ahead of files, the labels, and the events of
+        the busiest user; with up to 28 bytes of temporary files a cell. Whoever makes them is the only one who writes;
+        if it is killed, nothing that is half made is ever opened, and making them anew in the same place clears it
+        away. A directory that holds interactions already is not overwritten: delete it first. The files must stay as
+        they are, and where they are, as long as these interactions or models trained on them are in use.
 
         Parameters
         ----------
@@ -220,7 +299,7 @@ class LabelledCells:
         >>> items = plays.lines("items")
         >>> items.indptr
         array([0, 2, 3])
-        >>> items.read(0, 1).values
+        >>> items.read(0, 1)[1]
         array([3., 1.], dtype=float32)
         """
         check_choice("axis", axis, AXES)

@@ -270,11 +270,6 @@ def refuse_utf8(name: str, error: UnicodeDecodeError) -> NoReturn:
     raise DataError(f"{name} must be UTF-8, got {error.object!r}") from error
 
 
-def refuse_huge() -> NoReturn:
-    """Raise for a value that float32 cannot hold."""
-    raise DataError("values must be within float32's range, 3.4e38: use dtype='float64'")
-
-
 def refuse_overflow() -> NoReturn:
     """Raise for equal cells whose sum is infinite."""
     raise DataError("the sum of the values of one user and item is beyond float64's range")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .._core import tables
 from .lines import Compressed, read_into
 
-BUCKET_CELLS = 6_000_000
+BUCKET_CELLS = 1 << 22
 """Cells of a bucket; while they are sorted there are some 40 bytes of each. A line is never cut."""
 
 CHUNK_CELLS = 1 << 22

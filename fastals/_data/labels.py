@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise, repeat
 from operator import eq
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import DataError, LabelArray, Tensors, UnknownLabelError, frozen, tables
+from .._core import DataError, LabelArray, UnknownLabelError, frozen, tables
 from .checks import ID_TYPES, check_ids, check_line_labels, refuse_offsets, refuse_utf8
 
 TABLE_SPREAD = 2
@@ -432,6 +432,14 @@ class StreamEncoder:
 # labels in files
 
 
+class Taking(Protocol):
+    """A file's tensors, to be taken one by one: fastals._core.container.Tensors."""
+
+    def take(self, name: str, dtypes: str, *shape: int | None) -> NDArray[Any]: ...
+
+    def take_offsets(self, name: str, count: int, end: int) -> NDArray[np.int64]: ...
+
+
 def encode_labels(axis: str, labels: Labels, tensors: dict[str, NDArray[Any]]) -> str:
     """Add the tensors of the labels of "users" or "items" to those of a file; returns their kind.
 
@@ -456,7 +464,7 @@ def encode_labels(axis: str, labels: Labels, tensors: dict[str, NDArray[Any]]) -
     return kind
 
 
-def decode_labels(axis: str, kind: str, size: int, tensors: Tensors) -> Labels:
+def decode_labels(axis: str, kind: str, size: int, tensors: Taking) -> Labels:
     """Return the labels that a file holds as :func:`encode_labels` says; ValueError where it does not."""
     if kind == "index":
         return Labels(None, size)

@@ -1,4 +1,11 @@
-"""Compressed lines of cells, by user or by item: what training and lists read, wherever the cells are."""
+"""Compressed lines of cells, by user or by item: what training and lists read, wherever the cells are.
+
+Interactions on disk are a directory: both orientations in files of plain numbers, and one that says what they are.
+
+    users.indices, items.indices   int32, little-endian: the items of each user, the users of each item, ascending
+    users.values, items.values     float32 or float64; not there where all values are one
+    interactions.safetensors       the rest: shape, dtype, labels, where each line begins, checksums
+"""
 
 from __future__ import annotations
 
@@ -6,31 +13,24 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from itertools import pairwise
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import frozen, reading, tables
-from .checks import refuse_huge
+from .._core import frozen, reading, refuse_huge, tables
 
-Axis: TypeAlias = Literal["users", "items"]
+MANIFEST, VERSION = "interactions.safetensors", "1"
 
-AXES: tuple[Axis, Axis] = ("users", "items")
+MARKER = "building"
+"""A file that is there while interactions are made, and when that was interrupted."""
 
 Compressed: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]
 """(indptr, indices, values): lines, which are users or items, and what they hold."""
 
-Buffers: TypeAlias = tuple[NDArray[np.int32], NDArray[Any]]
-"""Arrays for the indices and the values of a number of cells, in the lines' dtype."""
-
-
-class Cells(NamedTuple):
-    """The cells of some consecutive lines."""
-
-    indices: NDArray[np.int32]
-    values: NDArray[Any]
-    weights: NDArray[Any] | None
+Cells: TypeAlias = tuple[NDArray[np.int32], NDArray[Any], NDArray[Any] | None]
+"""Index, value and weight of some cells; None: all weights are one."""
 
 
 class Lists(NamedTuple):
@@ -60,11 +60,10 @@ class Lines(Protocol):
     def weighted(self) -> bool:
         """Whether cells have weights."""
 
-    def read(self, first: int, last: int, out: Buffers | None = None) -> Cells:
+    def read(self, first: int, last: int, out: Cells | None = None) -> Cells:
         """Return the cells of lines ``first`` to ``last - 1``.
 
-        What is read from files is put into ``out`` where that is given, which then has to have room for it, and is
-        valid until ``out`` is used again.
+        What is read from files is put into ``out`` where that is given, arrays that have room for it.
 
         Raises
         ------
@@ -101,9 +100,9 @@ class ArrayLines:
     def dtype(self) -> np.dtype[Any]:
         return self.values.dtype
 
-    def read(self, first: int, last: int, out: Buffers | None = None) -> Cells:
+    def read(self, first: int, last: int, out: Cells | None = None) -> Cells:
         cells = slice(self.indptr[first], self.indptr[last])
-        return Cells(self.indices[cells], self.values[cells], None)
+        return self.indices[cells], self.values[cells], None
 
     def lists(self, lines: Any) -> Lists:
         first, last = self.indptr[:-1][lines], self.indptr[1:][lines]
@@ -201,10 +200,15 @@ class FileLines:
         self.n_others, self.dtype = n_others, dtype
         self._indices, self._values, self._repeats = indices, values, repeats
 
-    def read(self, first: int, last: int, out: Buffers | None = None) -> Cells:
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({name: frozen(value) for name, value in state.items()})
+
+    def read(self, first: int, last: int, out: Cells | None = None) -> Cells:
         begin, end = int(self.indptr[first]), int(self.indptr[last])
         n = end - begin
-        indices, values = (np.empty(n, np.int32), np.empty(n, self.dtype)) if out is None else (a[:n] for a in out)
+        if out is None:
+            out = np.empty(n, np.int32), np.empty(n, self.dtype), None
+        indices, values = out[0][:n], out[1][:n]
         if len(indices) < n or len(values) < n or values.dtype != self.dtype:
             raise ValueError(f"out must have room for the {n} cells of lines {first} to {last - 1}, in {self.dtype}")
         self._indices.read(begin, indices)
@@ -213,7 +217,7 @@ class FileLines:
             if tables.check_rows(self.indptr[first : last + 1] - begin, indices, self.n_others, None, 1) & wrong:
                 raise ValueError(f"its indices are not within 0..{self.n_others - 1}, or do not ascend in each line")
         self._read_values(begin, values)
-        return Cells(indices, values, None)
+        return indices, values, None
 
     def astype(self, dtype: np.dtype[Any]) -> FileLines:
         """Return the same with values that are read as another dtype."""
@@ -238,10 +242,10 @@ class FileLines:
         first = last - lengths
         others = np.empty(int(last[-1]) if len(last) else 0, np.int32)
         # lines that follow each other in the file are read at once
-        runs = np.flatnonzero(begins[1:] != begins[:-1] + lengths[:-1]) + 1
+        starts = np.flatnonzero(np.append(True, begins[1:] != begins[:-1] + lengths[:-1]))[: len(begins)].tolist()
         with self._indices.open() as file:
-            for run in np.split(np.arange(len(begins)), runs) if len(begins) else ():
-                read_into(file, int(begins[run[0]]), others[first[run[0]] : last[run[-1]]])
+            for start, stop in pairwise([*starts, len(begins)]):
+                read_into(file, int(begins[start]), others[first[start] : last[stop - 1]])
             if len(others) and not 0 <= others.min() <= others.max() < self.n_others:
                 raise ValueError(f"its indices are not within 0..{self.n_others - 1}")
         return Lists(first, last, others)

@@ -1,20 +1,13 @@
-"""Interactions in a directory: both orientations in files of plain numbers, and one small file that says what they are.
+"""Making interactions in a directory; fastals._data.lines says what is there.
 
-    interactions.safetensors   what there is: shape, dtypes, checksums, labels, and where each line begins
-    users.indices, items.indices   int32, little-endian: the items of each user, the users of each item, ascending
-    users.values, items.values     float32 or float64; not there where all values are one
-
-The first is written last. Until then a file ``building`` is there, locked by who builds: what a killed builder has left
-is known by it, and is cleared away by the next one.
+The manifest is written last. Until then there is a file ``building``, locked by who builds: what a killed builder has
+left is known by it, and is cleared away by the next one.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import mmap
 import os
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
@@ -23,24 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import (
+    AXES,
     ArgumentTypeError,
     DataError,
-    FileFormatError,
     ParameterError,
-    Tensors,
     check_path,
     check_values,
-    field,
     files,
-    read_tensors,
-    reading,
     refuse_value,
     tables,
     write_tensors,
 )
 from . import external
 from .checks import (
-    MAX_INDEX,
     check_cells,
     check_index_array,
     check_index_range,
@@ -52,13 +40,9 @@ from .checks import (
     refuse_index,
     refuse_line_value,
 )
-from .external import CHUNK_CELLS, Column, Part, Rank, Unsorted
-from .labels import Labels, Rows, StreamEncoder, decode_labels, encode_labels, line_labels
-from .lines import AXES, Axis, Compressed, FileLines, Numbers
-
-MANIFEST = "interactions.safetensors"
-MARKER = "building"
-VERSION = "1"
+from .external import Column, Part, Rank, Unsorted
+from .labels import Labels, Rows, StreamEncoder, encode_labels, line_labels
+from .lines import MANIFEST, MARKER, VERSION, Compressed
 
 
 class Canonical(Protocol):
@@ -68,77 +52,6 @@ class Canonical(Protocol):
     threads: int
 
     def settled(self, lines: Compressed, users: Labels, items: Labels, *, by_item: bool) -> Compressed: ...
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# reading
-
-
-class Store:
-    """Interactions in a directory, opened.
-
-    Raises
-    ------
-    FileFormatError
-        The directory holds none, or damaged ones.
-    """
-
-    def __init__(self, path: str) -> None:
-        self.path = os.path.abspath(path)
-        manifest = os.path.join(self.path, MANIFEST)
-        if not os.path.exists(manifest):
-            why = "building them there was interrupted" if os.path.exists(os.path.join(path, MARKER)) else "make them"
-            raise FileFormatError(f"{path} holds no interactions: {why}, with on_disk={path!r}")
-        with reading(manifest, "interactions"):
-            content, arrays = read_tensors(manifest, "interactions", VERSION, mmap=False)
-            tensors = Tensors(arrays)
-            shape = [field(content, name, int) for name in ("n_users", "n_items", "n_cells")]
-            if not (min(shape) >= 1 and max(shape[:2]) <= MAX_INDEX):
-                raise ValueError(f"{shape[0]} users x {shape[1]} items with {shape[2]} cells")
-            sizes = dict(zip(AXES, shape, strict=False))
-            self.dtype = _dtype(field(content, "dtype", str))
-            self._crc32 = field(content, "files_crc32", dict)
-            self.scoring: dict[str, Any] | None = field(content, "scoring", dict) or None
-            repeats, ones = field(content, "repeats", bool), field(content, "ones", bool)
-            kinds = field(content, "labels", dict)
-            self.users, self.items = (decode_labels(a, field(kinds, a, str), sizes[a], tensors) for a in AXES)
-            indptr = {axis: tensors.take_offsets(f"{axis}_indptr", sizes[axis], shape[2]) for axis in AXES}
-            tensors.check_empty()
-        self.digest = hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
-        self._lines: dict[Axis, FileLines] = {}
-        for axis, other in zip(AXES, AXES[::-1], strict=True):
-            indices = Numbers(os.path.join(self.path, f"{axis}.indices"), np.int32, shape[2])
-            values = None if ones else Numbers(os.path.join(self.path, f"{axis}.values"), self.dtype, shape[2])
-            self._lines[axis] = FileLines(indptr[axis], sizes[other], indices, values, self.dtype, repeats=repeats)
-
-    def lines(self, axis: Axis, dtype: np.dtype[Any] | None = None) -> FileLines:
-        lines = self._lines[axis]
-        return lines if dtype is None else lines.astype(dtype)
-
-    def cells(self) -> Compressed:
-        """Read all cells by user, and compare the checksums.
-
-        Raises
-        ------
-        FileFormatError
-            A file is damaged.
-        """
-        lines = self._lines["users"]
-        indices, values, _ = lines.read(0, len(lines.indptr) - 1)
-        for name, numbers in (("users.indices", indices), ("users.values", values)):
-            if name in self._crc32 and zlib.crc32(numbers.data) != self._crc32[name]:
-                raise FileFormatError(f"{os.path.join(self.path, name)} is damaged: its checksum differs")
-        return lines.indptr, indices, values
-
-
-def _dtype(name: str) -> np.dtype[Any]:
-    if name not in ("float32", "float64"):
-        raise ValueError(f"values of type {name!r}, not float32 or float64")
-    return np.dtype(name)
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# writing
 
 
 def store_rows(
@@ -159,7 +72,7 @@ def store_rows(
                 users, items = (encoder.encode(some) for encoder, some in zip(encoders, ids, strict=True))
                 unsorted.append(users, items, None if values is None else _finite(names[2], values, canonical.threads))
             except (DataError, ArgumentTypeError) as error:
-                raise type(error)(f"{error}{where}") from error
+                raise type(error)(f"{error}{where}") from None
             forget(*ids, values)
         (users, user_labels), (items, item_labels) = (encoder.ranked() for encoder in encoders)
         _sort(directory, unsorted, (users, items), user_labels, item_labels, canonical, scoring)
@@ -201,7 +114,6 @@ def _sort(
     canonical: Canonical,
     scoring: Any,
 ) -> None:
-    check_not_empty(len(users), len(items), unsorted.values.count)
     counts = np.zeros(len(users), np.int64)
     counted = unsorted.counts[: len(users)]
     counts[slice(len(counted)) if ranks[0] is None else ranks[0]] = counted
@@ -230,6 +142,7 @@ def _write(
             yield first, last, canonical.settled(lines, *two, by_item=by_item)
 
     first = external.write(directory, axes[0], settled(), len(labels[1]), canonical.threads)
+    check_not_empty(len(users), len(items), first.values.count)
     turned = external.deal(directory, first.chunks(), first.counts, first.values, canonical.threads)
     second = external.write(directory, axes[1], turned, len(labels[0]), canonical.threads)
     sides = dict(zip(axes, (first, second), strict=True))
@@ -290,8 +203,8 @@ def _cells(matrix: Any, n_users: int, n_items: int) -> Iterator[external.Chunk]:
     else:
         users, lines, values = check_cells(matrix)
         n, by_item, stored = len(values), False, (lines, values)
-    for first in range(0, n, CHUNK_CELLS):
-        last = min(first + CHUNK_CELLS, n)
+    for first in range(0, n, external.CHUNK_CELLS):
+        last = min(first + external.CHUNK_CELLS, n)
         others, numbers = stored[0][first:last], check_matrix_values(stored[1][first:last])
         own = external.lines_of(indptr, first, last) if lines is None else users[first:last]
         pair = (others, own) if by_item else (own, others)

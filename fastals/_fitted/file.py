@@ -18,16 +18,15 @@ address (`seen_indptr`, `seen_indices`, the offsets) is checked before the model
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core import Tensors as AnyTensors
 from .._core import field, read_tensors, reading, resolve_num_threads, tables, write_tensors
-from .._data import Interactions, Labels
+from .._data import Interactions, Labels, decode_labels, encode_labels
 from .state import FittedState
 
 VERSION = "1"
@@ -101,7 +100,7 @@ def write_model(
         "class": kind.__name__,
         # how many threads there are is the reader's matter
         "parameters": {name: plain(value) for name, value in parameters.items() if name != "num_threads"},
-        "labels": {side: _encode_labels(side, ids, tensors) for side, ids in labels.items()},
+        "labels": {side: encode_labels(side, ids, tensors) for side, ids in labels.items()},
     }
     write_tensors(path, "model", VERSION, {**common, **content}, tensors)
 
@@ -131,52 +130,24 @@ def load_model(path: str, *, mmap: bool = True) -> Any:
 # --- the model -------------------------------------------------------------------------------------------------------
 
 
-class Tensors:
-    """The tensors of a file, to be taken one by one; what serves as an address is checked by value."""
+class Tensors(AnyTensors):
+    """The tensors of a model's file; what serves as an address is checked by value."""
 
     def __init__(self, content: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
-        self.content, self.left = content, dict(tensors)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.left
-
-    def take(self, name: str, dtypes: str, *shape: int | None) -> NDArray[Any]:
-        """Return a tensor of one of these dtypes and of this shape; None: of any length."""
-        if name not in self.left:
-            raise ValueError(f"tensor {name!r} is missing")
-        tensor = self.left.pop(name)
-        wanted = len(shape) == tensor.ndim and all(n in (None, m) for n, m in zip(shape, tensor.shape, strict=True))
-        if not wanted or tensor.dtype.str not in dtypes.split():
-            raise ValueError(f"tensor {name!r} has shape {tensor.shape} and dtype {tensor.dtype}")
-        return tensor
+        super().__init__(tensors)
+        self.content = content
 
     def take_labels(self, side: str, size: int) -> Labels:
         """Return the labels of "users" or "items"."""
-        kind = field(field(self.content, "labels", dict), side, str)
-        if kind == "index":
-            return Labels(None, size)
-        if kind == "int64":
-            return Labels(self.take(side, "<i8", size), size)
-        if kind == "uuid":
-            return Labels(_decode_uuids(self.take(side, "|u1", size, 16)), size)
-        if kind in ("string", "bytes"):
-            text, offsets = self.take(side, "|u1", None), self.take(f"{side}_offsets", "<i8", size + 1)
-            _check_offsets(f"{side}_offsets", offsets, text.size)
-            return Labels(_decode_text(text, offsets, kind), size)
-        raise ValueError(f"{side} have labels of unknown kind {kind!r}")
+        return decode_labels(side, field(field(self.content, "labels", dict), side, str), size, self)
 
     def take_rows(self, name: str, n_rows: int, n_columns: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Return indptr and indices of compressed rows, in range and ascending; a cell may be stored repeatedly."""
-        indptr, indices = self.take(f"{name}_indptr", "<i8", n_rows + 1), self.take(f"{name}_indices", "<i4", None)
-        _check_offsets(f"{name}_indptr", indptr, indices.size)
+        indices = self.take(f"{name}_indices", "<i4", None)
+        indptr = self.take_offsets(f"{name}_indptr", n_rows, indices.size)
         if tables.check_rows(indptr, indices, n_columns, None, resolve_num_threads()) & ~tables.REPEATED:
             raise ValueError(f"{name}_indices are not within 0..{n_columns - 1}, or do not ascend within each row")
         return indptr, indices
-
-    def check_empty(self) -> None:
-        """Refuse what nobody has taken."""
-        if self.left:
-            raise ValueError(f"unexpected tensor {next(iter(self.left))!r}")
 
 
 def read_state(content: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
@@ -234,11 +205,6 @@ def _with_pairs(content: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in entries.items()}
 
 
-def _check_offsets(name: str, offsets: NDArray[np.int64], end: int) -> None:
-    if offsets[0] != 0 or offsets[-1] != end or (offsets[1:] < offsets[:-1]).any():
-        raise ValueError(f"{name} do not rise from 0 to {end}")
-
-
 def plain(value: Any) -> Any:
     """Turn a parameter into what JSON has; a random generator, which is no value, becomes None."""
     if isinstance(value, np.generic):
@@ -250,38 +216,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, type | np.dtype):
         return np.dtype(value).name
     return None
-
-
-# --- labels ----------------------------------------------------------------------------------------------------------
-
-
-def _encode_labels(side: str, labels: Labels, tensors: dict[str, NDArray[Any]]) -> str:
-    """Add the tensors of `labels` to `tensors`; returns the kind."""
-    if labels.values is None:
-        return "index"
-    if labels.values.dtype.kind == "i":
-        tensors[side] = labels.values.astype(np.int64, copy=False)
-        return "int64"
-    values = labels.values.tolist()
-    if isinstance(values[0], uuid.UUID):
-        tensors[side] = np.frombuffer(b"".join(label.bytes for label in values), np.uint8).reshape(-1, 16)
-        return "uuid"
-    kind = "bytes" if isinstance(values[0], bytes) else "string"
-    if kind == "string":
-        # surrogatepass: a label may hold half a surrogate pair, as file names with undecodable bytes do
-        values = [label.encode("utf-8", "surrogatepass") for label in values]
-    tensors[side] = np.frombuffer(b"".join(values), np.uint8)
-    tensors[f"{side}_offsets"] = np.cumsum([0, *map(len, values)], dtype=np.int64)
-    return kind
-
-
-def _decode_text(text: NDArray[np.uint8], offsets: NDArray[np.int64], kind: str) -> NDArray[Any]:
-    blob = text.tobytes()
-    labels: list[Any] = [blob[begin:end] for begin, end in pairwise(offsets.tolist())]
-    if kind == "string":
-        labels = [label.decode("utf-8", "surrogatepass") for label in labels]
-    return np.fromiter(labels, dtype=object, count=len(labels))
-
-
-def _decode_uuids(rows: NDArray[np.uint8]) -> NDArray[Any]:
-    return np.fromiter((uuid.UUID(bytes=row.tobytes()) for row in rows), dtype=object, count=len(rows))

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import serving
-from .._data import DUPLICATES, Interactions, Source, fetched, format_of, is_remote, replacing, suffix_of
+from .._core import ParameterError
+from .._data import DUPLICATES, Interactions, Source, fetched, format_of, is_remote, is_stored, replacing, suffix_of
 from .._models import ALS
 from .._models import load as _load
 
@@ -73,7 +74,8 @@ def format_options(arguments: argparse.Namespace) -> dict[str, Any]:
 def read(arguments: argparse.Namespace) -> Interactions:
     """Read the interactions that the options of :func:`add_data_options` name."""
     columns = {name: getattr(arguments, name) for name in ("user", "item")} | {"value": arguments.rating}
-    return read_interactions(arguments.data, **format_options(arguments), **columns, duplicates=arguments.duplicates)
+    options = format_options(arguments) | columns | {"on_disk": getattr(arguments, "on_disk", None)}
+    return read_interactions(arguments.data, **options, duplicates=arguments.duplicates)
 
 
 def read_interactions(
@@ -84,7 +86,12 @@ def read_interactions(
     columns: Sequence[str] | None = None,
     **options: Any,
 ) -> Interactions:
-    """Read interactions from files of any format; a directory is of the format of its files."""
+    """Read interactions from files of any format; a directory is of that of its files, or holds them ready."""
+    if is_stored(path):
+        given = {"format": format, "delimiter": delimiter, "columns": columns, **options, "duplicates": None}
+        for name in (name for name, value in given.items() if value is not None):
+            raise ParameterError(f"{name} has no meaning where interactions are made already, as in {path!r}")
+        return Interactions.open(path)
     if format is None:
         format = format_of(path) or ("csv" if os.path.isfile(path) else Source(path).format)
     if format == "parquet":

@@ -66,7 +66,7 @@ PARAMETERS: dict[str, tuple[str, Any, str]] = {
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    add_data_options(parser, "CSV, JSON lines or Parquet: a file or a directory")
+    add_data_options(parser, "CSV, JSON lines or Parquet: a file or a directory, or what --on-disk made")
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument("--explicit", action="store_true", help="ratings: only the observed cells count")
     kind.add_argument("--implicit", action="store_true", help="counts, plays, clicks: every cell counts")
@@ -74,6 +74,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar = "N" if read_ is int else "NAME" if read_ is str else "X"
         help_ = text + _default(name)
         parser.add_argument(option, dest=name, type=read_, metavar=metavar, default=argparse.SUPPRESS, help=help_)
+    parser.add_argument(
+        "--on-disk", metavar="DIR", help="make the interactions there, not in memory; FILE another time"
+    )
     parser.add_argument("--out", required=True, metavar="MODEL", help="file to write")
     add_quiet(parser)
 

@@ -102,6 +102,22 @@ def test_train_is_fit(ratings, tmp_path, capfd):
     assert err == ""
 
 
+def test_train_makes_interactions_on_disk(ratings, tmp_path, capfd, monkeypatch):
+    seen = []
+    monkeypatch.setattr(fastals.ImplicitALS, "fit", lambda self, data, **options: seen.append(data) or sys.exit(0))
+    store = tmp_path / "store"
+    for options in ((ratings, "--user", "userId", "--item", "itemId", "--on-disk", store), (store,)):
+        with pytest.raises(SystemExit):
+            main(["train", *map(str, options), "--implicit", "--out", str(tmp_path / "model")])
+    for data in seen:
+        assert data.on_disk == str(store)
+        assert data.in_memory().matrix.sum() == 15
+    again = fails(capfd, "train", ratings, "--implicit", "--on-disk", store, "--out", tmp_path / "model")
+    assert "holds interactions already" in again
+    refused = fails(capfd, "train", store, "--implicit", "--user", "userId", "--out", tmp_path / "model")
+    assert "user has no meaning where interactions are made already" in refused
+
+
 def test_train_uses_the_constructors_defaults(ratings, tmp_path):
     columns = ("--user", "userId", "--item", "itemId")
     assert main(["train", str(ratings), *columns, "--implicit", "--out", str(tmp_path / "m"), "--quiet"]) == 0

@@ -1,4 +1,6 @@
+import copy
 import math
+import pickle
 import tracemalloc
 from uuid import UUID
 
@@ -8,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+import fastals
 from fastals._core.errors import ArgumentTypeError, DataError, FastalsError, ParameterError, UnknownLabelError
 from fastals._data.builder import DUPLICATES
 from fastals._data.interactions import Interactions, as_interactions
@@ -144,6 +147,65 @@ def test_what_is_handed_out_is_read_only():
     interactions = Interactions.from_arrays([0, 1], [1, 0])
     arrays = [*interactions.arrays(), *interactions.transpose_arrays("float64"), interactions.matrix.data]
     assert not any(array.flags.writeable for array in arrays)
+
+
+def out_of_band(data):
+    """Pickled with buffers that stay with us; they are written over once it is unpickled."""
+    buffers = []
+    pickled = pickle.dumps(data, protocol=5, buffer_callback=buffers.append)
+    held = [bytearray(buffer.raw()) for buffer in buffers]
+    made = pickle.loads(pickled, buffers=held)
+    for buffer in held:
+        buffer[:] = b"\xff" * len(buffer)
+    return made
+
+
+COPIES = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "out of band": out_of_band,
+    **{
+        f"pickle {protocol}": lambda data, protocol=protocol: pickle.loads(pickle.dumps(data, protocol))
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    },
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+@pytest.mark.parametrize("kind", [int, str])
+@pytest.mark.parametrize("n", [4, 5000])
+def test_copies_are_read_only_too(how, kind, n):
+    rng = np.random.default_rng(0)
+    ids = [rng.integers(0, 900, n).astype(kind).astype(object if kind is str else int) for _ in range(2)]
+    data = Interactions.from_arrays(*ids, rng.random(n))
+    data.scoring = {"signals": {}}
+    data.transpose_arrays("float32")
+    made = COPIES[how](data)
+    assert made.scoring == data.scoring
+    kept = (*made.arrays(), *made.arrays("float32"), *made.transpose_arrays(), *made.transpose_arrays("float32"))
+    for array in (*kept, made.users, made.items, made.matrix.data):
+        assert not array.flags.writeable
+    for one, other in zip(
+        (*made.arrays(), *made.transpose_arrays("float32"), made.users, made.items),
+        (*data.arrays(), *data.transpose_arrays("float32"), data.users, data.items),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+    lines = COPIES[how](data.lines("items"))
+    np.testing.assert_array_equal(lines.read(0, 3)[0], data.lines("items").read(0, 3)[0])
+    assert not lines.indices.flags.writeable
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_labels_are_read_only(how):
+    ids = fastals.Ids([30, 10, *range(1000, 2000)])
+    labels = [ids, COPIES[how](ids), ids.extend([7]), fastals.Ids.fit(["b", "a"])]
+    for some in labels:
+        assert not some.labels.flags.writeable
+    np.testing.assert_array_equal(labels[1].encode([10, 1500]), [1, 502])
+    given = np.array([3, 1])
+    fastals.Ids(given)
+    given[:] = 0  # stays the caller's
 
 
 def test_matrix_with_longer_arrays_than_indptr_says():
