@@ -31,6 +31,7 @@ COMMANDS = [
     "fit.py",
     "fit.py --solver auto",
     "topn.py",
+    "live.py",
     "scale.py",
     "ingest.py",
     "pipeline.py",
