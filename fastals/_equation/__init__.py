@@ -2,12 +2,13 @@
 
 from .checkpoint import Checkpoint, digest, digest_of
 from .descent import Descent
-from .equation import AXES, Biases, RowEquation, pair
+from .equation import Biases, RowEquation, pair
 from .presets import EXPLICIT, IMPLICIT, Preset, Start
 from .refusals import check_finite_factors, refuse_without_positive
 from .settings import (
     EXPLICIT_SCALING,
     IMPLICIT_SCALING,
+    LEAST_ERROR,
     Cells,
     Settings,
     check_setting,
@@ -24,12 +25,12 @@ from .sweep import CHUNK, CellWeights, Rows, Side
 from .training import Callback, Training, train
 
 __all__ = [
-    "AXES",
     "CHUNK",
     "EXPLICIT",
     "EXPLICIT_SCALING",
     "IMPLICIT",
     "IMPLICIT_SCALING",
+    "LEAST_ERROR",
     "Biases",
     "Callback",
     "CellWeights",

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._core import Axis, FactorArray
-from .._data import Interactions
 from .refusals import refuse_negative_pair
 from .settings import sizes
 from .sweep import CellWeights, Rows, Side
 
-AXES: tuple[Axis, Axis] = ("users", "items")
+if TYPE_CHECKING:
+    from .._data import Interactions
 
 Biases: TypeAlias = tuple[FactorArray, FactorArray] | None
 

@@ -272,6 +272,10 @@ def _finite(lam: float, rows: Rows) -> float:
     return float(lam)
 
 
+LEAST_ERROR = 1e-5
+"""Of the size of ratings: nobody minds a smaller one."""
+
+
 def spread(rows: Rows, centered: bool) -> float:
     """Return the standard deviation of the values, or their root mean square, by weight."""
     low, high = np.inf, -np.inf

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .._core import Axis, FactorArray, check_choice, single_threaded_blas
+from .._core import AXES, Axis, FactorArray, check_choice, single_threaded_blas
 from .._data import DUPLICATES, Interactions, append, as_observations, has_repeats, ones_like
-from .._equation import AXES, Training, check_finite_factors
+from .._equation import Training, check_finite_factors
 from .state import FittedState, parts_of
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._core import FactorArray, NotFittedError
-from .._data import Interactions, Labels
-from .._equation import AXES, Biases, RowEquation, Side, Training
+from .._core import AXES, FactorArray, NotFittedError
 from .._topn import FactorFitted
+
+if TYPE_CHECKING:
+    from .._data import Interactions, Labels
+    from .._equation import Biases, RowEquation, Side, Training
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -69,6 +72,7 @@ class FittedState(FactorFitted):
             object.__setattr__(self, "biases", (read_only(users), read_only(items)))
         for name in ("parameters", "settings"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        object.__setattr__(self, "scoring", deepcopy(self.scoring))
         self._begin()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .._core import FastalsError, resolve_num_threads
 from .._data import Interactions, Labels, contains, distinct
+from .._equation import LEAST_ERROR
 from .._fitted import FittedState
 from ..evaluation import evaluate, popularity_baseline
 
@@ -24,8 +25,6 @@ CELLS, HIDDEN = 5, 5
 """A user of so many cells can be asked; of so many cells one is hidden."""
 DAMPING = 5.0
 """How many ratings of the overall mean a user's and an item's mean is damped by."""
-LEAST_ERROR = 1e-5
-"""Of the size of the ratings: nobody minds a smaller one."""
 LENGTH = 10
 """Of the lists."""
 MAX_CELLS = 1 << 20

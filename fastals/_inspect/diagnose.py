@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._core import kernels, single_threaded_blas
-from .._equation import Rows, Side, spread, told
+from .._equation import LEAST_ERROR, Rows, Side, spread, told
 from .._fitted import FittedState
-from .comparison import LEAST_ERROR, check
 from .explain import row_system
+
+if TYPE_CHECKING:
+    from .comparison import Check
 
 SYSTEMS = 32
 """Rows of either side whose condition number is computed."""
@@ -70,16 +72,17 @@ def one_more(side: Side, solver: str, num_threads: int, mean: float) -> tuple[fl
     return (step / norm if norm else step), rescued
 
 
-def describe(model: Any, state: FittedState, threads: int) -> str:
+def describe(model: Any, state: FittedState, threads: int, compared: Check) -> str:
     """Write the report of :meth:`fastals.ImplicitALS.diagnose`."""
     X, Y = state.user_factors, state.item_factors
-    lines = [f"{model!r}: {len(X):,} users x {len(Y):,} items, {state.pairs.nnz:,} cells"]
+    fitted = type(model)(**{**state.parameters, "num_threads": model.num_threads})
+    lines = [f"{fitted!r}: {len(X):,} users x {len(Y):,} items, {state.pairs.nnz:,} cells"]
     lines.append(f"settings: {told(state.settings)}")
     worries: list[str] = []
     counts = state.cells_of_users(), state.cells_of_items()
     if not state.has_history:
         lines.append("saved without its history: nothing to say about loss, singular rows and condition numbers")
-        lines.append(check(model).text)
+        lines.append(compared.text)
     else:
         sides = state.trained_sides(threads)
         lines += _fit(state, sides, worries, threads)
@@ -94,7 +97,6 @@ def describe(model: Any, state: FittedState, threads: int) -> str:
     lines.append(_popularity(state, counts[1], threads))
     if state.has_history:
         worries += _far_off(state, sides, counts, threads)
-        compared = check(model)
         lines.append(compared.text)
         worries += [compared.worry] if compared.worry else []
     return "\n".join(lines + [f"! {worry}" for worry in worries])

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from .._core import (
+    AXES,
     ParameterError,
     check_bool,
     check_bool_or_none,
@@ -22,7 +23,6 @@ from .._core import (
 )
 from .._data import Interactions, as_observations
 from .._equation import (
-    AXES,
     Callback,
     Checkpoint,
     Preset,
@@ -35,8 +35,8 @@ from .._equation import (
     train,
 )
 from .._fitted import FittedState, Tensors, grown, in_dtype, parts_of, read_state
-from .._inspect import MemoryEstimate, estimate
-from .estimator import with_values
+from .._inspect import MemoryEstimate, check, describe, estimate
+from .estimator import Estimator, with_values
 from .factor_model import FactorModel
 from .fitting import Beginning, identity, prepare
 from .validation import Validation, check_validation_metric
@@ -52,7 +52,7 @@ MAX_FACTORS, MAX_ITERATIONS = 16_384, 1_000_000
 """Beyond any use; without a bound a slip of the pen would ask for k x k matrices that no machine holds."""
 
 
-class ALS(FactorModel):
+class ALS(FactorModel, Estimator):
     """What both estimators share; use :class:`ExplicitALS` or :class:`ImplicitALS`."""
 
     _presets: ClassVar[Mapping[str | None, Preset]]
@@ -366,6 +366,36 @@ class ALS(FactorModel):
             threads=self._threads(),
         )
         return self
+
+    def diagnose(self) -> str:
+        """Say how the model is, in a few lines of text.
+
+        The loss and its parts; how far the rows are from exact solutions, how many systems were singular and fell back
+        to the minimum norm, condition numbers of some; rows without cells and rows of zeros; how much of the lists the
+        most popular items take up. A model of the same settings is fitted to the data without some cells, of a million
+        at most, and asked for these, beside lists of what is popular or, of ratings, the damped means of users and
+        items; that it wins is no proof of quality. Lines that begin with "!" say where something looks wrong: such a
+        model loses, scores are far outside the data's range. It costs about an iteration and that fit.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        NotFittedError
+
+        Examples
+        --------
+        >>> import fastals
+        >>> from scipy.sparse import csr_array
+        >>> plays = csr_array([[9, 4, 0, 0], [8, 0, 0, 0], [0, 0, 7, 5], [0, 0, 6, 0]])
+        >>> model = fastals.ImplicitALS(factors=2, regularization=1e6, random_state=0).fit(plays)
+        >>> print(model.diagnose().splitlines()[-1])
+        ! the factors explain next to nothing: regularization outweighs the data, try much less of it
+        """
+        state = self.state_
+        return describe(self, state, self._threads(), check(self))
 
     def estimate_memory(
         self, n_users: int, n_items: int, nnz: int, *, sample_weight: bool = False, validation: int = 0

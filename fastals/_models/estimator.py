@@ -9,20 +9,20 @@ from __future__ import annotations
 import inspect
 import sys
 from abc import ABC, abstractmethod
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from .._core import NotFittedError, check_choice, check_pairs
+from .._core import check_choice, check_pairs
 from .._data import as_interactions
-from .._topn import Fitted, Recommender
+from .._topn import Recommender
 from ..evaluation import evaluate, r2
-
-State = TypeVar("State", bound=Fitted)
 
 if sys.version_info >= (3, 11):
     from typing import Self
 else:
+    from typing import TypeVar
+
     Self = TypeVar("Self", bound="Estimator")
 
 
@@ -37,12 +37,6 @@ class Estimator(Recommender, ABC):
     @abstractmethod
     def _check_params(self) -> None:
         """Refuse a parameter that breaks its rule."""
-
-    def _fitted(self, state: State | None) -> State:
-        """The state, of which there is none before the first fit."""
-        if state is None:
-            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
-        return state
 
     def __sklearn_is_fitted__(self) -> bool:
         return self._state is not None
@@ -107,7 +101,7 @@ class Estimator(Recommender, ABC):
 
         Raises
         ------
-        NotFittedError, DataError
+        DataError
 
         Examples
         --------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +13,11 @@ from .._core import DataError, FactorArray, check_bool, check_int, check_path
 from .._data import as_observations
 from .._equation import Settings
 from .._fitted import FittedState, fold_in, save_state
-from .._inspect import Explanation, describe, explain
-from .._topn import ItemLists
-from .estimator import Estimator
+from .._inspect import Explanation, explain
+from .._topn import ItemLists, Recommender
 
 
-class FactorModel(Estimator):
+class FactorModel(Recommender):
     """What can be asked of both ALS models once they are fitted."""
 
     _state: FittedState | None = None
@@ -81,7 +81,7 @@ class FactorModel(Estimator):
     def scoring_(self) -> dict[str, Any] | None:
         """How the scores that it was fitted on were made."""
         scoring = self.state_.scoring
-        return None if scoring is None else dict(scoring)
+        return None if scoring is None else deepcopy(dict(scoring))
 
     @scoring_.setter
     def scoring_(self, scoring: dict[str, Any] | None) -> None:
@@ -195,35 +195,6 @@ class FactorModel(Estimator):
         """
         state = self.state_
         return explain(state, user, item, check_int("n", n, low=1), history, self._threads())
-
-    def diagnose(self) -> str:
-        """Say how the model is, in a few lines of text.
-
-        The loss and its parts; how far the rows are from exact solutions, how many systems were singular and fell back
-        to the minimum norm, condition numbers of some; rows without cells and rows of zeros; how much of the lists the
-        most popular items take up. A model of the same settings is fitted to the data without some cells, of a million
-        at most, and asked for these, beside lists of what is popular or, of ratings, the damped means of users and
-        items; that it wins is no proof of quality. Lines that begin with "!" say where something looks wrong: such a
-        model loses, scores are far outside the data's range. It costs about an iteration and that fit.
-
-        Returns
-        -------
-        str
-
-        Raises
-        ------
-        NotFittedError
-
-        Examples
-        --------
-        >>> import fastals
-        >>> from scipy.sparse import csr_array
-        >>> plays = csr_array([[9, 4, 0, 0], [8, 0, 0, 0], [0, 0, 7, 5], [0, 0, 6, 0]])
-        >>> model = fastals.ImplicitALS(factors=2, regularization=1e6, random_state=0).fit(plays)
-        >>> print(model.diagnose().splitlines()[-1])
-        ! the factors explain next to nothing: regularization outweighs the data, try much less of it
-        """
-        return describe(self, self.state_, self._threads())
 
     # -- files --------------------------------------------------------------------------------------------------------
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._core import ArgumentTypeError, FactorArray, check_factors, check_random_state
+from .._core import AXES, ArgumentTypeError, FactorArray, check_factors, check_random_state
 from .._data import Interactions
-from .._equation import AXES, Descent, RowEquation, Rows, Settings, Start, Training, digest, digest_of
+from .._equation import Descent, RowEquation, Rows, Settings, Start, Training, digest, digest_of
 from .._fitted import plain
 from .validation import Validation
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any, Generic, TypeVar
 
@@ -305,3 +306,4 @@ def _fit(model: Estimator, data: Interactions, before: ALS | None) -> None:
         full, model.iterations = model.iterations, -(-model.iterations // 3)
         model.fit(data, initial_factors=factors, progress=False)
         model.iterations = full
+        model._state = replace(model.state_, parameters=model.get_params())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
@@ -158,7 +159,8 @@ class Neighbours(Estimator):
     @property
     def similarity_(self) -> sparse.csr_array[Any]:
         """Row i holds the neighbours of line i; read-only."""
-        return self.state_.similarity
+        # a matrix of its own: what it consists of can be exchanged, even where no number can be changed
+        return copy(self.state_.similarity)
 
     @property
     def settings_(self) -> dict[str, Any]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._core import Axis, DataError, FactorArray, check_factors, kernels, tables
-from .._data import Interactions, Labels
 from .panels import ItemLists, Panels
 from .search import Wanted
+
+if TYPE_CHECKING:
+    from .._data import Interactions, Labels
 
 Found = tuple[NDArray[np.int32], FactorArray]
 """Indices and scores of lists, each of shape (m, n)."""
@@ -55,12 +57,16 @@ class Fitted(ABC):
         self._begin()
 
     def derive(self, key: str, make: Callable[[], Made]) -> Made:
-        """Make once what depends on the state alone; it lives and dies with it."""
+        """Make once what depends on the state alone; it lives and dies with it, and is as read-only."""
         derived: dict[str, Any] = self.__dict__["_derived"]
         if key not in derived:
             with self.__dict__["_lock"]:
                 if key not in derived:
-                    derived[key] = make()
+                    found = make()
+                    for array in found if isinstance(found, tuple) else (found,):
+                        if isinstance(array, np.ndarray):
+                            array.flags.writeable = False
+                    derived[key] = found
         made: Made = derived[key]
         return made
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import FactorArray, kernels
-from .boost import Boost
 
 
 class ItemLists(NamedTuple):
@@ -41,8 +40,19 @@ class ItemLists(NamedTuple):
         return np.repeat(np.arange(len(lengths)), lengths), self.items[starts + np.arange(lengths.sum())]
 
 
+class Boost(NamedTuple):
+    """Distinct items whose scores do not count as they are, and their weights: finite, >= 0, none 1.
+
+    A score s counts as ``w s``, or as ``s / w`` where it is below 0, so that a weight above 1 always promotes and one
+    below 1 always demotes; 0 leaves the item out.
+    """
+
+    items: NDArray[np.int32]
+    weights: NDArray[np.float64]
+
+
 class ColumnWeights(NamedTuple):
-    """A boost of the columns of panels, as the kernels read it: ``fa_boost`` in src_c/fastals.h."""
+    """A boost of the columns of panels, as the kernels read it: ``fa_boost`` in src_c/core/fastals.h."""
 
     rows: NDArray[np.int32]
     weights: NDArray[np.float64]
@@ -52,9 +62,16 @@ class ColumnWeights(NamedTuple):
 
     def of(self, columns: NDArray[np.int32]) -> NDArray[np.float64]:
         """The weights of some columns."""
-        panel, place = np.divmod(columns, kernels.PANEL)
-        weights: NDArray[np.float64] = self.weights[self.rows[panel], place]
+        panels, places = np.divmod(columns, kernels.PANEL)
+        weights: NDArray[np.float64] = self.weights[self.rows[panels], places]
         return weights
+
+    def boosted(self, scores: FactorArray, columns: NDArray[np.int32]) -> FactorArray:
+        """What scores of open columns count as, to the bit of the search; infinite where the dtype cannot hold it."""
+        weights = self.of(columns)
+        with np.errstate(over="ignore"):
+            counted: FactorArray = np.where(scores < 0, scores / weights, scores * weights).astype(scores.dtype)
+        return counted
 
 
 class Panels:

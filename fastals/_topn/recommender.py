@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from .._core import (
     FactorArray,
     LabelArray,
+    NotFittedError,
     ParameterError,
     check_bool,
     check_choice,
@@ -23,6 +24,8 @@ from .boost import narrowed
 from .fitted import Fitted
 from .panels import ItemLists
 from .requests import Recommendations, UserRecommendations, decode, encode, wanted_of
+
+State = TypeVar("State", bound=Fitted)
 
 
 class Recommender(ABC):
@@ -38,6 +41,12 @@ class Recommender(ABC):
     @abstractmethod
     def state_(self) -> Fitted:
         """What ``fit`` has made: one immutable object, from which all questions are answered."""
+
+    def _fitted(self, state: State | None) -> State:
+        """The state, of which there is none before the first fit."""
+        if state is None:
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
+        return state
 
     def _threads(self) -> int:
         return resolve_num_threads(self.num_threads)
@@ -109,8 +118,10 @@ class Recommender(ABC):
         array([['folk'],
                ['jazz']], dtype=object)
 
-        Candidates for each, a user who is new, and one of whom only the history is known:
+        An item that is to come sooner, candidates for each, a user who is new, one of whom only the history is known:
 
+        >>> model.recommend("eve", n=2, boost={"folk": 20}).items
+        array(['folk', 'jazz'], dtype=object)
         >>> model.recommend(["ann", "eve"], n=1, items=[["folk"], ["folk", "rock"]]).items
         array([['folk'],
                ['folk']], dtype=object)

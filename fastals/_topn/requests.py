@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._core import DataError, FactorArray, LabelArray
-from .._data import Labels
-from .boost import Boost
+from .boost import check_boost
 from .panels import ItemLists
 from .search import Wanted
+
+if TYPE_CHECKING:
+    from .._data import Labels
 
 
 class Recommendations(NamedTuple):
@@ -72,7 +74,7 @@ def wanted_of(
         own=own,
         exclude=closed,
         exclude_each=each,
-        boost=None if boost is None else Boost.of(boost, labels),
+        boost=None if boost is None else check_boost(boost, labels),
     )
 
 

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from .._core import FactorArray, ParameterError, kernels
 from .._data import contains, distinct
-from .boost import Boost, boosted
-from .panels import ItemLists, Panels
+from .panels import Boost, ItemLists, Panels
 
 WORKSPACE_BYTES = 1 << 24
 """Queries are searched in groups that need about so much workspace a thread at most, in groups of 8 at least."""
@@ -111,7 +110,7 @@ def top_n_of_own(
     rows, items = rows[is_open], items[is_open]
     scores = kernels.pair_scores(queries, panels.factors, rows, items, num_threads)
     if panels.weights is not None:
-        scores = boosted(scores, panels.weights.of(panels.columns[items]))
+        scores = panels.weights.boosted(scores, panels.columns[items])
     is_score = ~np.isnan(scores)
     rows, items, scores = rows[is_score], items[is_score], scores[is_score]
     best_items, best_scores = np.full((m, n), -1, np.int32), np.full((m, n), -np.inf, queries.dtype)

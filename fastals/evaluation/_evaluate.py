@@ -6,14 +6,13 @@ row holds it with a value above 0; users without a relevant item are left out of
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._core import DataError, check_int, resolve_num_threads
 from .._data import Interactions, as_interactions, cell_numbers, contains, distinct
-from .._topn import Fitted, Recommender
 from ._metrics import (
     RANKING,
     coverage_at_k,
@@ -33,6 +32,9 @@ from ._metrics import (
     users_of_items,
 )
 from ._splits import leave_last_out, leave_random_out, select_cells, split_users, train_test_split
+
+if TYPE_CHECKING:
+    from .._topn import Fitted, Recommender
 
 __all__ = [
     "auc",

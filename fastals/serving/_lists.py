@@ -5,14 +5,16 @@ from __future__ import annotations
 from base64 import b32encode
 from collections.abc import Iterator
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._core import LabelArray, check_bool, check_int, resolve_num_threads
-from .._data import Labels
-from .._topn import Fitted
+
+if TYPE_CHECKING:
+    from .._data import Labels
+    from .._topn import Fitted
 
 __all__ = ["Batch", "Lists", "text_of"]
 

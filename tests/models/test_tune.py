@@ -113,6 +113,15 @@ def test_refit_is_from_scratch_and_on_all_data(planted):
     assert found.best_model.n_iter_ == 9
 
 
+def test_a_warm_start_leaves_no_trace_in_the_file(planted, tmp_path):
+    """It does a third of the iterations, which is no parameter of the model."""
+    model = fastals.ImplicitALS(iterations=9, random_state=0)
+    found = fastals.tune(model, planted, {"factors": [2, 4], "regularization": [0.1, 5.0]}, refit=False, random_state=0)
+    assert any(row["warm_start"] for row in found.rows if row["params"] == found.best_params)
+    found.best_model.save(tmp_path / "model")
+    assert fastals.load(tmp_path / "model").get_params() == found.best_model.get_params()
+
+
 def test_distributions(planted):
     grid = {"regularization": stats.loguniform(1e-3, 1e2), "factors": [2, 4], "solver": ["cholesky", "cg"]}
     one, two, three = (

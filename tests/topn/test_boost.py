@@ -13,8 +13,8 @@ from scipy.sparse import csr_array
 import fastals
 from fastals._core import kernels
 from fastals._data.labels import Labels
-from fastals._topn.boost import Boost
-from fastals._topn.panels import ItemLists, Panels
+from fastals._topn.boost import check_boost
+from fastals._topn.panels import Boost, ItemLists, Panels
 from fastals._topn.search import Wanted
 
 M, N_ITEMS = 13, 400
@@ -93,7 +93,7 @@ def options() -> Iterator[tuple[dict[str, Any], ItemLists | None, NDArray[np.boo
 
 
 def boost_of(weights: NDArray[Any]) -> Boost:
-    return Boost.of(weights, Labels(None, len(weights)))
+    return check_boost(weights, Labels(None, len(weights)))
 
 
 def all_boosted(X: NDArray[Any], Y: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
@@ -206,9 +206,9 @@ def test_bounds_hold_where_digits_are_lost(isa: str, dtype: Any) -> None:
     size = 8 * kernels.PANEL
     tiny, least = float(np.finfo(dtype).tiny), float(np.finfo(dtype).smallest_subnormal)
     last = np.where(np.arange(size) < size - 3, 1, 1.03)
-    first = np.where(np.arange(size) < 3, 1e-8 / tiny, 1)
+    first = np.where(np.arange(size) < kernels.PANEL, 1e-8 / tiny, 1)
     along, across = np.array([[1.0, 0.0]]), np.tile([0.0, 5.0], (size, 1))
-    across[:3] = [-1e-15, 0]
+    across[: kernels.PANEL] = [-1e-26, 0]
     cases = {
         # a score of 6.6 units in the last place, which rounds to 7
         "score": ([[6.6 * least / 1e-25]], np.full((size, 1), 1e-25), 1e-8 / tiny * last),
@@ -236,7 +236,7 @@ def test_a_boost_must_leave_scores_in_the_range_of_the_dtype(own: ItemLists | No
     X, Y = np.array([[2]], dtype), np.array([[1], [-1], [0]], dtype)
 
     def ask(weights: dict[int, float], n: int = 3, Y: NDArray[Any] = Y, **kwargs: Any) -> Any:
-        wanted = Wanted(boost=Boost.of(weights, Labels(None, 3)), own=own, **kwargs)
+        wanted = Wanted(boost=check_boost(weights, Labels(None, 3)), own=own, **kwargs)
         return wanted.search("items", Panels(Y, 1), X, n, seen=None, num_threads=1)
 
     for weights, message in (

@@ -8,8 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fastals._core import kernels
-from fastals._topn.boost import Boost
-from fastals._topn.panels import ItemLists, Panels
+from fastals._topn.panels import Boost, ItemLists, Panels
 from fastals._topn.search import Wanted, top_n, top_n_of_own
 
 N_ITEMS = 3000
