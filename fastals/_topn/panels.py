@@ -62,7 +62,7 @@ class ColumnWeights(NamedTuple):
 
     def of(self, columns: NDArray[np.int32]) -> NDArray[np.float64]:
         """The weights of some columns."""
-        panels, places = np.divmod(columns, kernels.PANEL)
+        panels, places = _split(columns)
         weights: NDArray[np.float64] = self.weights[self.rows[panels], places]
         return weights
 
@@ -123,37 +123,41 @@ class Panels:
         """The same panels with some columns closed, some weighed; these stay as they are."""
         if candidates is None and exclude is None and boost is None:
             return self
-        view = copy(self)
+        view, still_open = copy(self), self.open
         if candidates is not None:
-            view.open = view.open & self._words(candidates)
+            still_open = still_open & self._words(candidates)
         if exclude is not None:
-            view.open = view.open & ~self._words(exclude)
+            still_open = still_open & ~self._words(exclude)
         if boost is not None and len(boost.items):
-            view.open = view.open & ~self._words(boost.items[boost.weights == 0])
             view.weights = self._weighed(boost)
-        view.size = int(np.bitwise_count(view.open).sum())
+            left_out = boost.items[boost.weights == 0]
+            still_open = still_open & ~self._words(left_out) if len(left_out) else still_open
+        if still_open is not self.open:
+            view.open, view.size = still_open, int(np.bitwise_count(still_open).sum())
         return view
 
     def is_open(self, items: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Which of the items may be found."""
         columns = self.columns[items]
-        panels, places = np.divmod(columns, kernels.PANEL)
+        panels, places = _split(columns)
         return (columns >= 0) & (self.open[panels] >> places.astype(np.uint64) & np.uint64(1)).astype(np.bool_)
 
     def _weighed(self, boost: Boost) -> ColumnWeights:
-        """A row of weights for each panel with any, and one of ones for all others."""
+        """A row of weights for each panel that has any, and one of ones for all others."""
         columns = self.columns[boost.items]
-        panels, places = np.divmod(columns[columns >= 0], kernels.PANEL)
-        has_any = np.zeros(len(self.codes), np.bool_)
-        has_any[panels] = True
-        rows = np.where(has_any, has_any.cumsum(), 0).astype(np.int32)
-        weights = np.ones((1 + has_any.sum(), kernels.PANEL))
+        panels, places = _split(columns[columns >= 0])
+        rows = np.zeros(len(self.codes), np.int32)
+        rows[panels] = 1
+        (weighed,) = rows.nonzero()
+        rows[weighed] = np.arange(1, len(weighed) + 1)
+        weights = np.ones((len(weighed) + 1, kernels.PANEL))
         weights[rows[panels], places] = boost.weights[columns >= 0]
-        largest = weights.max(axis=1)
+        largest, norms = weights.max(axis=1), self.bounds[:, 0].copy()
         with np.errstate(over="ignore", invalid="ignore"):
             # the next number above, since the smallest lose digits in a product
-            norms = np.nextafter(self.bounds[:, 0] * largest[rows], np.inf)
-        reach = np.maximum.accumulate(norms[::-1])[::-1].copy()
+            norms[weighed] = np.nextafter(norms[weighed] * largest[1:], np.inf)
+        reach = np.empty_like(norms)
+        np.maximum.accumulate(norms[::-1], out=reach[::-1])
         return ColumnWeights(rows, weights, largest, reach, float(largest.max()))
 
     def _words(self, items: NDArray[np.int32]) -> NDArray[np.uint64]:
@@ -162,11 +166,17 @@ class Panels:
         columns, n_panels = columns[columns >= 0], len(self.codes)
         if len(columns) < n_panels // 8:
             words = np.zeros(n_panels, np.uint64)
-            panels, bits = np.divmod(columns, kernels.PANEL)
-            np.bitwise_or.at(words, panels, np.uint64(1) << bits.astype(np.uint64))
+            panels, places = _split(columns)
+            np.bitwise_or.at(words, panels, np.uint64(1) << places.astype(np.uint64))
             return words
-        flags = np.zeros(n_panels * kernels.PANEL, np.bool_)
+        flags = np.zeros(len(self.items), np.bool_)
         flags[columns] = True
         octets = np.zeros((n_panels, 8), np.uint8)
         octets[:, : kernels.PANEL // 8] = np.packbits(flags, bitorder="little").reshape(n_panels, -1)
         return octets.view("<u8").ravel().astype(np.uint64, copy=False)
+
+
+def _split(columns: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The panels of columns, and their places within; several times faster than divmod."""
+    panels = columns // kernels.PANEL
+    return panels, columns - kernels.PANEL * panels
