@@ -195,7 +195,6 @@ def test_arrays_are_read_only(fit: str, way: str, tmp_path: Path) -> None:
     check_read_only({name: array for name, array in found.items() if not is_of_data(name)})
 
 
-@pytest.mark.xfail(strict=True, reason="labels are writeable, and cells that were unpickled")
 @pytest.mark.parametrize("way", COPIES)
 def test_and_so_are_those_of_the_data(way: str, tmp_path: Path) -> None:
     for fit in ("weighted events", "ratings of users like this"):
