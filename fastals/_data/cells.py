@@ -144,11 +144,11 @@ class LabelledCells:
         and each item begins. Models are trained on them as on any others, with the same result. What wants all cells in
         memory, as splits do, says so: :meth:`in_memory` loads them.
 
-        They were made in bounded memory: some 300 MB, what pyarrow reads ahead of files, the labels, and the events of
-        the busiest user; with up to 28 bytes of temporary files a cell. Whoever makes them is the only one who writes;
-        if it is killed, nothing that is half made is ever opened, and making them anew in the same place clears it
-        away. A directory that holds interactions already is not overwritten: delete it first. The files must stay as
-        they are, and where they are, as long as these interactions or models trained on them are in use.
+        They were made in bounded memory: some 300 MB, what pyarrow reads ahead of files (which it has to be there for),
+        the labels, and the events of the busiest user; with up to 28 bytes of temporary files a cell. If that is
+        killed, nothing half made is ever opened, and making them anew in the same directory clears it away; one that
+        holds interactions already is not overwritten: delete it first. The files must stay as they are, and where they
+        are, as long as these interactions or models trained on them are in use.
 
         Parameters
         ----------

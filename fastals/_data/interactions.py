@@ -28,8 +28,9 @@ SCORING = b"fastals.scoring"
 class Interactions(LabelledCells):
     """Who did what with which item: a sparse matrix of users x items, checked and in canonical form.
 
-    Made by :meth:`from_arrays`, :meth:`from_matrix`, :meth:`from_frame`, :meth:`from_csv` or :meth:`from_parquet`.
-    Immutable: it owns its arrays, and what it hands out is read-only.
+    Made by :meth:`from_arrays`, :meth:`from_matrix`, :meth:`from_frame`, :meth:`from_csv`, :meth:`from_parquet` or
+    :meth:`from_json`, in memory or on disk, where :meth:`open` finds them again. Immutable: it owns its arrays, and
+    what it hands out is read-only.
 
     Attributes
     ----------
@@ -55,7 +56,7 @@ class Interactions(LabelledCells):
     """
 
     def __init__(self) -> None:
-        raise TypeError("make Interactions with from_arrays, from_matrix, from_frame, from_csv or from_parquet")
+        raise TypeError("make Interactions with from_arrays, from_matrix, from_frame, from_csv, from_parquet or open")
 
     @classmethod
     def _of_columns(cls, columns: Columns, duplicates: str, on_disk: Any) -> Interactions:

@@ -260,7 +260,8 @@ def _building(path: Any) -> Iterator[str]:
                 if made:
                     os.rmdir(name)
             raise
-        os.unlink(marker)
+        with suppress(OSError):  # Windows keeps what is open; it does no harm beside what is complete
+            os.unlink(marker)
 
 
 def _check_free(directory: str) -> None:
