@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -46,14 +46,8 @@ SHAPES = {
 EVENTS = {"parts": 150_000, "vast": 1_100_000}  # of the first user, besides
 REAL = {f"real:{name}": ("implicit", "explicit") if name in sets.RATINGS else ("implicit",) for name in sets.LISTS}
 WAYS = (
-    "validated",
-    "weighted",
-    "recall@5",
-    "stopped",
-    "started",
-    "resumed",
-    "resumed weighted",
-    "resumed validated",
+    *("validated", "weighted", "recall@5", "stopped", "started"),
+    *("resumed", "resumed weighted", "resumed validated"),
 )
 IMPLICIT_PRESETS = (
     "spark",
@@ -318,12 +312,15 @@ def ask(model: Any, data: Data) -> Asker:
     asked("lists", model.recommend, users, n=3, exclude_seen=False)
     asked("lists", lambda: tuple(chain(*model.recommend_all(n=4, batch_size=32))))
     own = [kinds[: 1 + i % 4] for i in range(len(few))]
+    boost = dict(zip(kinds.tolist(), (0.0, 0.5, 2.0, 10.0), strict=False))
     odd = np.arange(len(items)) % 2 == 1
     known = [*few, stranger(users)]
     asked("asked for", model.recommend, few, n=4, items=kinds)
     asked("asked for", model.recommend, few, n=4, items=own, exclude=kinds[:1])
     asked("asked for", model.recommend, few, n=4, items=odd, exclude=own)
     asked("asked for", model.recommend, few, n=4, exclude=odd, exclude_seen=False)
+    asked("boosted", model.recommend, few, n=9, boost=boost)
+    asked("boosted", model.recommend, few, n=9, boost=np.sqrt(np.arange(len(items))), exclude=kinds)
     asked("asked for", model.recommend, known, n=4, unknown="popular")
     asked("asked for", model.recommend, known, n=4, unknown="empty", items=kinds)
     asked("asked for", model.recommend, known)
@@ -359,10 +356,13 @@ def stranger(known: np.ndarray) -> Any:
 
 
 def stored(path: Path) -> tuple[Any, ...]:
-    """What a model's file holds, but for the number of threads; in which order its arrays stand there is chance."""
+    """What a model's file holds, but for who wrote it on how many threads; its arrays stand in no order."""
     with safe_open(path, "numpy") as file:
-        names, content = sorted(file.keys()), file.metadata()["content"]
-        return names, *map(file.get_tensor, names), re.sub(r'"num_threads": \w+, ', "", content)
+        names = sorted(file.keys())
+        arrays, content = [file.get_tensor(name) for name in names], json.loads(file.metadata()["content"])
+    content["parameters"].pop("num_threads", None)
+    content.pop("written_by", None)
+    return names, *arrays, json.dumps(content, sort_keys=True)
 
 
 def answers(model: Any, data: Data) -> Bits:
@@ -392,10 +392,10 @@ def answers(model: Any, data: Data) -> Bits:
     for part, each in models.items():
         if part != "loaded":
             last = {"duplicates": "max", "passes": 1} if part == "grown" else {}
-            asked(part, lambda each, last: type(each.partial_fit(later, **last)).__name__, each, last)
+            asked(part, lambda each, last: each.partial_fit(later, **last) is each, each, last)
         if part == "more":
             weights = {"sample_weight": [0.5, 2.0, 1.0, 3.0]}
-            asked(part, lambda each, weights: repr(each.partial_fit(later, **weights)), each, weights)
+            asked(part, lambda each, weights: each.partial_fit(later, **weights) is each, each, weights)
         asked(part, lambda each: tuple(bits.trained(each).values()), each)
         asked(part, each.recommend, [one], n=5)
         asked(part, each.explain, one, other)

@@ -14,8 +14,7 @@ each other through one in SHARE. Only public names are used, so that any commit 
     PYTHONPATH=PATH python bench/digests.py …                              # another checkout's fastals
 
 Bits belong to an instruction set, a processor (by which BLAS and libm choose, too) and versions: where these are others
-than the file's, the exit code is 2 and nothing is compared, unless with --force. It is 1 where a case differs. The part
-"file" is all that a model's file holds: it differs with the version, too.
+than the file's, the exit code is 2 and nothing is compared, unless with --force. It is 1 where a case differs.
 """
 
 from __future__ import annotations
@@ -182,7 +181,8 @@ def main() -> int:
     if options.measure:
         print(json.dumps(measure(options)))
         return 0
-    return record(options, report.machine()) if options.record else compare(options, report.machine())
+    machine = report.machine() | {"commit": report.commit(Path(fastals.__file__).parent)}
+    return record(options, machine) if options.record else compare(options, machine)
 
 
 if __name__ == "__main__":

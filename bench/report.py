@@ -35,7 +35,6 @@ def machine() -> dict[str, Any]:
     cpu = Path("/proc/cpuinfo").read_text()
     load = os.getloadavg()[0]
     cores = len(os.sched_getaffinity(0))
-    git = ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--abbrev=12"]
     return {
         "cpu": re.search(r"model name\s*: (.*)", cpu)[1],
         "family_model": [int(re.search(rf"{name}\s*: (\d+)", cpu)[1]) for name in ("cpu family", "model")],
@@ -45,9 +44,15 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "isa": fastals.show_config()["isa"],
-        "commit": subprocess.run(git, capture_output=True, text=True).stdout.strip(),
+        "commit": commit(HERE),
         "versions": {p: v for p in PACKAGES if (v := version(p))},
     }
+
+
+def commit(folder: Path) -> str:
+    """What is checked out there."""
+    git = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+    return subprocess.run(git, capture_output=True, text=True).stdout.strip()
 
 
 def version(package: str) -> str | None:
