@@ -263,6 +263,25 @@ class LabelledCells:
         """The directory that they are in; None: they are in memory."""
         return None if self._store is None else self._store.path
 
+    @property
+    def manifest_digest(self) -> str | None:
+        """What is the same for the same interactions on disk, wherever they are; None: they are in memory."""
+        return None if self._store is None else self._store.digest
+
+    def numbers(self, *, values: bool = False) -> list[NDArray[Any]]:
+        """All that says which cells there are, with their values or not: equal for equal ones, in the same place.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> plays = fastals.Interactions.from_arrays(["ann", "bob", "ann"], ["x", "x", "y"], [3, 1, 5])
+        >>> [array.tolist() for array in plays.numbers()]
+        [[0, 2, 3], [0, 1, 0]]
+        """
+        if self._store is not None:
+            return [np.frombuffer(self._store.digest.encode(), np.uint8)]
+        return [self.indptr, self.indices, *([self.values] if values else [])]
+
     def in_memory(self) -> Self:
         """Return these interactions in memory, themselves if they are; files are compared with their checksums.
 

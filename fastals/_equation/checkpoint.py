@@ -135,4 +135,4 @@ def digest(*parts: Any) -> str:
 
 def digest_of(data: Interactions) -> str:
     """Return the fingerprint of interactions, labels included."""
-    return digest(data.indptr, data.indices, data.values, data.shape, data.users, data.items)
+    return digest(*data.numbers(values=True), data.shape, data.users, data.items)

@@ -11,6 +11,8 @@ Tensors in a file of :mod:`fastals._core.container`:
                                     "string", "bytes"  the (UTF-8) bytes, U8, and users_offsets, items_offsets
                                                        (n + 1,) I64: label i is bytes offsets[i] to offsets[i + 1]
 
+Of a model trained on interactions on disk the file says in which directory they are, and has no seen_*.
+
 The content holds the class, its parameters, what those that are "auto" stood for (``settings``, which files of older
 versions do not have) and the kinds of the labels. Every value that compiled code uses as an
 address (`seen_indptr`, `seen_indices`, the offsets) is checked before the model exists.
@@ -26,7 +28,7 @@ from numpy.typing import NDArray
 
 from .._core import Tensors as AnyTensors
 from .._core import field, read_tensors, reading, resolve_num_threads, tables, write_tensors
-from .._data import Interactions, Labels, decode_labels, encode_labels
+from .._data import Interactions, Labels, decode_labels, encode_labels, is_stored
 from .state import FittedState
 
 VERSION = "1"
@@ -65,17 +67,17 @@ def save_state(path: str, kind: type, state: FittedState, *, history: bool = Tru
     tensors = {
         "user_factors": state.user_factors,
         "item_factors": state.item_factors,
-        "seen_indptr": state.pairs.indptr,
-        "seen_indices": state.pairs.indices,
         "loss_history": np.array(state.loss_history, dtype=np.float64),
     }
-    if history and state.has_history:
-        tensors["seen_values"] = state.pairs.values
-        if state.weights is not None:
-            tensors["seen_weights"] = state.weights.values
+    if not state.pairs.on_disk:
+        tensors |= {"seen_indptr": state.pairs.indptr, "seen_indices": state.pairs.indices}
+        if history and state.has_history:
+            tensors["seen_values"] = state.pairs.values
+    if history and state.weights is not None:
+        tensors["seen_weights"] = state.weights.values
     if state.biases is not None:
         tensors["user_biases"], tensors["item_biases"] = state.biases
-    content = {
+    content: dict[str, Any] = {
         "n_iter": state.n_iter,
         "n_repeated": state.n_repeated,
         "metrics_history": [dict(metrics) for metrics in state.metrics_history],
@@ -84,6 +86,8 @@ def save_state(path: str, kind: type, state: FittedState, *, history: bool = Tru
         "scoring": state.scoring or {},
         "settings": {name: plain(value) for name, value in state.settings.items()},
     }
+    if state.pairs.on_disk:
+        content["on_disk"] = {"path": state.pairs.on_disk, "digest": state.pairs.manifest_digest}
     write_model(path, kind, state.parameters, {"users": state.users, "items": state.items}, content, tensors)
 
 
@@ -162,22 +166,15 @@ def read_state(content: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
     n_items = item_factors.shape[0]
     if not (factors and max(n_users, n_items) < 2**31):
         raise ValueError(f"{n_users} x {n_items} factors of length {factors}")
-    seen_indptr, seen_indices = tensors.take_rows("seen", n_users, n_items)
-    kept = {
-        name: take(name, user_factors.dtype.str, len(seen_indices))
-        for name in ("seen_values", "seen_weights")
-        if name in tensors
-    }
     biases = None
     if "user_biases" in tensors:
         dtype = user_factors.dtype.str
         biases = take("user_biases", dtype, n_users), take("item_biases", dtype, n_items)
     users, items = tensors.take_labels("users", n_users), tensors.take_labels("items", n_items)
-    values = kept.get("seen_values", np.broadcast_to(user_factors.dtype.type(1), seen_indices.shape))
-    pairs, weights = (
-        None if each is None else Interactions._canonical((seen_indptr, seen_indices, each), None, users, items)
-        for each in (values, kept.get("seen_weights"))
-    )
+    if "on_disk" in content:
+        pairs, weights, has_history = _stored(field(content, "on_disk", dict), (n_users, n_items)), None, True
+    else:
+        pairs, weights, has_history = _held(tensors, users, items, user_factors.dtype)
     return {
         "parameters": {**_with_pairs(content, "parameters"), "num_threads": None},
         "user_factors": user_factors,
@@ -186,7 +183,7 @@ def read_state(content: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         "items": items,
         "pairs": pairs,
         "weights": weights,
-        "has_history": "seen_values" in kept,
+        "has_history": has_history,
         "loss_history": tuple(take("loss_history", "<f8", None).tolist()),
         "n_iter": field(content, "n_iter", int),
         "n_repeated": field(content, "n_repeated", int) if "n_repeated" in content else 0,
@@ -197,6 +194,34 @@ def read_state(content: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         "scoring": field(content, "scoring", dict) or None,
         "settings": _with_pairs(content, "settings") if "settings" in content else None,
     }
+
+
+def _held(
+    tensors: Tensors, users: Labels, items: Labels, dtype: np.dtype[Any]
+) -> tuple[Interactions, Interactions | None, bool]:
+    """The training cells of a file, their weights, and whether it has the values."""
+    indptr, indices = tensors.take_rows("seen", len(users), len(items))
+    kept = {
+        name: tensors.take(name, dtype.str, len(indices)) for name in ("seen_values", "seen_weights") if name in tensors
+    }
+    values = kept.get("seen_values", np.broadcast_to(dtype.type(1), indices.shape))
+    pairs, weights = (
+        None if each is None else Interactions._canonical((indptr, indices, each), None, users, items)
+        for each in (values, kept.get("seen_weights"))
+    )
+    assert pairs is not None
+    return pairs, weights, "seen_values" in kept
+
+
+def _stored(content: Mapping[str, Any], shape: tuple[int, int]) -> Interactions:
+    """The training cells that a file says to be in a directory."""
+    path = field(content, "path", str)
+    if not is_stored(path):
+        raise ValueError(f"its training cells were in {path!r}, where there are none now")
+    data = Interactions.open(path)
+    if data.manifest_digest != field(content, "digest", str) or data.shape != shape:
+        raise ValueError(f"{path!r} holds other interactions than those that it was trained on")
+    return data
 
 
 def _with_pairs(content: Mapping[str, Any], name: str) -> dict[str, Any]:

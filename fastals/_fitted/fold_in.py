@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._core import AXES, Axis, FactorArray, check_choice, single_threaded_blas
+from .._core import AXES, Axis, DataError, FactorArray, check_choice, single_threaded_blas
 from .._data import DUPLICATES, Interactions, append, as_observations, has_repeats, ones_like
 from .._equation import Training, check_finite_factors
 from .state import FittedState, parts_of
@@ -63,6 +63,11 @@ def grown(
     """
     equation = state.equation
     history, weights = state.history()
+    if history.on_disk:
+        raise DataError(
+            f"this model's history is on disk, in {history.on_disk!r}, where no events can be added: make interactions "
+            "of all events anew, and fit again"
+        )
     events, event_weights = as_observations(data, sample_weight, duplicates="keep")
     weighted = weights is not None or event_weights is not None
     if duplicates is None:
@@ -105,5 +110,7 @@ def grown(
 
 
 def in_dtype(data: Interactions, dtype: Any) -> Interactions:
-    """The same cells with values of this dtype."""
+    """The same cells with values of this dtype; of those on disk, the same."""
+    if data.on_disk:
+        return data
     return Interactions._canonical(data.arrays(dtype), None, data.user_labels, data.item_labels)

@@ -17,6 +17,7 @@ from .._core import FastalsError, resolve_num_threads
 from .._data import Interactions, Labels, contains, distinct
 from .._equation import LEAST_ERROR
 from .._fitted import FittedState
+from .._topn import ItemLists
 from ..evaluation import evaluate, popularity_baseline
 
 USERS, FEWEST_USERS = 300, 20
@@ -133,16 +134,21 @@ def _cells(state: FittedState) -> tuple[Cells, tuple[int, int], float]:
         order = order[lengths[order] <= MAX_CELLS // FEWEST_USERS]  # no single user is to be the sample
         users = np.sort(order[lengths[order].cumsum() <= MAX_CELLS])
         share = len(users) / data.n_users
-    lengths = lengths[users]
-    places: Any = slice(None)
+    rows, items = ItemLists(*data.lines("users").lists(users)).pairs()
     if share < 1:
-        places = np.repeat(data.indptr[users] - (lengths.cumsum() - lengths), lengths) + np.arange(lengths.sum())
-    items = data.indices[places]
-    if share < 1:
-        known, items = np.unique(items, return_inverse=True)
-        items, shape = items.astype(np.int32), (len(users), len(known))
-    weights = np.ones(len(items)) if twin is None else twin.values[places].astype(np.float64)
-    return Cells(np.repeat(np.arange(len(users)), lengths), items, data.values[places], weights), shape, share
+        known, places = np.unique(items, return_inverse=True)
+        items, shape = places.astype(np.int32), (len(users), len(known))
+    weights = np.ones(len(items)) if twin is None else _values(twin, users).astype(np.float64)
+    return Cells(rows, items, _values(data, users), weights), shape, share
+
+
+def _values(data: Interactions, users: NDArray[np.intp]) -> NDArray[Any]:
+    """The values of the cells of some users."""
+    lines = data.lines("users")
+    first = np.flatnonzero(np.diff(users, prepend=-2) != 1)  # those that follow each other are read at once
+    last = np.append(first[1:], len(users))[: len(first)]
+    parts = (lines.read(users[a], users[b - 1] + 1)[1] for a, b in zip(first, last, strict=True))
+    return np.concatenate([np.empty(0, lines.dtype), *parts])
 
 
 def _hide(cells: Cells, shape: tuple[int, int], ratings: bool) -> tuple[NDArray[np.bool_], int]:

@@ -65,10 +65,9 @@ def _one_row(state: FittedState, user: Any) -> Rows:
     """The training cells of a user."""
     data, twin = state.history()
     row = int(state.users.encode_known("user", [user])[0])
-    cells = slice(data.indptr[row], data.indptr[row + 1])
-    indptr = np.array([0, cells.stop - cells.start])
-    scale = None if twin is None else twin.values[cells]
-    return Rows(indptr, data.indices[cells], state.equation.transform(data.values[cells]), scale)
+    indices, values, _ = data.lines("users", state.item_factors.dtype).read(row, row + 1)
+    scale = None if twin is None else twin.lines("users").read(row, row + 1)[1]
+    return Rows(np.array([0, len(indices)]), indices, state.equation.transform(values), scale)
 
 
 def _one_history(state: FittedState, history: Any) -> Rows:

@@ -75,7 +75,7 @@ class NeighbourState(Fitted):
         """All that decides lists and scores, but for the labels."""
         S, means = self.similarity, np.empty(0) if self.means is None else self.means
         logs = np.array([self.settings["weighting"] == "logidf"])
-        return [S.data, S.indices, S.indptr, means, logs, *self.pairs.arrays()]
+        return [S.data, S.indices, S.indptr, means, logs, *self.pairs.numbers(values=True)]
 
     # -- the product of which the scores are --------------------------------------------------------------------------
 

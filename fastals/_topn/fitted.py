@@ -74,10 +74,12 @@ class Fitted(ABC):
 
     def seen(self, rows: NDArray[Any] | slice) -> ItemLists:
         """The items of some users in the training cells."""
-        return ItemLists.of_rows(self.pairs.indptr, self.pairs.indices, rows)
+        return ItemLists(*self.pairs.lines("users").lists(rows))
 
     def seen_by_item(self, items: NDArray[np.int32], threads: int) -> ItemLists:
         """The users of some items in the training cells."""
+        if self.pairs.on_disk:
+            return ItemLists(*self.pairs.lines("items").lists(items))
         indptr, indices = self.derive(
             "seen by item",
             lambda: tables.transpose(self.pairs.indptr, self.pairs.indices, None, len(self.items), np.float32, threads)[
@@ -92,6 +94,8 @@ class Fitted(ABC):
 
     def cells_of_items(self) -> NDArray[np.int64]:
         """How many training cells each item has."""
+        if self.pairs.on_disk:
+            return np.diff(self.pairs.lines("items").indptr)
         return self.derive("cells of items", lambda: np.bincount(self.pairs.indices, minlength=len(self.items)))
 
     @abstractmethod
@@ -187,7 +191,7 @@ class FactorFitted(Fitted):
     def numbers(self) -> list[NDArray[Any]]:
         """All that decides lists and scores, but for the labels."""
         parts = [self.user_factors, self.item_factors, np.array([self.mean]), *(self.biases or ())]
-        return [*parts, self.pairs.indptr, self.pairs.indices]
+        return [*parts, *self.pairs.numbers()]
 
     def _scoring_rows(self, X: FactorArray, biases: FactorArray) -> FactorArray:
         return np.column_stack((X, biases + X.dtype.type(self.mean), np.ones(len(X), X.dtype)))
