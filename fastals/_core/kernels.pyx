@@ -55,6 +55,7 @@ cdef extern from "core/fastals.h" nogil:
         Py_ssize_t bounded
         const float *system
         const double *wide
+        const int32_t *cuts
 
     ctypedef struct fa_side_f64:
         Py_ssize_t k, ld, n_other
@@ -73,6 +74,7 @@ cdef extern from "core/fastals.h" nogil:
         Py_ssize_t bounded
         const double *system
         const double *wide
+        const int32_t *cuts
 
     ctypedef int (*fa_row_solver_f32)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, float *,
                                       double *, void *) noexcept nogil
@@ -264,7 +266,7 @@ wherever its rows are, the total is the same to the bit."""
 
 DEF ROWS = 4096
 DEF PARTS_AT_ONCE = 64  # of which each holds a k x k matrix
-DEF WIDENED = 128  # rows of float32 that are copied to float64 at once
+DEF WIDENED = 128  # rows that are copied at once, to float64 or by their scale
 
 
 cdef bint any_outside(Py_ssize_t n, const int32_t *indices, Py_ssize_t low, Py_ssize_t size) noexcept nogil:
@@ -307,16 +309,44 @@ cdef int check_cells(Py_ssize_t n, const int64_t[::1] indptr, Py_ssize_t cells, 
     return 0
 
 
-def gram(const real[:, ::1] Y not None, int num_threads, bint wide=False):
-    """Y'Y (k, k) in float64, in parts of PART_ROWS rows; with ``wide`` every sum is in float64, not only that of parts."""
+cdef inline void copied(const real *Y, Py_ssize_t n, Py_ssize_t k, const real *scale, bint ones, real *out) noexcept nogil:
+    """n rows, each times its scale (NULL: 1), after their last column was made one of ones where ``ones``."""
+    cdef Py_ssize_t i, c
+    for i in range(n):
+        for c in range(k):
+            out[i * k + c] = Y[i * k + c]
+        if ones:
+            out[i * k + k - 1] = 1
+        if scale != NULL:
+            for c in range(k):
+                out[i * k + c] = out[i * k + c] * scale[i]
+
+
+def gram(const real[:, ::1] Y not None, int num_threads, bint wide=False, const real[::1] scale=None, bint ones=False,
+         before=None):
+    """Y'Y (k, k) in float64, in parts of PART_ROWS rows; with ``wide`` every sum is in float64, not only that of parts.
+
+    Each row is taken times its ``scale``; with ``ones`` the last column is one of ones, whatever it holds. The sum goes
+    on from ``before``, which is that of the rows before these: of whole parts.
+    """
     within("num_threads", num_threads, 1, MOST)
-    cdef Py_ssize_t n = Y.shape[0], k = Y.shape[1], t, i, c, first, begin, last, tid
+    if scale is not None:
+        fits("scale", scale.shape, Y.shape[0])
+    cdef Py_ssize_t n = Y.shape[0], k = Y.shape[1], t, i, c, first, begin, last, some, tid
     cdef Py_ssize_t parts = (n + ROWS - 1) // ROWS if k else 0, count
     cdef double[:, :, ::1] partial = np.empty((min(parts, PARTS_AT_ONCE), k, k))
     cdef size_t stride = max(thread_bytes(False, k), thread_bytes(True, k))
     cdef unsigned char[::1] work = aligned_empty(num_threads * stride, np.uint8)
     cdef double[:, :, ::1] rooms = np.empty((num_threads, WIDENED, k)) if real is float and wide else np.empty((1, 1, 1))
-    cdef double[:, ::1] G = np.zeros((k, k))
+    cdef bint copies = ones or scale is not None
+    cdef real[:, :, ::1] taken = np.empty((num_threads if copies else 0, WIDENED, k),
+                                          np.float32 if real is float else np.float64)
+    cdef const real *weight = NULL
+    cdef const real *rows
+    if scale is not None and scale.shape[0]:
+        weight = &scale[0]
+    cdef double[:, ::1] G = np.zeros((k, k)) if before is None else np.array(before)
+    fits("before", G.shape, k, k)
     for begin in range(0, parts, PARTS_AT_ONCE):
         count = min(parts - begin, PARTS_AT_ONCE)
         for t in prange(count, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
@@ -324,17 +354,23 @@ def gram(const real[:, ::1] Y not None, int num_threads, bint wide=False):
             first = (begin + t) * ROWS
             last = first + ROWS if first + ROWS < n else n
             memset(&partial[t, 0, 0], 0, <size_t>(k * k) * sizeof(double))
-            if real is float and not wide:
-                K32.gram(last - first, k, &Y[first, 0], k, &partial[t, 0, 0], &work[tid * stride])
-            elif real is float:
-                while first < last:
-                    for i in range(min(WIDENED, last - first)):
+            # the kernel, too, sums WIDENED rows before it goes on
+            while first < last:
+                some = min(WIDENED, last - first) if copies or wide else last - first
+                rows = &Y[first, 0]
+                if copies:
+                    copied(rows, some, k, weight + first if weight != NULL else NULL, ones, &taken[tid, 0, 0])
+                    rows = &taken[tid, 0, 0]
+                if real is float and not wide:
+                    K32.gram(some, k, rows, k, &partial[t, 0, 0], &work[tid * stride])
+                elif real is float:
+                    for i in range(some):
                         for c in range(k):
-                            rooms[tid, i, c] = <double>Y[first + i, c]
-                    K64.gram(min(WIDENED, last - first), k, &rooms[tid, 0, 0], k, &partial[t, 0, 0], &work[tid * stride])
-                    first = first + WIDENED
-            else:
-                K64.gram(last - first, k, &Y[first, 0], k, &partial[t, 0, 0], &work[tid * stride])
+                            rooms[tid, i, c] = <double>rows[i * k + c]
+                    K64.gram(some, k, &rooms[tid, 0, 0], k, &partial[t, 0, 0], &work[tid * stride])
+                else:
+                    K64.gram(some, k, rows, k, &partial[t, 0, 0], &work[tid * stride])
+                first = first + some
         for t in range(count):
             total = np.asarray(G)
             total += partial[t]
@@ -385,14 +421,19 @@ def penalty(const real[:, ::1] X not None, const real[::1] lam not None, Py_ssiz
 
 
 def constant(tuple weights not None, double unobserved, const int64_t[::1] indptr not None,
-             const real[::1] values not None, const real[::1] scale, int num_threads):
-    """Sum of b^2 / (w0 + a) over the stored cells, in float64 and in parts of rows; ``weights`` as for half_sweep."""
+             const real[::1] values not None, const real[::1] scale, int num_threads, double[::1] of_rows=None):
+    """Sum of b^2 / (w0 + a) over the stored cells, in float64 and in parts of rows; ``weights`` as for half_sweep.
+
+    Each row's own sum goes to ``of_rows``: that of all rows, whichever calls they were in, is ``sum_rows`` of these.
+    """
     check_weights(weights)
     within("rows of indptr", indptr.shape[0] - 1, 0, MOST)
     check_cells(indptr.shape[0] - 1, indptr, values.shape[0], values, scale)
     within("num_threads", num_threads, 1, MOST)
+    if of_rows is not None:
+        fits("of_rows", of_rows.shape, indptr.shape[0] - 1)
     cdef double a0 = weights[0], a1 = weights[1], b0 = weights[2], b1 = weights[3]
-    cdef bint positive_only = weights[4], weighted = scale is not None
+    cdef bint positive_only = weights[4], weighted = scale is not None, told = of_rows is not None
     cdef Py_ssize_t n = indptr.shape[0] - 1, t, i
     cdef int64_t j
     cdef double[::1] parts = np.zeros((n + ROWS - 1) // ROWS)
@@ -409,16 +450,19 @@ def constant(tuple weights not None, double unobserved, const int64_t[::1] indpt
                 if a > 0:
                     row = row + b * b / a
             part = part + row
+            if told:
+                of_rows[i] = row
         parts[t] = part
     return in_order(parts)
 
 
 def decrease_of_cells(const real[:, ::1] X not None, const real[:, ::1] Z not None, tuple weights not None,
                       const int64_t[::1] indptr not None, const int32_t[::1] indices not None,
-                      const real[::1] values not None, const real[::1] scale, int num_threads):
+                      const real[::1] values not None, const real[::1] scale, int num_threads,
+                      double[::1] of_rows=None):
     """Sum of 2 b s - a s^2 over the stored cells, s = x.z their scores, in float64 and in parts of rows.
 
-    Z (n_others, padded) as from ``rotate``; ``weights`` as for half_sweep.
+    Z (n_others, padded) as from ``rotate``; ``weights`` as for half_sweep, ``of_rows`` as for constant.
     """
     cdef Py_ssize_t n = X.shape[0], k = X.shape[1], ld = Z.shape[1], t, i, tid
     cdef double[::1] parts = np.zeros((n + ROWS - 1) // ROWS)
@@ -427,9 +471,12 @@ def decrease_of_cells(const real[:, ::1] X not None, const real[:, ::1] Z not No
     check_weights(weights)
     check_cells(n, indptr, indices.shape[0], values, scale)
     within("num_threads", num_threads, 1, MOST)
+    if of_rows is not None:
+        fits("of_rows", of_rows.shape, n)
     cdef real[::1] base = np.zeros(ld, dtype)
     cdef real[:, ::1] rows = np.zeros((num_threads, ld + FA_ALIGN), dtype)
-    cdef double part
+    cdef double part, row
+    cdef bint told = of_rows is not None
     cdef const int32_t *cells = &indices[0] if indices.shape[0] else NULL
     cdef const real *cell_values = &values[0] if values.shape[0] else NULL
     cdef const real *cell_scale = NULL
@@ -440,40 +487,73 @@ def decrease_of_cells(const real[:, ::1] X not None, const real[:, ::1] Z not No
     cdef fa_side_f64 side64
     if real is float:
         side32 = fa_side_f32(k, ld, Z.shape[0], z, &base[0], 0, weights[0], weights[1], weights[2], weights[3], weights[4],
-                             0, 0, 1, cells + indices.shape[0], cell_values, cell_scale, NULL, 0, NULL, NULL)
+                             0, 0, 1, cells + indices.shape[0], cell_values, cell_scale, NULL, 0, NULL, NULL, NULL)
     else:
         side64 = fa_side_f64(k, ld, Z.shape[0], z, &base[0], 0, weights[0], weights[1], weights[2], weights[3], weights[4],
-                             0, 0, 1, cells + indices.shape[0], cell_values, cell_scale, NULL, 0, NULL, NULL)
+                             0, 0, 1, cells + indices.shape[0], cell_values, cell_scale, NULL, 0, NULL, NULL, NULL)
     for t in prange(parts.shape[0], nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
         tid = threadid()
         part = 0
         for i in range(t * ROWS, min((t + 1) * ROWS, n)):
             memcpy(&rows[tid, 0], &X[i, 0], <size_t>k * sizeof(real))
             if real is float:
-                part = part + K32.row_decrease(&side32, indptr[i + 1] - indptr[i], cells + indptr[i],
-                                               cell_values + indptr[i], 0, &rows[tid, 0], NULL)
+                row = K32.row_decrease(&side32, indptr[i + 1] - indptr[i], cells + indptr[i], cell_values + indptr[i], 0,
+                                       &rows[tid, 0], NULL)
             else:
-                part = part + K64.row_decrease(&side64, indptr[i + 1] - indptr[i], cells + indptr[i],
-                                               cell_values + indptr[i], 0, &rows[tid, 0], NULL)
+                row = K64.row_decrease(&side64, indptr[i + 1] - indptr[i], cells + indptr[i], cell_values + indptr[i], 0,
+                                       &rows[tid, 0], NULL)
+            part = part + row
+            if told:
+                of_rows[i] = row
         parts[t] = part
     return in_order(parts)
 
 
-def rotate(const real[:, ::1] Y not None, const real[:, ::1] Q, int num_threads):
-    """Padded, aligned Z = Y Q; Q (k, padded) or None for a padded copy."""
-    cdef Py_ssize_t n = Y.shape[0], k = Y.shape[1], t, first, count
+def less(const real[::1] values not None, const int32_t[::1] indices not None, const real[::1] offsets not None,
+         real[::1] out not None, int num_threads):
+    """out[j] = values[j] - offsets[indices[j]]; ``out`` may be ``values``."""
+    cdef Py_ssize_t n = values.shape[0], j
+    fits("indices", indices.shape, n)
+    fits("out", out.shape, n)
+    within("num_threads", num_threads, 1, MOST)
+    for j in prange(n, nogil=True, schedule="static", num_threads=num_threads):
+        out[j] = values[j] - offsets[indices[j]]
+
+
+def go_beyond(real[:, ::1] before not None, const real[:, ::1] X not None, double relaxation, int num_threads):
+    """before = X + relaxation (X - before): as far again, or so much of it, as the last step led."""
+    cdef Py_ssize_t n = X.shape[0], k = X.shape[1], i, c
+    fits("before", before.shape, n, k)
+    within("num_threads", num_threads, 1, MOST)
+    cdef real step = <real>-relaxation
+    for i in prange(n, nogil=True, schedule="static", num_threads=num_threads):
+        for c in range(k):
+            before[i, c] = (before[i, c] - X[i, c]) * step + X[i, c]
+
+
+def rotate(const real[:, ::1] Y not None, const real[:, ::1] Q, int num_threads, bint ones=False):
+    """Padded, aligned Z = Y Q; Q (k, padded) or None for a padded copy. ``ones`` as for gram."""
+    cdef Py_ssize_t n = Y.shape[0], k = Y.shape[1], t, first, count, tid
     cdef Py_ssize_t ld = padded(np.float32 if real is float else np.float64, k)
     cdef const real *q = matrix_or_null("Q", Q, k, ld)
     within("num_threads", num_threads, 1, MOST)
     out = aligned_empty((n, ld), np.float32 if real is float else np.float64)
     cdef real[:, ::1] Z = out
+    cdef real[:, :, ::1] taken = np.empty((num_threads if ones else 0, 256, k),
+                                          np.float32 if real is float else np.float64)
+    cdef const real *rows
     for t in prange((n + 255) // 256, nogil=True, schedule="static", num_threads=num_threads):
+        tid = threadid()
         first = t * 256
         count = 256 if first + 256 < n else n - first
+        rows = &Y[first, 0]
+        if ones:
+            copied(rows, count, k, NULL, True, &taken[tid, 0, 0])
+            rows = &taken[tid, 0, 0]
         if real is float:
-            K32.rotate(count, k, &Y[first, 0], k, q, &Z[first, 0])
+            K32.rotate(count, k, rows, k, q, &Z[first, 0])
         else:
-            K64.rotate(count, k, &Y[first, 0], k, q, &Z[first, 0])
+            K64.rotate(count, k, rows, k, q, &Z[first, 0])
     return out
 
 
@@ -819,7 +899,8 @@ def half_sweep(str solver not None, const real[:, ::1] Z not None, const real[::
                const int32_t[::1] indices not None, const real[::1] values not None, const real[::1] scale,
                const real[::1] lam not None, const real[:, ::1] common, const double[:, ::1] wide, Py_ssize_t bounded,
                const real[:, ::1] Q, const real[:, ::1] QT, const real[:, ::1] start, double relaxation,
-               real[:, ::1] X not None, double[::1] decrease not None, int32_t[::1] status not None, int num_threads):
+               real[:, ::1] X not None, double[::1] decrease not None, int32_t[::1] status not None, int num_threads,
+               Py_ssize_t n_other=-1, const int32_t[::1] cuts=None):
     """Solve the rows ``order``, task t being ``order[tasks[t]:tasks[t + 1]]``, into X.
 
     The first ``n_groups`` tasks are groups of up to cg_group long rows for "cg", the others hold up to TASK_ROWS rows. The
@@ -831,6 +912,8 @@ def half_sweep(str solver not None, const real[:, ::1] Z not None, const real[::
     step. decrease[row] gets by how much a row lowers the objective, beside zeros; status[row] is 0 for a solved row; others
     hold zeros in X. common (k, padded) or None and bounded are for "nnls", wide (k, k) or None for "rescue" and "rescue
     nnls", as in ``fa_side``.
+
+    Where Z holds but some rows of the other side, ascending, n_other is how many that has, and cuts as in ``fa_side``.
     """
     dtype = np.float32 if real is float else np.float64
     cdef Py_ssize_t n = X.shape[0], k = X.shape[1], ld = padded(dtype, k), n_tasks = tasks.shape[0] - 1, t, tid
@@ -849,6 +932,14 @@ def half_sweep(str solver not None, const real[:, ::1] Z not None, const real[::
     fits("status", status.shape, n)
     cdef Py_ssize_t group = check_tasks(order, tasks, n_groups, cg_group(dtype, k), n)
     indices_within("split", split, 0, n)
+    if n_other < 0:
+        n_other = Z.shape[0]
+    cdef Py_ssize_t cut_every = cg_block(dtype, k)
+    if cuts is not None:
+        fits("cuts", cuts.shape, (n_other + cut_every - 1) // cut_every)
+        indices_within("cuts", cuts, 0, Z.shape[0] + 1)
+    else:
+        fits("Z", Z.shape, n_other, ld)
     cdef size_t stride = thread_bytes(real is float, k, group)
     cdef int which = SOLVERS[solver]
     if which in (1, 2):
@@ -872,20 +963,23 @@ def half_sweep(str solver not None, const real[:, ::1] Z not None, const real[::
     if scale is not None and scale.shape[0]:
         cell_scale = &scale[0]
     cdef const real *z = &Z[0, 0] if Z.shape[0] else NULL
+    cdef const int32_t *cut = NULL
+    if cuts is not None and cuts.shape[0]:
+        cut = &cuts[0]
     cdef fa_side_f32 side32
     cdef fa_side_f64 side64
     cdef fa_row_solver_f32 solve32
     cdef fa_row_solver_f64 solve64
     if real is float:
-        side32 = fa_side_f32(k, Z.shape[1], Z.shape[0], z, &base[0], ridged, weights[0], weights[1], weights[2], weights[3],
+        side32 = fa_side_f32(k, Z.shape[1], n_other, z, &base[0], ridged, weights[0], weights[1], weights[2], weights[3],
                              weights[4], short_limit, cg_above, cg_steps, cells + indices.shape[0], cell_values, cell_scale,
-                             shared, bounded, NULL, wide_term)
+                             shared, bounded, NULL, wide_term, cut)
         solve32 = (K32.solve_row if which == 0 else lapack_f32 if which == 1 else rescue_f32 if which == 2 else
                    K32.solve_row_cg if which == 3 else K32.solve_row_nnls if which == 4 else rescue_nnls_f32)
     else:
-        side64 = fa_side_f64(k, Z.shape[1], Z.shape[0], z, &base[0], ridged, weights[0], weights[1], weights[2], weights[3],
+        side64 = fa_side_f64(k, Z.shape[1], n_other, z, &base[0], ridged, weights[0], weights[1], weights[2], weights[3],
                              weights[4], short_limit, cg_above, cg_steps, cells + indices.shape[0], cell_values, cell_scale,
-                             shared, bounded, NULL, wide_term)
+                             shared, bounded, NULL, wide_term, cut)
         solve64 = (K64.solve_row if which == 0 else lapack_f64 if which == 1 else rescue_f64 if which == 2 else
                    K64.solve_row_cg if which == 3 else K64.solve_row_nnls if which == 4 else rescue_nnls_f64)
     # the parts of a row behind the first leave the diagonal out
@@ -978,11 +1072,11 @@ def row_system(const real[:, ::1] Z not None, const real[::1] base not None, tup
     cdef fa_side_f64 side64
     if real is float:
         side32 = fa_side_f32(k, Z.shape[1], Z.shape[0], &Z[0, 0], &base[0], k, weights[0], weights[1], weights[2], weights[3],
-                             weights[4], 0, 0, 1, cells + n, cell_values, cell_scale, NULL, 0, NULL, NULL)
+                             weights[4], 0, 0, 1, cells + n, cell_values, cell_scale, NULL, 0, NULL, NULL, NULL)
         K32.row_gram(&side32, n, cells, cell_values, lam, &a[0, 0], &r[0], &work[0])
     else:
         side64 = fa_side_f64(k, Z.shape[1], Z.shape[0], &Z[0, 0], &base[0], k, weights[0], weights[1], weights[2], weights[3],
-                             weights[4], 0, 0, 1, cells + n, cell_values, cell_scale, NULL, 0, NULL, NULL)
+                             weights[4], 0, 0, 1, cells + n, cell_values, cell_scale, NULL, 0, NULL, NULL, NULL)
         K64.row_gram(&side64, n, cells, cell_values, lam, &a[0, 0], &r[0], &work[0])
     return np.triu(A[:k, :k]) + np.triu(A[:k, :k], 1).T, rhs[:k].copy()
 

@@ -1,10 +1,12 @@
 """The row equation, its settings, and the descent that solves it: one half-sweep after the other."""
 
 from .checkpoint import Checkpoint, digest, digest_of
-from .descent import Descent
+from .descent import Descent, Side
 from .equation import Biases, RowEquation, pair
+from .lines import StoredRows
 from .presets import EXPLICIT, IMPLICIT, Preset, Start
 from .refusals import check_finite_factors, refuse_without_positive
+from .rows import CHUNK, CellWeights, Rows, RowSource
 from .settings import (
     EXPLICIT_SCALING,
     IMPLICIT_SCALING,
@@ -16,12 +18,14 @@ from .settings import (
     explicit_regularization,
     implicit_regularization,
     read_settings,
+    row_regularization,
     sizes,
     spread,
     told,
     unobserved_weight,
 )
-from .sweep import CHUNK, CellWeights, Rows, Side
+from .side import ArraySide
+from .sweep import Basis, Block, Common, Summary, half_sweep
 from .training import Callback, Training, train
 
 __all__ = [
@@ -31,18 +35,25 @@ __all__ = [
     "IMPLICIT",
     "IMPLICIT_SCALING",
     "LEAST_ERROR",
+    "ArraySide",
+    "Basis",
     "Biases",
+    "Block",
     "Callback",
     "CellWeights",
     "Cells",
     "Checkpoint",
+    "Common",
     "Descent",
     "Preset",
     "RowEquation",
+    "RowSource",
     "Rows",
     "Settings",
     "Side",
     "Start",
+    "StoredRows",
+    "Summary",
     "Training",
     "check_finite_factors",
     "check_setting",
@@ -50,10 +61,12 @@ __all__ = [
     "digest",
     "digest_of",
     "explicit_regularization",
+    "half_sweep",
     "implicit_regularization",
     "pair",
     "read_settings",
     "refuse_without_positive",
+    "row_regularization",
     "sizes",
     "spread",
     "told",

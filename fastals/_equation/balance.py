@@ -43,21 +43,19 @@ class Turn(NamedTuple):
     forth: NDArray[np.float64]
     back: NDArray[np.float64]
 
-    def turned(self, X: FactorArray, Y: FactorArray, out: tuple[FactorArray, FactorArray], num_threads: int) -> None:
-        """Write both sides' rows to ``out``; columns behind the k-th, which are biases, stay as they are."""
-        k = len(self.forth)
-        for factors, matrix, written in zip((X, Y), (self.forth, self.back), out, strict=True):
-            columns = factors.shape[1]
-            whole: Any = kernels.aligned_empty((columns, kernels.padded(factors.dtype, columns)), factors.dtype)
-            whole[:] = np.eye(*whole.shape)
-            whole[:k, :k] = matrix
-            kernels.turn(factors, whole, written, num_threads)
+
+def turned(factors: FactorArray, matrix: NDArray[np.float64], out: FactorArray, num_threads: int) -> None:
+    """Write the rows, turned, to ``out``, which may be ``factors``; biases, columns behind the k-th, stay."""
+    k, columns = len(matrix), factors.shape[1]
+    whole: Any = kernels.aligned_empty((columns, kernels.padded(factors.dtype, columns)), factors.dtype)
+    whole[:] = np.eye(*whole.shape)
+    whole[:k, :k] = matrix
+    kernels.turn(factors, whole, out, num_threads)
 
 
 def weighted_gram(factors: FactorArray, lam: FactorArray, k: int, num_threads: int) -> NDArray[np.float64]:
     """The first k columns' F' diag(lambda) F, in float64."""
-    weighted = factors * np.sqrt(lam)[:, np.newaxis]
-    return np.asarray(kernels.gram(weighted, num_threads, True)[:k, :k])
+    return np.asarray(kernels.gram(factors, num_threads, True, np.sqrt(lam))[:k, :k])
 
 
 def balance(Gx: NDArray[np.float64], Gy: NDArray[np.float64], *, signed: bool = True) -> Turn | None:

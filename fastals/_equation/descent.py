@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence, Sized
+from typing import Any, Protocol
 
-from .._core import FactorArray, NumericalError, kernels
-from .balance import balance, weighted_gram
-from .sweep import Side, relaxation
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core import NumericalError, kernels
+from .balance import balance
+from .sweep import relaxation
 from .training import Training
 
 BALANCED = range(2, 6)
@@ -22,10 +26,90 @@ RECOMPUTED_BELOW = 0.01
 """Of the objective at zero factors: a smaller loss is a difference of numbers too large for it."""
 
 
+class Side(Protocol):
+    """One side of the training, wherever its rows are: what a descent asks of it.
+
+    Attributes
+    ----------
+    factors, before : opaque
+        What its rows are, and what they were before the last solve where that was to be kept, else None. They are given
+        back by :meth:`take`; nobody looks into them.
+    rescued : sized
+        The rows of the last solve that were solved in float64.
+    spread : float
+        Root of the sum of squares of what each row took off the objective, in the last solve.
+    """
+
+    factors: Any
+    before: Any
+    rescued: Sized
+    spread: float
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of the factors."""
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows it has."""
+
+    @property
+    def biased(self) -> bool:
+        """Whether the last column holds biases."""
+
+    def take(self, factors: Any, before: Any, held: Sequence[Any]) -> None:
+        """Go on from these; what is written from now on goes nowhere where one of ``held`` is."""
+
+    def look_at(self, other: Any) -> None:
+        """Solve for the other side as it is now, and compute the loss with that."""
+
+    def check(self) -> None:
+        """Refuse factors that are no numbers."""
+
+    def solve(self, solver: str, relaxation: float = 0.0, mean: float = 0.0, *, keep: bool = False) -> float:
+        """One half-sweep; returns by how much the rows lower the objective, compared with zeros.
+
+        With "cg", what is written goes beyond the solutions by ``relaxation`` times the step from the rows before.
+        ``keep``: what the rows were becomes ``before``.
+        """
+
+    def go_beyond(self, relaxation: float) -> None:
+        """Go beyond the last solve by ``relaxation`` times the step from ``before``, which is used up."""
+
+    def weighted_gram(self) -> NDArray[np.float64] | None:
+        """F' diag(lambda) F of the factors without biases, in float64; None where nothing is regularized."""
+
+    def turn(self, matrix: NDArray[np.float64]) -> None:
+        """Turn the rows; biases stay as they are."""
+
+    def level(self) -> float:
+        """Move what the biases share to the global mean, which is free, and return it.
+
+        No prediction changes, and the penalty falls as far as it can. Where the share is zero, so are the sums of
+        residuals, since a row's equation for its bias says: sum of weighted residuals = lambda bias. So ALS with
+        this step has the minimum in the mean, too, as its fixed point.
+        """
+
+    def penalty(self) -> float:
+        """Sum of lambda_u |x_u|^2, and of lambda b_u^2 for biases."""
+
+    def constant(self, mean: float) -> float:
+        """The objective at zero rows, but for the other side's penalty: sum of b^2 / (w0 + a) over the cells."""
+
+    def at_zero(self, mean: float) -> float:
+        """The objective where all is zero but the mean."""
+
+    def loss(self, mean: float) -> float:
+        """The objective without this side's and the other's penalties: one pass over the cells, in float64.
+
+        Slower than what a half-sweep tells by the way, and as exact as float64 is.
+        """
+
+
 class Descent:
     """One iteration after the other on the factors of ``training``.
 
-    Nothing that ``training`` holds is written to: an iteration goes to other arrays, which take the place of the old
+    Nothing that ``training`` holds is written to: an iteration goes to other rooms, which take the place of the old
     ones when it is done and has lowered the objective. So Ctrl-C leaves the last whole iteration, and no copy is made.
 
     Parameters
@@ -57,44 +141,37 @@ class Descent:
         automatic: bool,
         signed: bool,
         leveled: bool,
-        num_threads: int,
     ) -> None:
-        self.training, self.users_last = training, users_last
+        self.training, self.users, self.items, self.users_last = training, users, items, users_last
         self.first, self.second = (items, users) if users_last else (users, items)
         self.sweep, self.exact, self.automatic = sweep, exact, automatic
-        self.signed, self.leveled, self.num_threads = signed, leveled, num_threads
-        self.zero = self.second.at_zero(training.mean, num_threads)
+        self.signed, self.leveled = signed, leveled
+        self.zero = self.second.at_zero(training.mean)
         """The objective where all factors are zero; biases, too."""
-        self._spare: list[FactorArray] = []
 
     # -- the state ----------------------------------------------------------------------------------------------------
 
-    def _factors(self) -> tuple[FactorArray, FactorArray]:
-        """Of the side solved first, and of the other."""
-        X, Y = self.training.X, self.training.Y
-        return (Y, X) if self.users_last else (X, Y)
-
     def _restore(self) -> None:
-        """Point both sides at what ``training`` holds."""
-        self.first.factors, self.second.factors = self._factors()
-        self.first.others, self.second.others = self.second.factors, self.first.factors
+        """Let both sides go on from what ``training`` holds."""
+        X, Y = self.training.X, self.training.Y
+        self._take((Y, X) if self.users_last else (X, Y), self.training.before)
 
-    def _keep(self, mean: float, before: FactorArray | None) -> None:
+    def _take(self, factors: tuple[Any, Any], before: Any) -> None:
+        held = self.training.held()
+        self.first.take(factors[0], None, held)
+        self.second.take(factors[1], before, held)
+
+    def _keep(self, mean: float) -> None:
         """Make the sides' factors those of ``training``."""
-        old = [*self._factors(), self.training.before]
-        X, Y = self.first.factors, self.second.factors
-        if self.users_last:
-            X, Y = Y, X
-        self.training.X, self.training.Y, self.training.mean, self.training.before = X, Y, mean, before
-        held = (X, Y, before)
-        self._spare += [array for array in old if array is not None and all(array is not other for other in held)]
+        training = self.training
+        X, Y, before = self.users.factors, self.items.factors, self.second.before
+        training.X, training.Y, training.mean, training.before = X, Y, mean, before
 
-    def _room(self, like: FactorArray, *taken: FactorArray) -> FactorArray:
-        """An array of this shape that nobody else holds."""
-        for at, array in enumerate(self._spare):
-            if array.shape == like.shape and all(array is not other for other in taken):
-                return self._spare.pop(at)
-        return np.empty_like(like)
+    def check(self) -> None:
+        """Refuse factors of ``training`` that are no numbers."""
+        self._restore()
+        self.users.check()
+        self.items.check()
 
     # -- an iteration -------------------------------------------------------------------------------------------------
 
@@ -104,24 +181,23 @@ class Descent:
         relaxed = self.automatic and not last and self.sweep == "cg"
         try:
             last_sweep = self.exact if self.automatic and last else self.sweep
-            loss = self._attempt(self.sweep, last_sweep, relaxed, self.automatic)
+            loss, mean = self._attempt(self.sweep, last_sweep, relaxed, self.automatic)
         except NumericalError:
-            loss = np.nan
+            loss = mean = np.nan
         if self._risen(loss):
             # arithmetic has failed somewhere: back, and once more by the shortest way
             self.training.before = None
             self._restore()
             self.training.n_repeated += 1
-            loss = self._attempt(self.exact, self.exact, False, False)
+            loss, mean = self._attempt(self.exact, self.exact, False, False)
             if self._risen(loss):
-                self._restore()
                 if not self.training.history:
                     raise NumericalError(
-                        f"the first iteration does not lower the objective: {self._factors()[0].dtype} is too narrow "
-                        "for these data and this regularization; use dtype='float64', or more regularization"
+                        f"the first iteration does not lower the objective: {self.first.dtype} is too narrow for these "
+                        "data and this regularization; use dtype='float64', or more regularization"
                     )
                 return None
-        self._keep(self._mean, self._before)
+        self._keep(mean)
         return loss
 
     def finish(self, loss: float) -> float:
@@ -130,53 +206,41 @@ class Descent:
             return loss
         self._restore()
         mean = self.training.mean
-        decrease = self.second.solve(self.exact, self.num_threads, mean=mean, out=self._room(self.second.factors))
+        self.second.look_at(self.first)
+        decrease = self.second.solve(self.exact, mean=mean)
         after = self._loss(mean, decrease)
         if self._beyond(after, loss):
-            self._restore()
             return loss
-        self._keep(mean, None)
+        self._keep(mean)
         return after
 
-    def _attempt(self, sweep: str, last: str, relaxed: bool, balanced: bool) -> float:
-        """An iteration into other arrays than ``training`` holds; the sides point at them afterwards."""
-        iteration, threads = len(self.training.history) + 1, self.num_threads
-        start, carried = self._factors()
-        mean, before = self.training.mean, self.training.before
-        if before is not None:
+    def _attempt(self, sweep: str, last: str, relaxed: bool, balanced: bool) -> tuple[float, float]:
+        """An iteration of the sides; returns the loss and the mean."""
+        iteration, mean = len(self.training.history) + 1, self.training.mean
+        first, second = self.first, self.second
+        if self.training.before is not None:
             # not in the iteration before: up to here X and Y were a model, one side solved, of the loss reported
-            before -= carried
-            before *= -relaxation(iteration - 1)
-            before += carried
-            carried = before
             self.training.before = None
-        room = self._room(self.first.factors)
+            second.go_beyond(relaxation(iteration - 1))
         if balanced and iteration in BALANCED:
-            start, carried = self._balanced(start, carried, room)
-        self.first.others = carried
-        self.first.solve(sweep, threads, relaxation(iteration) if relaxed else 0.0, mean, start=start, out=room)
+            self._balance()
+        first.look_at(second)
+        first.solve(sweep, relaxation(iteration) if relaxed else 0.0, mean)
         if self.leveled:
-            mean += self.first.level()
-        self.second.others = self.first.factors
-        room = self._room(self.second.factors, carried)
-        decrease = self.second.solve(last, threads, mean=mean, start=carried, out=room)
-        self._mean, self._before = mean, carried if relaxed else None
-        return self._loss(mean, decrease, last == "cg")
+            mean += first.level()
+        second.look_at(first)
+        decrease = second.solve(last, mean=mean, keep=relaxed)
+        return self._loss(mean, decrease, last == "cg"), mean
 
-    def _balanced(self, start: FactorArray, carried: FactorArray, room: FactorArray) -> tuple[FactorArray, FactorArray]:
-        """Both sides balanced, into other arrays than ``training`` holds; as they are where that gains nothing."""
-        lam = self.first.lam, self.second.lam
-        if not (all(side_lam.any() for side_lam in lam)):
-            return start, carried
-        k, threads = self.first.n_ridged, self.num_threads
-        grams = (weighted_gram(f, side_lam, k, threads) for f, side_lam in zip((start, carried), lam, strict=True))
-        turn = balance(*grams, signed=self.signed)
-        if turn is None or not turn.gain > BALANCE_PAYS * self.training.history[-1][0]:
-            return start, carried
-        kept = self._factors()[1]
-        other = self._room(kept) if carried is kept else carried
-        turn.turned(start, carried, (room, other), threads)
-        return room, other
+    def _balance(self) -> None:
+        """Balance both sides; they stay as they are where that gains nothing."""
+        grams = self.first.weighted_gram(), self.second.weighted_gram()
+        if grams[0] is None or grams[1] is None:
+            return
+        turn = balance(grams[0], grams[1], signed=self.signed)
+        if turn is not None and turn.gain > BALANCE_PAYS * self.training.history[-1][0]:
+            self.first.turn(turn.forth)
+            self.second.turn(turn.back)
 
     # -- the objective ------------------------------------------------------------------------------------------------
 
@@ -185,28 +249,27 @@ class Descent:
 
         Computed anew from the cells, in float64, where rounding could show in that difference.
         """
-        threads = self.num_threads
-        constant = self.second.constant(mean, threads) if self.second.biased else self.zero
-        loss = constant + self.first.penalty(threads) - decrease
-        dtype = self.second.factors.dtype
-        doubt = ROWS_ARE_OFF[dtype.itemsize] * float(np.finfo(dtype).eps) * self.second.spread
-        sound = loss >= RECOMPUTED_BELOW * self.zero and doubt <= self._rounding(loss) and not len(self.second.rescued)
+        second = self.second
+        constant = second.constant(mean) if second.biased else self.zero
+        loss = constant + self.first.penalty() - decrease
+        doubt = ROWS_ARE_OFF[second.dtype.itemsize] * float(np.finfo(second.dtype).eps) * second.spread
+        sound = loss >= RECOMPUTED_BELOW * self.zero and doubt <= self._rounding(loss) and not len(second.rescued)
         # steps from a bad start are differences of numbers as large as that start is bad; the rounding of many rows
         # averages out
         losses = [past for past, _ in self.training.history[-1:]]
-        bad_start = max(loss, *losses) > self.zero if losses else len(self.second.factors) <= kernels.PART_ROWS
+        bad_start = max(loss, *losses) > self.zero if losses else second.n_rows <= kernels.PART_ROWS
         if not sound or (inexact and bad_start):
             loss = self._objective(mean)
         return loss
 
     def _objective(self, mean: float) -> float:
-        """The objective of the sides' factors, in float64."""
-        penalties = self.first.penalty(self.num_threads) + self.second.penalty(self.num_threads)
-        return self.second.loss(mean, self.num_threads) + penalties
+        """The objective of the sides' factors, in float64; the second side looks at the first."""
+        penalties = self.first.penalty() + self.second.penalty()
+        return self.second.loss(mean) + penalties
 
     def _rounding(self, loss: float) -> float:
         """What a loss may be off by."""
-        size = self.second.factors.dtype.itemsize
+        size = self.second.dtype.itemsize
         return RELATIVE[size] * abs(loss) + OF_ZERO[size] * self.zero
 
     def _beyond(self, loss: float, reference: float) -> bool:
@@ -218,15 +281,11 @@ class Descent:
         if self.training.history:
             return self._beyond(loss, self.training.history[-1][0])
         # rows solved exactly lie below zeros; other starts than zeros may lie higher
-        sides = self.first, self.second
-        factors = [side.factors for side in sides]
-        self.first.factors, self.second.factors = self._factors()
-        zeros = self.zero + self.second.penalty(self.num_threads)
-        risen = self._beyond(loss, zeros)
+        tried = (self.first.factors, self.second.factors), self.second.before
+        self._restore()
+        risen = self._beyond(loss, self.zero + self.second.penalty())
         if risen:
-            self._restore()
+            self.second.look_at(self.first)
             risen = self._beyond(loss, self._objective(self.training.mean))
-        for side, kept in zip(sides, factors, strict=True):
-            side.factors = kept
-        self.first.others, self.second.others = self.second.factors, self.first.factors
+        self._take(*tried)
         return risen

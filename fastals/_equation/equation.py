@@ -5,6 +5,7 @@ It is plain and picklable, and knows no estimator and no library: what these dif
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import Axis, FactorArray
+from .lines import StoredRows
 from .refusals import refuse_negative_pair
-from .settings import sizes
-from .sweep import CellWeights, Rows, Side
+from .rows import CellWeights, Rows, RowSource
+from .settings import row_regularization
+from .side import ArraySide
+from .sweep import Common
 
 if TYPE_CHECKING:
     from .._data import Interactions
@@ -122,20 +126,21 @@ class RowEquation:
 
     def rows(
         self, axis: Axis, data: Interactions, twin: Interactions | None, dtype: Any, num_threads: int | None
-    ) -> Rows:
+    ) -> RowSource:
         """The cells of each user or item, as the sweeps read them; ``twin`` holds their weights."""
-        (indptr, indices, values), *scale = (
-            part.arrays(dtype, num_threads=num_threads)
-            if axis == "users"
-            else part.transpose_arrays(dtype, num_threads=num_threads)
-            for part in (data, twin)
-            if part is not None
+        lines, *weights = (
+            part.lines(axis, dtype, num_threads=num_threads) for part in (data, twin) if part is not None
         )
-        return Rows(indptr, indices, self.transform(values), scale[0][2] if scale else None)
+        if data.on_disk:
+            return StoredRows(lines, *weights).transformed(self.transform)
+        n = len(lines.indptr) - 1
+        indices, values, _ = lines.read(0, n)
+        scale = weights[0].read(0, n)[1] if weights else None
+        return Rows(lines.indptr, indices, self.transform(values), scale)
 
-    def check_minimum(self, axis: Axis, rows: Rows, data: Interactions) -> None:
+    def check_minimum(self, axis: Axis, rows: RowSource, data: Interactions) -> None:
         """Refuse cells by which the objective has no minimum: w0 and what a pair's cells add are below 0."""
-        pair = pair_below_zero(rows, self.weights)
+        pair = self.weights.lightest(rows)
         if pair is not None:
             row, other, weight = pair
             user, item = (row, other) if axis == "users" else (other, row)
@@ -144,7 +149,7 @@ class RowEquation:
 
     # -- what is fixed before the rows are solved ---------------------------------------------------------------------
 
-    def offsets(self, rows: Rows, columns: Rows) -> tuple[Rows, Rows, float, Biases]:
+    def offsets(self, rows: RowSource, columns: RowSource) -> tuple[RowSource, RowSource, float, Biases]:
         """Rows and columns less what is fixed beforehand, the global mean to start from, and the biases if fixed."""
         if not self.centered:
             return rows, columns, 0.0, None
@@ -157,7 +162,9 @@ class RowEquation:
         users = rows.less(mean, others=items).damped_means(self.damping)
         return rows.less(mean, users, items), columns.less(mean, items, users), mean, (users, items)
 
-    def new_offsets(self, axis: Axis, rows: Rows, mean: float, biases: Biases) -> tuple[Rows, FactorArray | None]:
+    def new_offsets(
+        self, axis: Axis, rows: RowSource, mean: float, biases: Biases
+    ) -> tuple[RowSource, FactorArray | None]:
         """New rows less what was fixed before the training, and their biases where those are fixed."""
         if self.joint_biases:
             return rows, None
@@ -169,8 +176,8 @@ class RowEquation:
         return rows.less(mean, own, others), own
 
     def grown_offsets(
-        self, rows: Rows, columns: Rows, mean: float, biases: Biases, users: NDArray[Any], items: NDArray[Any]
-    ) -> tuple[Rows, Rows, Biases]:
+        self, rows: RowSource, columns: RowSource, mean: float, biases: Biases, users: NDArray[Any], items: NDArray[Any]
+    ) -> tuple[RowSource, RowSource, Biases]:
         """Merged cells less what was fixed before the training; fixed biases anew for these users and items."""
         if self.joint_biases or not mean:
             return rows, columns, None
@@ -186,43 +193,38 @@ class RowEquation:
 
     # -- sides --------------------------------------------------------------------------------------------------------
 
-    def row_regularization(self, axis: Axis, counts: NDArray[Any], n_other: int) -> NDArray[np.float64]:
+    def row_regularization(self, axis: Axis, counts: NDArray[Any], n_others: int) -> NDArray[np.float64]:
         """lambda_u for rows of ``counts`` cells."""
         lam = self.regularization[axis == "items"]
-        return lam * sizes(self.scaling, counts, self.weights.unobserved, n_other)
+        return row_regularization(lam, self.scaling, self.weights.unobserved, counts, n_others)
 
     def side(
-        self, axis: Axis, rows: Rows, factors: FactorArray, others: FactorArray, counts: NDArray[np.int64] | None = None
-    ) -> Side:
-        """Rows to be solved, given the others."""
+        self,
+        axis: Axis,
+        rows: RowSource,
+        factors: FactorArray,
+        others: FactorArray,
+        counts: NDArray[np.int64] | None = None,
+        *,
+        num_threads: int,
+        common: Callable[[bool], Common] | None = None,
+    ) -> ArraySide:
+        """Rows to be solved, given the others: see :class:`ArraySide`."""
         own = None if self.bias_regularization is None else self.bias_regularization[axis == "items"]
-        regularization = partial(self.row_regularization, axis)
-        return Side(rows, factors, others, self.weights, regularization, counts, bias_regularization=own)
+        return ArraySide(
+            rows,
+            factors,
+            others,
+            self.weights,
+            partial(self.row_regularization, axis),
+            counts,
+            bias_regularization=own,
+            num_threads=num_threads,
+            common=common,
+        )
 
 
 def pair(value: float | tuple[float, float]) -> tuple[float, float]:
     """A setting's numbers for users and for items; one number stands for both."""
     users, items = value if isinstance(value, tuple) else (value, value)
     return float(users), float(items)
-
-
-def pair_below_zero(rows: Rows, weights: CellWeights) -> tuple[int, int, float] | None:
-    """Return row, other and w0 + sum s a of the pair that weighs least, if that is below 0 by more than rounding."""
-    if weights.a0 >= 0 or not len(rows.values):
-        return None
-    w0, least = weights.unobserved, float(np.abs(rows.values).min())
-    if weights.a0 + weights.a1 * least >= 0:
-        return None
-    first = np.ones(len(rows.values), bool)
-    first[1:] = rows.indices[1:] != rows.indices[:-1]
-    first[rows.indptr[:-1][np.diff(rows.indptr) > 0]] = True
-    starts = np.flatnonzero(first)
-    a = weights.of(rows.values, rows.scale)[0]
-    sums = w0 + np.add.reduceat(a, starts)
-    rounding = np.finfo(rows.values.dtype).eps * (w0 + np.add.reduceat(np.abs(a), starts))
-    lightest = int(np.argmin(sums + rounding))
-    if sums[lightest] + rounding[lightest] >= 0:
-        return None
-    cell = starts[lightest]
-    row = int(np.searchsorted(rows.indptr, cell, side="right")) - 1
-    return row, int(rows.indices[cell]), float(sums[lightest])

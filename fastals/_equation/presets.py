@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .sweep import CellWeights
+from .rows import CellWeights
 
 Start = Callable[[np.random.Generator, tuple[int, int], "np.dtype[Any]"], NDArray[Any]]
 

@@ -22,7 +22,7 @@ from scipy import sparse
 
 from .._core import check_bool, check_choice, check_pair_or_real, check_real
 from .refusals import check_finite_factors
-from .sweep import CellWeights, Rows
+from .rows import CHUNK, CellWeights, RowSource
 
 Settings: TypeAlias = dict[str, Any]
 """By the names of the constructor's parameters; a pair of numbers is one for users, one for items."""
@@ -169,12 +169,12 @@ class Cells(NamedTuple):
     repeats: bool
 
     @classmethod
-    def of(cls, rows: Rows, columns: Rows, positive_only: bool) -> Cells:
+    def of(cls, rows: RowSource, columns: RowSource, positive_only: bool) -> Cells:
         """Count the cells in both orientations; those of weight 0 are not there."""
         repeats = rows.have_repeats()
         d_users, d_items = (_pairs(part, positive_only, repeats) for part in (rows, columns))
         z = int(d_users.sum())
-        weight = z if rows.scale is None and not repeats else float(np.sum(rows.counts(positive_only)))
+        weight = float(np.sum(rows.counts(positive_only))) if rows.weighted or repeats else z
         return cls(
             z,
             weight,
@@ -186,17 +186,17 @@ class Cells(NamedTuple):
         )
 
 
-def _pairs(rows: Rows, positive_only: bool, repeats: bool) -> NDArray[Any]:
+def _pairs(rows: RowSource, positive_only: bool, repeats: bool) -> NDArray[Any]:
     """Return the pairs of each row of which a cell counts."""
-    if rows.scale is None and not repeats:
+    if not rows.weighted and not repeats:
         return rows.counts(positive_only)
-    pairs = np.zeros(len(rows.indptr) - 1, np.int64)
+    pairs = np.zeros(len(rows), np.int64)
     last = -1, -1
-    for part in rows.chunks():
-        lines, others = rows.lines_of(part), rows.indices[part]
-        present = np.ones(len(lines), bool) if rows.scale is None else rows.scale[part] > 0
+    for part, others, values, scale in rows.chunks():
+        lines = rows.lines_of(part)
+        present = np.ones(len(lines), bool) if scale is None else scale > 0
         if positive_only:
-            present &= rows.values[part] > 0
+            present &= values > 0
         lines, others = lines[present], others[present]
         if len(lines):
             np.add.at(pairs, lines[_starts(lines, others, last)], 1)
@@ -212,6 +212,13 @@ def _starts(lines: NDArray[Any], others: NDArray[Any], before: tuple[int, int]) 
     return starts
 
 
+def row_regularization(
+    regularization: float, scaling: str | float, unobserved: float, counts: NDArray[Any], n_others: int
+) -> NDArray[np.float64]:
+    """Return lambda_u of rows with ``counts`` cells, by weight, the other side having ``n_others`` rows in all."""
+    return regularization * sizes(scaling, counts, unobserved, n_others)
+
+
 def _typical(scaling: str | float, cells: Cells, unobserved: float) -> float:
     """Return sqrt(lambda_u lambda_i) / lambda of an average user and an average item."""
     n_users, n_items = cells.shape
@@ -220,7 +227,7 @@ def _typical(scaling: str | float, cells: Cells, unobserved: float) -> float:
     return float(np.sqrt(user) * np.sqrt(item))
 
 
-def explicit_regularization(rows: Rows, columns: Rows, scaling: str | float, *, centered: bool) -> float:
+def explicit_regularization(rows: RowSource, columns: RowSource, scaling: str | float, *, centered: bool) -> float:
     """Return lambda of ratings: 1.2 standard deviations with the rule's scaling.
 
     Parameters
@@ -247,7 +254,9 @@ def unobserved_weight(cells: Cells) -> float:
     return min(1.0, POPULARITY_WEIGHT * cells.squares / (cells.z * cells.users))
 
 
-def implicit_regularization(rows: Rows, cells: Cells, weights: CellWeights, scaling: str | float) -> float:
+def implicit_regularization(
+    rows: RowSource, columns: RowSource, cells: Cells, weights: CellWeights, scaling: str | float
+) -> float:
     """Return lambda of implicit feedback: half the edge of what noise alone gives, or half of what there is, if less.
 
     Toy data reach the edge exactly: a single cell, or users who have an item each. Half of their largest singular value
@@ -261,14 +270,14 @@ def implicit_regularization(rows: Rows, cells: Cells, weights: CellWeights, scal
     # the mean over the users and items that there are is the least that the largest singular value can be
     largest = total / np.sqrt(cells.users * cells.items)
     if largest < edge:
-        largest = _largest_singular_value(rows, weights, unit, edge)
+        largest = _largest_singular_value(rows, columns, weights, unit, edge)
     lam = EDGE_SHARE * unit * min(edge, largest) / _typical(scaling, cells, weights.unobserved)
     return _finite(lam, rows)
 
 
-def _finite(lam: float, rows: Rows) -> float:
+def _finite(lam: float, rows: RowSource) -> float:
     with np.errstate(over="ignore"):
-        check_finite_factors(np.array([lam]).astype(rows.values.dtype))
+        check_finite_factors(np.array([lam]).astype(rows.dtype))
     return float(lam)
 
 
@@ -276,13 +285,13 @@ LEAST_ERROR = 1e-5
 """Of the size of ratings: nobody minds a smaller one."""
 
 
-def spread(rows: Rows, centered: bool) -> float:
+def spread(rows: RowSource, centered: bool) -> float:
     """Return the standard deviation of the values, or their root mean square, by weight."""
     low, high = np.inf, -np.inf
-    for part in rows.chunks():
-        held = True if rows.scale is None else rows.scale[part] > 0
-        low = float(np.min(rows.values[part], initial=low, where=held))
-        high = float(np.max(rows.values[part], initial=high, where=held))
+    for _, _, values, scale in rows.chunks():
+        held = True if scale is None else scale > 0
+        low = float(np.min(values, initial=low, where=held))
+        high = float(np.max(values, initial=high, where=held))
     if low > high or (centered and low == high):
         return 0.0
     mean = rows.mean() if centered else 0.0
@@ -290,28 +299,28 @@ def spread(rows: Rows, centered: bool) -> float:
     if not unit:
         return 0.0
     total = weight = 0.0
-    for part in rows.chunks():
-        d = (rows.values[part].astype(np.float64) - mean) / unit
-        s = np.ones_like(d) if rows.scale is None else rows.scale[part].astype(np.float64)
+    for _, _, values, scale in rows.chunks():
+        d = (values.astype(np.float64) - mean) / unit
+        s = np.ones_like(d) if scale is None else scale.astype(np.float64)
         total += float(np.sum(s * d * d))
         weight += float(np.sum(s))
     return unit * float(np.sqrt(total / weight))
 
 
-def _right_hand(rows: Rows, weights: CellWeights, repeats: bool) -> tuple[float, float, float]:
+def _right_hand(rows: RowSource, weights: CellWeights, repeats: bool) -> tuple[float, float, float]:
     """Return a unit of b, which is not below any cell's, and in it the sum of b and of its squares, pair by pair."""
-    scale = 1.0 if rows.scale is None else float(rows.scale.max())
-    top = scale * (weights.b0 + weights.b1 * float(rows.values.max()))
+    extremes = rows.extremes()
+    top = extremes.heaviest * (weights.b0 + weights.b1 * extremes.high)
     if not 0 < top < np.inf:
         return _finite(top, rows), 0.0, 0.0
     total = squares = under_way = 0.0
     last = -1, -1
-    for part in rows.chunks():
-        b = weights.of(*_part(rows, part))[1] / top
+    for part, others, values, scale in rows.chunks():
+        b = weights.of(values, scale)[1] / top
         total += float(np.sum(b))
         if repeats:
             # the last pair may go on in the next chunk
-            lines, others = rows.lines_of(part), rows.indices[part]
+            lines = rows.lines_of(part)
             starts = np.flatnonzero(_starts(lines, others, last))
             last = int(lines[-1]), int(others[-1])
             under_way += float(np.sum(b[: starts[0] if len(starts) else len(b)]))
@@ -324,33 +333,40 @@ def _right_hand(rows: Rows, weights: CellWeights, repeats: bool) -> tuple[float,
     return top, total, squares + under_way**2
 
 
-def _part(rows: Rows, part: slice) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    return rows.values[part], None if rows.scale is None else rows.scale[part]
-
-
-def _largest_singular_value(rows: Rows, weights: CellWeights, unit: float, enough: float) -> float:
+def _largest_singular_value(
+    rows: RowSource, columns: RowSource, weights: CellWeights, unit: float, enough: float
+) -> float:
     """Return the largest singular value of the matrix of b / unit; less, but not less than ``enough``, if that is more.
 
     By power iteration, whose every step gives a lower bound. Each cell is worth 0 or more, so that from a start of ones
     it finds no smaller one.
     """
-    dtype = rows.values.dtype
-    b = np.empty(len(rows.values), dtype)
-    for part in rows.chunks():
-        b[part] = weights.of(*_part(rows, part))[1] / unit
-    n_items = int(rows.indices.max()) + 1
-    matrix = sparse.csr_array((b, rows.indices, rows.indptr), shape=(len(rows.indptr) - 1, n_items), copy=False)
-    x: NDArray[Any] = np.full(n_items, 1 / np.sqrt(n_items), dtype)
+    # those behind the last one that has cells add nothing
+    n_items = int(np.flatnonzero(np.diff(columns.indptr))[-1]) + 1
+    x: NDArray[Any] = np.full(n_items, 1 / np.sqrt(n_items), rows.dtype)
     bound = before = 0.0
     for _ in range(POWER_STEPS):
-        for product in (matrix, matrix.T):
-            x = product @ x
+        for side, n in ((rows, len(rows)), (columns, n_items)):
+            x = _product(side, weights, unit, x)[:n]
             # no BLAS: its sums depend on the number of threads
             bound = float(np.sqrt(np.sum(np.square(x, dtype=np.float64))))
             if bound >= enough:
                 return bound
-            x /= dtype.type(bound)
+            x /= x.dtype.type(bound)
         if bound <= before * (1 + POWER_TOLERANCE):
             break
         before = bound
     return bound
+
+
+def _product(rows: RowSource, weights: CellWeights, unit: float, x: NDArray[Any]) -> NDArray[Any]:
+    """Return the matrix of b / unit times a vector: each row's sum in the order of its cells."""
+    product = np.empty(len(rows), rows.dtype)
+    for first, run in rows.runs():
+        b = np.empty_like(run.values)
+        for start in range(0, len(b), CHUNK):
+            part = run.cells(slice(start, start + CHUNK))
+            b[start : start + CHUNK] = weights.of(part.values, part.scale)[1] / unit
+        matrix = sparse.csr_array((b, run.indices, run.indptr), shape=(len(run), len(x)), copy=False)
+        product[first : first + len(run)] = matrix @ x
+    return product

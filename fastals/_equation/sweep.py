@@ -1,18 +1,18 @@
-"""Half-sweeps: one side's factors from the other's.
+"""One half-sweep over a block of rows: one side's factors from the other's.
 
 The row equation (DESIGN: every variant is this one system), for each row u with the other side's factors Y fixed::
 
     ( w0 Y'Y + sum_i a_i y_i y_i' + lambda_u I ) x_u = sum_i b_i y_i
 
 The common term is diagonalised once, w0 Y'Y = Q diag(base) Q'; the kernels then solve in the basis z = Q'y, where it is
-a diagonal for any lambda_u, and turn the solutions back.
+a diagonal for any lambda_u, and turn the solutions back. So a block of rows needs k x k numbers of the whole other side
+(:class:`Common`), and of its rows those that its cells name (:class:`Basis`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,128 +23,220 @@ from .refusals import (
     refuse_indefinite_row,
     refuse_overflowing_factors,
     refuse_overflowing_row,
-    refuse_overflowing_weight,
-    refuse_unrepresented,
     refuse_unrepresented_row,
 )
+from .rows import CellWeights, Rows
 
-CHUNK = 65_536
-"""Cells that are read at once: copies of all in float64 would need more memory than the data."""
+GRAM_ROUNDING = 10
+"""By so many eps of its largest eigenvalue, sums in the dtype may spoil what stands on a row's diagonal."""
 
 
-@dataclass(frozen=True)
-class CellWeights:
-    """What a stored value r adds: a = a0 + a1 |r|; b = b0 + b1 r, but 0 where ``positive_only`` and r <= 0.
+# ---------------------------------------------------------------------------------------------------------------------
+# the other side
 
-    A cell of weight s adds s times as much: what s equal cells would. Every cell, stored or not, weighs ``unobserved``
-    (w0) with target 0; a stored one w0 + a in all, with target b / (w0 + a).
+
+class Summary(NamedTuple):
+    """The Gram matrix of a side, summed up part by part: PART_ROWS rows are a part, and parts are added in order.
+
+    So it may be made of runs of whole parts, wherever they are. A left-to-right sum cannot be taken apart, though: who
+    makes it needs the matrix of each part of a run (:meth:`parts`), or hands on the sum itself (:meth:`extended`).
+
+    Attributes
+    ----------
+    gram : array of shape (k, k)
+    wide : bool
+        Every sum is made in float64, not only that of the parts.
     """
 
-    unobserved: float
-    a0: float
-    a1: float
-    b0: float
-    b1: float
-    positive_only: bool
+    gram: NDArray[np.float64]
+    wide: bool = False
 
-    def of(self, values: FactorArray, scale: FactorArray | None = None) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return a and b of stored values of these weights, in float64."""
-        r = values.astype(np.float64)
-        s = 1.0 if scale is None else scale.astype(np.float64)
-        b = s * (self.b0 + self.b1 * r)
-        if self.positive_only:
-            b[r <= 0] = 0
-        return s * (self.a0 + self.a1 * np.abs(r)), b
+    def extended(
+        self, factors: FactorArray, num_threads: int, *, scale: FactorArray | None = None, ones: bool = False
+    ) -> Summary:
+        """The sum, gone on with over the rows that follow: each times its ``scale``, with ones for biases."""
+        return self._replace(gram=kernels.gram(factors, num_threads, self.wide, scale, ones, self.gram))
 
-    def check_range(self, rows: Rows) -> None:
-        """Refuse values whose weights the dtype does not hold."""
-        value = max(float(rows.values.max(initial=0)), -float(rows.values.min(initial=0)))
-        scale = 1.0 if rows.scale is None else float(rows.scale.max(initial=0))
-        largest = scale * max(abs(self.a0) + abs(self.a1) * value, abs(self.b0) + abs(self.b1) * value)
-        if not largest <= float(np.finfo(rows.values.dtype).max):
-            refuse_overflowing_weight(largest, rows.values.dtype)
+    def followed_by(self, parts: NDArray[np.float64]) -> Summary:
+        """The sum, gone on with over parts."""
+        gram = self.gram
+        for part in parts:
+            gram = gram + part
+        return self._replace(gram=gram)
+
+    @staticmethod
+    def parts(
+        factors: FactorArray,
+        num_threads: int,
+        wide: bool = False,
+        *,
+        scale: FactorArray | None = None,
+        ones: bool = False,
+    ) -> NDArray[np.float64]:
+        """The matrix of each part of these rows: k x k x 8 bytes for PART_ROWS rows."""
+        k, rows = factors.shape[1], kernels.PART_ROWS
+        nothing = Summary(np.zeros((k, k)), wide)
+        runs = (slice(first, first + rows) for first in range(0, len(factors), rows))
+        parts = [
+            nothing.extended(factors[run], num_threads, scale=None if scale is None else scale[run], ones=ones).gram
+            for run in runs
+        ]
+        return np.array(parts).reshape(-1, k, k)
+
+
+class Common(NamedTuple):
+    """What a half-sweep needs of the whole other side, and of its weights: k x k numbers.
+
+    Attributes
+    ----------
+    base : array of shape (k,)
+        What stands on each row's diagonal: the eigenvalues of the common term, the biases' lambda.
+    ridged : int
+        The coordinates that lambda_u belongs to; a last one that it does not belong to is that of biases.
+    Q : array of shape (k, k), optional
+        The rotation; None: the rows stay as they are.
+    matrix : array of shape (k, k), optional
+        The common term, where the rows stay as they are for their signs.
+    wide : array of shape (k, k), optional
+        The common term in float64, of sums in float64: for rows that the dtype is too narrow for.
+    rounding, smallest : float
+        What may be wrong with an eigenvalue, and the smallest.
+    """
+
+    base: FactorArray
+    ridged: int
+    Q: FactorArray | None = None
+    matrix: FactorArray | None = None
+    wide: NDArray[np.float64] | None = None
+    rounding: float = 0.0
+    smallest: float = 0.0
+
+    @classmethod
+    def of(
+        cls,
+        summary: Summary | None,
+        unobserved: float,
+        dtype: Any,
+        k: int,
+        *,
+        turned: bool = True,
+        own: float | None = None,
+    ) -> Common:
+        """Make it of a side's summary.
+
+        Parameters
+        ----------
+        summary : Summary, optional
+            Where ``unobserved`` is 0, and there is no common term, it may be of the rows times the roots of their
+            counts. They are then turned to the eigenbasis of sum_i counts_i y_i y_i', of which a row's matrix is a
+            sample: its diagonal is a far better preconditioner there. Without a summary they are left as they are.
+        unobserved : float
+            w0.
+        turned : bool
+            False: nothing is turned, and the common term is kept as it is: no rotation keeps signs.
+        own : float, optional
+            The last column belongs to biases, of this lambda: it is not turned.
+        """
+        dtype = np.dtype(dtype)
+        base, ridged = np.zeros(k, dtype), k if own is None else k - 1
+        common = cls(base, ridged)
+        if summary is not None and unobserved:
+            term = unobserved * summary.gram
+            common = common._replace(wide=term if summary.wide else None)
+            if turned:
+                eigenvalues, Q = _eigenbasis(term, dtype)
+                base[:] = np.maximum(eigenvalues, 0)
+                rounding = GRAM_ROUNDING * np.finfo(dtype).eps * eigenvalues[-1]
+                smallest = max(eigenvalues[0], 0)
+                common = common._replace(Q=Q.astype(dtype), rounding=float(rounding), smallest=float(smallest))
+            else:
+                common = common._replace(matrix=term.astype(dtype))
+        elif summary is not None:
+            Q, turns = np.eye(k), slice(ridged)
+            _, Q[turns, turns] = _eigenbasis(summary.gram[turns, turns], dtype)
+            common = common._replace(Q=Q.astype(dtype))
+        if own is not None:
+            base[-1] = own
+        return common
+
+    def bears(self, least: float) -> bool:
+        """Whether lambda, which is not below ``least``, hides the rounding of sums; else these must be wide."""
+        return self.wide is not None or not self.rounding > self.smallest + least
 
     @property
-    def of_cells(self) -> tuple[float, float, float, float, bool]:
-        """What the kernels take."""
-        return self.a0, self.a1, self.b0, self.b1, self.positive_only
+    def plain(self) -> Common:
+        """The same without any rotation, whose rounding some rows do not bear, and without the common term."""
+        base = np.zeros_like(self.base)
+        base[self.ridged :] = self.base[self.ridged :]
+        return Common(base, self.ridged)
 
 
-class Rows(NamedTuple):
-    """One orientation of the stored cells, as the kernels read it."""
+def _eigenbasis(gram: NDArray[np.float64], dtype: np.dtype[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if not np.abs(gram).max(initial=0) <= float(np.finfo(dtype).max):
+        refuse_overflowing_factors(dtype)
+    eigenvalues, Q = np.linalg.eigh(gram)
+    return eigenvalues, Q
 
-    indptr: NDArray[np.int64]
-    indices: NDArray[np.int32]
-    values: FactorArray
-    scale: FactorArray | None = None
-    """The weight of each cell; None: all are 1."""
 
-    def chunks(self) -> Iterator[slice]:
-        """All cells, some at once."""
-        n = len(self.values)
-        return (slice(first, min(first + CHUNK, n)) for first in range(0, n, CHUNK))
+class Basis:
+    """Rows of the other side in the coordinates of its common term.
 
-    def counts(self, positive_only: bool) -> NDArray[Any]:
-        """Cells of each row, by weight; with ``positive_only``, those of positive value."""
-        if self.scale is None and (not positive_only or self.values.min(initial=1) > 0):
-            return np.diff(self.indptr)
-        counts: NDArray[Any] = np.diff(self.indptr) if self.scale is None else np.zeros(len(self.indptr) - 1)
-        for part in self.chunks():
-            if self.scale is None:
-                others = np.flatnonzero(self.values[part] <= 0) + part.start
-                np.subtract.at(counts, np.searchsorted(self.indptr, others, side="right") - 1, 1)
-                continue
-            weights = self.scale[part].astype(np.float64)
-            if positive_only:
-                weights *= self.values[part] > 0
-            # one cell after the other: a row's sum is not to depend on where a chunk ends
-            np.add.at(counts, self.lines_of(part), weights)
-        return counts
+    Parameters
+    ----------
+    common : Common
+        Of the whole other side.
+    factors : array of shape (n, k), C-contiguous
+        Its rows, or those that the cells name.
+    ones : bool
+        A row is solved with ones in the last column, instead of the others' biases.
+    places : array of shape (n,), optional
+        Which rows these are, ascending, where they are not all: the cells' indices then are places in this list.
+    n_others : int, optional
+        How many rows the other side has, with ``places``.
+    """
 
-    def lines(self) -> NDArray[np.int32]:
-        """The row of each cell."""
-        return np.repeat(np.arange(len(self.indptr) - 1, dtype=np.int32), np.diff(self.indptr))
+    def __init__(
+        self,
+        common: Common,
+        factors: FactorArray,
+        num_threads: int,
+        *,
+        ones: bool = False,
+        places: NDArray[np.integer[Any]] | None = None,
+        n_others: int | None = None,
+    ) -> None:
+        self.common, self.factors, self.ones = common, factors, ones
+        self.forth = None if common.Q is None else _padded(common.Q)
+        self.back = None if common.Q is None else _padded(common.Q.T)
+        self.matrix = None if common.matrix is None else _padded(common.matrix)
+        self.rows = kernels.rotate(factors, self.forth, num_threads, ones)
+        self.n_others = len(factors) if n_others is None else n_others
+        self.places, self.cuts = places, None
+        if places is not None:
+            block = kernels.cg_block(factors.dtype, factors.shape[1])
+            self.cuts = np.searchsorted(places, np.arange(block, self.n_others + block, block)).astype(np.int32)
+        self._plain: Basis | None = None
 
-    def lines_of(self, part: slice) -> NDArray[np.intp]:
-        """The row of each of these cells, of which there is one at least."""
-        first, last = np.searchsorted(self.indptr, (part.start, part.stop - 1), side="right") - 1
-        bounds = np.clip(self.indptr[first : last + 2], part.start, part.stop)
-        return np.repeat(np.arange(first, last + 1), np.diff(bounds))
+    @property
+    def plain(self) -> Basis:
+        """The same rows as they are."""
+        if self._plain is None:
+            self._plain = Basis(
+                self.common.plain, self.factors, 1, ones=self.ones, places=self.places, n_others=self.n_others
+            )
+        return self._plain
 
-    def have_repeats(self) -> bool:
-        """Whether some pair has several cells, which then stand side by side."""
-        for part in self.chunks():
-            indices = self.indices[part.start : part.stop + 1]
-            again = np.flatnonzero(indices[1:] == indices[:-1]) + part.start + 1
-            if np.any(self.indptr[np.searchsorted(self.indptr, again)] != again):
-                return True
-        return False
 
-    def mean(self) -> float:
-        """The mean of the values, by weight."""
-        if self.scale is None:
-            return float(np.mean(self.values, dtype=np.float64))
-        total = np.sum(self.scale, dtype=np.float64)
-        return float(np.einsum("i,i->", self.values, self.scale, dtype=np.float64) / total) if total else 0.0
+def _padded(matrix: FactorArray) -> FactorArray:
+    k = len(matrix)
+    out: FactorArray = kernels.aligned_empty((k, kernels.padded(matrix.dtype, k)), matrix.dtype)
+    out[:] = 0
+    out[:, :k] = matrix
+    return out
 
-    def damped_means(self, damping: float) -> FactorArray:
-        """Each row's sum of values over its count plus ``damping``, by weight."""
-        sums = np.zeros(len(self.indptr) - 1)
-        for part in self.chunks():
-            values = self.values[part] if self.scale is None else self.values[part] * self.scale[part]
-            np.add.at(sums, self.lines_of(part), values.astype(np.float64))
-        total = self.counts(False) + damping
-        return np.divide(sums, total, out=np.zeros_like(sums), where=total > 0).astype(self.values.dtype)
 
-    def less(self, mean: float, own: FactorArray | None = None, others: FactorArray | None = None) -> Rows:
-        """The values less a mean, less what belongs to their row (``own``) and to their column (``others``)."""
-        offsets = np.full(1, mean, self.values.dtype) if others is None else (others + others.dtype.type(mean))
-        values = np.empty_like(self.values)
-        for part in self.chunks():
-            np.subtract(self.values[part], offsets if others is None else offsets[self.indices[part]], values[part])
-            if own is not None:
-                values[part] -= own[self.lines_of(part)]
-        return self._replace(values=values)
+# ---------------------------------------------------------------------------------------------------------------------
+# the order of the rows
 
 
 class Plan(NamedTuple):
@@ -162,6 +254,13 @@ class Plan(NamedTuple):
 SPLIT_SHARE = 128
 """A row of more than such a part of all cells could hold up the end of a sweep: where it has several parts
 (``PART_CELLS``), they are shared out to all threads. Its bits are the same either way."""
+
+
+def split_above(solver: str, n_cells: int) -> float:
+    """The cells beyond which a row of a side of ``n_cells`` is solved in parts."""
+    if solver == "cg":
+        return kernels.CG_CELLS
+    return max(kernels.PART_CELLS, n_cells / SPLIT_SHARE) if solver == "cholesky" else np.inf
 
 
 class Groups(NamedTuple):
@@ -185,7 +284,7 @@ def schedule(
     *,
     rows: NDArray[np.integer[Any]] | None = None,
     groups: Groups | None = None,
-    split: bool = False,
+    split: float = np.inf,
 ) -> Plan:
     """Deal out rows to tasks that threads then take one by one; no row's result depends on how.
 
@@ -198,12 +297,11 @@ def schedule(
         The rows to solve; all by default.
     groups : Groups, optional
         For conjugate gradients: long rows go together in groups that pass through the other side block by block.
-    split : bool
-        Whether very long rows may be solved in parts.
+    split : float
+        Rows of more cells are solved in parts: see :func:`split_above`.
     """
     lengths = np.diff(indptr) if rows is None else np.diff(indptr)[rows]
-    least = max(kernels.PART_CELLS, lengths.sum() / SPLIT_SHARE)
-    huge = lengths > (kernels.CG_CELLS if groups else least if split else np.inf)
+    huge = lengths > split
     heavy = groups.long(lengths) if groups else lengths > max(1024, 16 * lengths.sum() / max(1, len(lengths)))
     first = np.flatnonzero(heavy & ~huge)
     first = first[np.argsort(-lengths[first], kind="stable")]
@@ -234,297 +332,27 @@ def _group_starts(lengths: NDArray[np.int64], groups: Groups) -> NDArray[np.int6
     return np.array(starts, np.int64)
 
 
-GRAM_ROUNDING = 10
-"""By so many eps of its largest eigenvalue, sums in the dtype may spoil what stands on a row's diagonal."""
+# ---------------------------------------------------------------------------------------------------------------------
+# a block
 
 
-class Basis:
-    """The other side of a half-sweep, in the eigenbasis of its weighted Gram matrix w0 Y'Y.
+class Block(NamedTuple):
+    """A run of rows, and all that solving them takes beside the other side. It may be solved anywhere.
 
-    Parameters
+    Attributes
     ----------
-    factors : array of shape (n, k), C-contiguous
-    unobserved : float
-        w0; with 0 there is no common term.
-    counts : array of shape (n,), optional
-        Cells of each of these rows. Where there is no common term, the factors are then turned to the eigenbasis of
-        sum_i counts_i y_i y_i', of which a row's matrix is a sample: its diagonal is a far better preconditioner there.
-        Left as they are otherwise.
-    turned : bool
-        False: nothing is turned, and the common term is kept as it is: no rotation keeps signs.
-    own : float, optional
-        The last column belongs to biases, of this lambda: it is not turned.
-    least : float
-        The smallest lambda that the eigenvalues will be added to: how exactly these are wanted.
-    """
-
-    def __init__(
-        self,
-        factors: FactorArray,
-        unobserved: float,
-        num_threads: int,
-        counts: NDArray[np.int64] | None = None,
-        *,
-        turned: bool = True,
-        own: float | None = None,
-        least: float = np.inf,
-    ) -> None:
-        k, dtype = factors.shape[1], factors.dtype
-        self.factors, self.unobserved, self.own = factors, unobserved, own
-        self.base = np.zeros(k, dtype)
-        self.ridged = k if own is None else k - 1
-        self.common: Any = None
-        self.wide: NDArray[np.float64] | None = None
-        self.forth: Any = None
-        self.back: Any = None
-        if unobserved and not turned:
-            self.common = self._padded(unobserved * kernels.gram(factors, num_threads), dtype)
-        elif unobserved:
-            eigenvalues, Q = self._eigenbasis(unobserved * kernels.gram(factors, num_threads), dtype)
-            if GRAM_ROUNDING * np.finfo(dtype).eps * eigenvalues[-1] > max(eigenvalues[0], 0) + least:
-                # the rounding of its sums would show beside the smallest
-                eigenvalues, Q = self._eigenbasis(unobserved * kernels.gram(factors, num_threads, True), dtype)
-            self.base[:] = np.maximum(eigenvalues, 0)
-        elif counts is not None:
-            scale = np.sqrt(counts).astype(dtype)[:, np.newaxis]
-            Q = np.eye(k)
-            turns = slice(self.ridged)
-            weighted = kernels.gram(factors * scale, num_threads)
-            _, Q[turns, turns] = self._eigenbasis(weighted[turns, turns], dtype)
-        if (unobserved and turned) or counts is not None:
-            self.forth, self.back = self._padded(Q, dtype), self._padded(Q.T, dtype)
-        if own is not None:
-            self.base[-1] = own
-        self.rows = kernels.rotate(factors, self.forth, num_threads)
-
-    def as_they_are(self) -> Basis:
-        """The same without any rotation, whose rounding some rows do not bear; the common term in float64."""
-        plain = Basis(self.factors, 0.0, 1, own=self.own)
-        if self.unobserved:
-            plain.wide = self.unobserved * kernels.gram(self.factors, 1, True)
-        return plain
-
-    @staticmethod
-    def _eigenbasis(gram: NDArray[np.float64], dtype: np.dtype[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        if not np.abs(gram).max(initial=0) <= float(np.finfo(dtype).max):
-            refuse_overflowing_factors(dtype)
-        eigenvalues, Q = np.linalg.eigh(gram)
-        return eigenvalues, Q
-
-    @staticmethod
-    def _padded(Q: NDArray[np.float64], dtype: np.dtype[Any]) -> FactorArray:
-        k = len(Q)
-        out: FactorArray = kernels.aligned_empty((k, kernels.padded(dtype, k)), dtype)
-        out[:] = 0
-        out[:, :k] = Q
-        return out
-
-
-class Side:
-    """One side of the training: the rows to be solved, and how.
-
-    Parameters
-    ----------
+    first : int
+        The number of its first row.
     rows : Rows
-    factors : array of shape (n_rows, k), C-contiguous
-        What the rows are; :meth:`solve` writes to it, or to another array that takes its place.
-    others : array of shape (n_others, k)
-        The other side's factors, read at every solve.
-    regularization : callable
-        ``(counts, n_others) -> lambda_u of each row``.
-    other_counts : array of shape (n_others,), optional
-        Cells of each of the other side's rows; "cg" wants to know.
-    bias_regularization : float, optional
-        The last column of either side holds biases, of this lambda on this side: a row is solved with ones in that
-        column of the others, for values less their biases and the global mean.
+    lam : array of shape (n_rows,)
+        lambda_u of each row.
+    plan : Plan
     """
 
-    def __init__(
-        self,
-        rows: Rows,
-        factors: FactorArray,
-        others: FactorArray,
-        weights: CellWeights,
-        regularization: Callable[[NDArray[Any], int], NDArray[np.float64]],
-        other_counts: NDArray[np.int64] | None = None,
-        *,
-        bias_regularization: float | None = None,
-    ) -> None:
-        self.rows, self.factors, self.others, self.weights = rows, factors, np.ascontiguousarray(others), weights
-        self.other_counts, self.bias_regularization = other_counts, bias_regularization
-        counts = rows.counts(weights.positive_only)
-        lam = regularization(counts, len(others))
-        # a row of which nothing counts has no lambda where that grows with the count, and is zero for any
-        self.nothing = np.flatnonzero((counts == 0) & (np.diff(rows.indptr) > 0))
-        lam = np.where(counts > 0, lam, np.maximum(lam, lam.max(initial=0)))
-        self.lam: FactorArray = represented("regularization", lam, factors.dtype)
-        weights.check_range(rows)
-        if self.biased:
-            represented("bias_regularization", np.array([bias_regularization]), factors.dtype)
-        self.rescued = np.empty(0, np.intp)
-        self.spread = 0.0
-        """Root of the sum of squares of what each row took off the objective, in the last solve."""
-        self._plans: dict[str, Plan] = {}
-
-    @property
-    def biased(self) -> bool:
-        """Whether the last column holds biases."""
-        return self.bias_regularization is not None
-
-    @property
-    def n_ridged(self) -> int:
-        """The columns that lambda_u belongs to."""
-        return int(self.factors.shape[1]) - self.biased
-
-    def ridge(self, row: int) -> NDArray[np.float64]:
-        """The lambda of each coordinate of a row."""
-        lam = np.full(self.factors.shape[1], float(self.lam[row]))
-        lam[self.n_ridged :] = self.bias_regularization
-        return lam
-
-    def plan(self, solver: str, num_threads: int) -> Plan:
-        """How the rows are dealt out for this solver."""
-        if solver not in self._plans:
-            shape = self.factors.dtype, self.factors.shape[1]
-            groups = Groups(kernels.cg_block(*shape), len(self.others), kernels.cg_group(*shape), num_threads)
-            self._plans[solver] = schedule(
-                self.rows.indptr, groups=groups if solver == "cg" else None, split=solver in ("cg", "cholesky")
-            )
-        return self._plans[solver]
-
-    def inputs(self) -> FactorArray:
-        """The other side's rows as a row is solved with them: with ones instead of their biases."""
-        if not self.biased:
-            return self.others
-        others: FactorArray = self.others.copy()
-        others[:, -1] = 1
-        return others
-
-    def solve(
-        self,
-        solver: str,
-        num_threads: int,
-        relaxation: float = 0.0,
-        mean: float = 0.0,
-        *,
-        only: NDArray[np.integer[Any]] | None = None,
-        start: FactorArray | None = None,
-        out: FactorArray | None = None,
-    ) -> float:
-        """One half-sweep; returns by how much the solved rows lower the objective, compared with zeros.
-
-        With "cg", what is written goes beyond the solutions by ``relaxation`` times the step from the rows before.
-
-        Parameters
-        ----------
-        only : array, optional
-            The rows to solve, all by default.
-        start : array of shape (n_rows, k), optional
-            The rows before; ``factors`` by default.
-        out : array of shape (n_rows, k), optional
-            Where the rows go; it becomes ``factors``. By default they are solved in place.
-        """
-        counts = self.other_counts if solver == "cg" else None
-        targets = self.targets(mean)
-        basis = Basis(
-            self.inputs(),
-            self.weights.unobserved,
-            num_threads,
-            counts,
-            turned=solver != "nnls",
-            own=self.bias_regularization,
-            least=float(self.lam.min(initial=np.inf)),
-        )
-        plan = self.plan(solver, num_threads) if only is None else schedule(self.rows.indptr, rows=only)
-        out = self.factors if out is None else out
-        decrease, self.rescued = half_sweep(
-            targets,
-            basis,
-            self.weights,
-            self.lam,
-            out,
-            start=self.factors if start is None else start,
-            plan=plan,
-            solver=solver,
-            num_threads=num_threads,
-            relaxation=relaxation,
-            n_free=self.biased,
-        )
-        out[self.nothing], decrease[self.nothing] = 0, 0
-        with np.errstate(over="ignore"):
-            self.factors, self.spread = out, float(kernels.sum_rows(decrease * decrease)) ** 0.5
-        return float(kernels.sum_rows(decrease))
-
-    def targets(self, mean: float) -> Rows:
-        """The cells as the rows' systems see them."""
-        return self.rows.less(mean, others=self.others[:, -1]) if self.biased else self.rows
-
-    def constant(self, mean: float, num_threads: int) -> float:
-        """The objective at zero rows, but for the other side's penalty: sum of b^2 / (w0 + a) over the cells."""
-        return self._constant(self.targets(mean), num_threads)
-
-    def at_zero(self, mean: float, num_threads: int) -> float:
-        """The objective where all is zero but the mean."""
-        return self._constant(self.rows.less(mean) if self.biased else self.rows, num_threads)
-
-    def _constant(self, cells: Rows, num_threads: int) -> float:
-        return float(
-            kernels.constant(
-                self.weights.of_cells, self.weights.unobserved, cells.indptr, cells.values, cells.scale, num_threads
-            )
-        )
-
-    def level(self) -> float:
-        """Move what the biases share to the global mean, which is free, and return it.
-
-        No prediction changes, and the penalty falls as far as it can. Where the share is zero, so are the sums of
-        residuals, since a row's equation for its bias says: sum of weighted residuals = lambda bias. So ALS with
-        this step has the minimum in the mean, too, as its fixed point.
-        """
-        biases, held = self.factors[:, -1], np.diff(self.rows.indptr) > 0
-        if not self.bias_regularization or not held.any():
-            return 0.0
-        share = float(kernels.sum_rows(np.where(held, biases, 0).astype(np.float64)) / np.count_nonzero(held))
-        biases[held] -= share
-        return share
-
-    def penalty(self, num_threads: int) -> float:
-        """Sum of lambda_u |x_u|^2, and of lambda b_u^2 for biases."""
-        own = self.bias_regularization or 0.0
-        return float(kernels.penalty(self.factors, self.lam, self.n_ridged, own, num_threads))
-
-    def loss(self, mean: float, num_threads: int) -> float:
-        """The objective without this side's and the other's penalties: one pass over the cells, in float64.
-
-        Slower than what a half-sweep tells by the way, and as exact as float64 is.
-        """
-        cells, inputs = self.targets(mean), self.inputs()
-        fit = kernels.decrease_of_cells(
-            self.factors,
-            kernels.rotate(inputs, None, num_threads),
-            self.weights.of_cells,
-            cells.indptr,
-            cells.indices,
-            cells.values,
-            cells.scale,
-            num_threads,
-        )
-        common = 0.0
-        if self.weights.unobserved:
-            common = self.weights.unobserved * float(
-                np.sum(kernels.gram(self.factors, num_threads, True) * kernels.gram(inputs, num_threads, True))
-            )
-        return self._constant(cells, num_threads) + common - float(fit)
-
-
-def represented(name: str, values: NDArray[np.float64], dtype: np.dtype[Any]) -> FactorArray:
-    """Return positive numbers in ``dtype``; refuse those that it has not."""
-    with np.errstate(over="ignore", under="ignore"):
-        cast: FactorArray = values.astype(dtype)
-    lost = ~np.isfinite(cast) | ((cast < np.finfo(dtype).tiny) & (values > 0))
-    if lost.any():
-        refuse_unrepresented(name, float(values[np.argmax(lost)]), dtype)
-    return cast
+    first: int
+    rows: Rows
+    lam: FactorArray
+    plan: Plan
 
 
 CG_STEPS = {True: 2, False: 3}
@@ -544,63 +372,65 @@ def relaxation(iteration: int) -> float:
 
 
 def half_sweep(
-    rows: Rows,
+    block: Block,
     basis: Basis,
     weights: CellWeights,
-    lam: FactorArray,
     out: FactorArray,
     *,
-    plan: Plan,
     solver: str,
     num_threads: int,
     start: FactorArray | None = None,
+    decrease: NDArray[np.float64] | None = None,
+    wide: Callable[[], NDArray[np.float64] | None] | None = None,
     short_limit: int | None = None,
     cg_steps: int | None = None,
     cg_above: int = 0,
     relaxation: float = 0.0,
     n_free: int = 0,
-) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Solve every row of ``plan`` into ``out``.
+) -> NDArray[np.intp]:
+    """Solve every row of a block's plan into ``out``.
 
     Parameters
     ----------
-    lam : array of shape (n_rows,)
-        lambda_u of each row.
     out : array of shape (n_rows, k), C-contiguous
-    plan : the order and tasks of :func:`schedule`
     solver : {"cholesky", "lapack", "cg", "nnls"}
         "nnls": rows without negative entries; wants a basis not turned.
     start : array of shape (n_rows, k), C-contiguous, optional
         What "cg" and "nnls" start from; by default what ``out`` holds.
+    decrease : array of shape (n_rows,), optional
+        Takes by how much each row lowers the objective, compared with zeros.
+    wide : callable, optional
+        Returns the common term of wide sums (:attr:`Common.wide`), where there is a common term and ``basis`` has it
+        not: few half-sweeps ask for it.
     short_limit, cg_above : int
         Rows of at most so many cells are solved by the n x n form, and exactly where the solver is "cg"; for tests and
         benchmarks.
     relaxation : float
-        As in :meth:`Side.solve`.
+        With "cg", what is written goes beyond the solutions by so much of the step from the rows before.
     n_free : int
         So many last columns may be negative also with "nnls".
 
     Returns
     -------
-    decrease : array of shape (n_rows,)
-        By how much each row lowers the objective, compared with zeros.
     rescued : array
         Rows that the dtype was too narrow for: they were solved in float64, and where their matrix is singular, hold
         the minimum-norm solution.
     """
-    k = out.shape[1]
+    rows, k = block.rows, out.shape[1]
     limit = kernels.short_limit(out.dtype, k) if short_limit is None else short_limit
     steps = CG_STEPS[weights.unobserved > 0] if cg_steps is None else cg_steps
-    status, decrease = np.zeros(len(out), np.int32), np.zeros(max(1, len(out)))
+    status = np.zeros(len(out), np.int32)
+    # a side without rows has no first element to point at
+    decrease = np.zeros(max(1, len(out))) if decrease is None or not len(decrease) else decrease
     warm = (out if start is None else start) if solver in ("cg", "nnls") else None
 
-    def solve(solver: str, plan: Plan, basis: Basis) -> None:
+    def solve(solver: str, plan: Plan, basis: Basis, wide: NDArray[np.float64] | None = None) -> None:
         with _serial_lapack() if solver in ("lapack", "rescue") else nullcontext():
             kernels.half_sweep(
                 solver,
                 basis.rows,
-                basis.base,
-                basis.ridged,
+                basis.common.base,
+                basis.common.ridged,
                 weights.of_cells,
                 limit,
                 cg_above,
@@ -610,9 +440,9 @@ def half_sweep(
                 rows.indices,
                 rows.values,
                 rows.scale,
-                lam,
-                basis.common,
-                basis.wide,
+                block.lam,
+                basis.matrix,
+                wide,
                 k - n_free,
                 basis.forth,
                 basis.back,
@@ -622,21 +452,34 @@ def half_sweep(
                 decrease,
                 status,
                 num_threads,
+                basis.n_others,
+                basis.cuts,
             )
 
-    solve(solver, plan, basis)
+    solve(solver, block.plan, basis)
     rescued = np.flatnonzero(status)
     if len(rescued):
+        common = wide() if wide and weights.unobserved and basis.common.wide is None else basis.common.wide
+        if weights.unobserved and common is None:
+            raise WideSumsNeeded
         way_out = "rescue nnls" if solver == "nnls" else "rescue"
-        solve(way_out, schedule(rows.indptr, rows=rescued), basis.as_they_are())
+        solve(way_out, schedule(rows.indptr, rows=rescued), basis.plain, common)
         if status.any():
             row = int(np.flatnonzero(status)[0])
-            if status[row] > 0:
-                refuse_indefinite_row(row)
-            if status[row] == -2:
-                refuse_unrepresented_row(row, out.dtype)
-            refuse_overflowing_row(row, out.dtype)
-    return decrease, rescued
+            _refuse(int(status[row]), block.first + row, out.dtype)
+    return rescued
+
+
+class WideSumsNeeded(Exception):  # noqa: N818, it asks for something
+    """Some rows of a block want the common term of wide sums, and nobody had it: solve the block again with that."""
+
+
+def _refuse(status: int, row: int, dtype: np.dtype[Any]) -> None:
+    if status > 0:
+        refuse_indefinite_row(row)
+    if status == -2:
+        refuse_unrepresented_row(row, dtype)
+    refuse_overflowing_row(row, dtype)
 
 
 def _serial_lapack() -> AbstractContextManager[Any]:

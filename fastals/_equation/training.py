@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .._core import FactorArray, single_threaded_blas
-from .refusals import check_finite_factors
 
 Callback = Callable[[int, float, Mapping[str, float], float], object]
 
@@ -17,6 +16,9 @@ Callback = Callable[[int, float, Mapping[str, float], float], object]
 @dataclass
 class Training:
     """A fit under way: whatever decides how it goes on, and so what a checkpoint holds.
+
+    What its arrays hold is never changed: an iteration makes others. A descent looks into none of them, and where its
+    sides have no arrays, they are whatever these call their factors.
 
     Parameters
     ----------
@@ -35,7 +37,7 @@ class Training:
     biases: tuple[FactorArray, FactorArray] | None = None
     """Of users and items, where they follow from the data; where they are trained, they are columns of X and Y."""
     best: tuple[int, FactorArray, FactorArray, float] | None = None
-    """The iteration of the best metric so far, and copies of its factors and mean."""
+    """The iteration of the best metric so far, its factors and mean."""
     n_repeated: int = 0
     """Iterations that had to be made once more, exactly, since rounding had led them up."""
 
@@ -44,11 +46,16 @@ class Training:
         """Counted from 1; 0: there is none."""
         return self.best[0] if self.best else 0
 
+    def held(self) -> list[FactorArray]:
+        """The arrays that nobody may write to."""
+        arrays = (self.X, self.Y, self.before, *(self.best[1:3] if self.best else ()))
+        return [array for array in arrays if array is not None]
+
     def record(self, loss: float, metrics: Mapping[str, float], better: bool) -> None:
         """Take an iteration down; each step alone leaves a state to go on from, as Ctrl-C may come between."""
         self.history.append((loss, metrics))
         if better:
-            self.best = len(self.history), self.X.copy(), self.Y.copy(), self.mean
+            self.best = len(self.history), self.X, self.Y, self.mean
 
     def restore_best(self) -> None:
         """Go back to the best iteration, if there is one."""
@@ -110,7 +117,7 @@ def train(
                     metrics: dict[str, float] = {}
                     better = False
                     if validation is not None:
-                        check_finite_factors(training.X, training.Y)
+                        descent.check()
                         metrics = validation.measure(training)
                         better = validation.is_better(metrics, training)
                     training.record(loss, metrics, better)
@@ -132,7 +139,7 @@ def train(
         training.restore_best()
         if kept:
             training.history[-1] = training.history[kept - 1][0], training.history[-1][1]
-    check_finite_factors(training.X, training.Y)
+    descent.check()
 
 
 class Validation(Protocol):
@@ -165,6 +172,9 @@ class Iterations(Protocol):
 
     def finish(self, loss: float) -> float:
         """Solve the side that is solved last exactly, once more; takes and returns the loss of the factors."""
+
+    def check(self) -> None:
+        """Refuse factors that are no numbers."""
 
 
 def _close(descent: Iterations, training: Training, iterations: int) -> None:

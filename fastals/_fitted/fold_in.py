@@ -33,7 +33,8 @@ def fold_in(state: FittedState, axis: Axis, data: Any, sample_weight: Any, threa
     rows, bias = equation.new_offsets(axis, rows, state.mean, state.biases)
     out: FactorArray = np.zeros((len(rows.indptr) - 1, others.shape[1]), others.dtype)
     with single_threaded_blas():
-        equation.side(axis, rows, out, others).solve(equation.exact_solver, threads, mean=state.mean)
+        side = equation.side(axis, rows, out, others, num_threads=threads)
+        side.solve(equation.exact_solver, mean=state.mean)
     return out if bias is None else np.column_stack((out, bias))
 
 
@@ -91,13 +92,13 @@ def grown(
         rows, columns, state.mean, state.biases, touched_users, touched_items
     )
     turns = (
-        (equation.side("users", rows, X, Y), touched_users),
-        (equation.side("items", columns, Y, X), touched_items),
+        (equation.side("users", rows, X, Y, num_threads=threads), touched_users),
+        (equation.side("items", columns, Y, X, num_threads=threads), touched_items),
     )
     with single_threaded_blas():
         for _ in range(passes):
             for side, touched in turns if equation.last == "items" else turns[::-1]:
-                side.solve(equation.exact_solver, threads, mean=state.mean, only=touched)
+                side.solve(equation.exact_solver, mean=state.mean, only=touched)
     check_finite_factors(X, Y)
     return replace(
         state,

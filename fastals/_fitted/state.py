@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from .._topn import FactorFitted
 
 if TYPE_CHECKING:
     from .._data import Interactions, Labels
-    from .._equation import Biases, RowEquation, Side, Training
+    from .._equation import ArraySide, Biases, RowEquation, Training
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -97,14 +98,15 @@ class FittedState(FactorFitted):
             raise NotFittedError("this model was saved without its history, which this needs: save(..., history=True)")
         return self.pairs, self.weights
 
-    def trained_sides(self, threads: int) -> tuple[Side, Side]:
+    def trained_sides(self, threads: int) -> tuple[ArraySide, ArraySide]:
         """Both sides as they were trained."""
         X, Y = self.columns()
         data, twin = self.history()
         rows, columns = (self.equation.rows(axis, data, twin, X.dtype, threads) for axis in AXES)
         nobody = np.empty(0, np.intp)
         rows, columns, _ = self.equation.grown_offsets(rows, columns, self.mean, self.biases, nobody, nobody)
-        return self.equation.side("users", rows, X, Y), self.equation.side("items", columns, Y, X)
+        side = partial(self.equation.side, num_threads=threads)
+        return side("users", rows, X, Y), side("items", columns, Y, X)
 
 
 def parts_of(training: Training, equation: RowEquation) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import kernels, single_threaded_blas
-from .._equation import LEAST_ERROR, Rows, Side, spread, told
+from .._equation import LEAST_ERROR, ArraySide, Rows, spread, told
 from .._fitted import FittedState
 from .explain import row_system
 
@@ -25,12 +25,12 @@ TARGETS = 3
 """A score of so many times the largest target is no answer to any data."""
 
 
-def loss_of_cells(side: Side, mean: float) -> tuple[float, float]:
+def loss_of_cells(side: ArraySide, mean: float) -> tuple[float, float]:
     """Return the objective without its penalties, and what it is where all factors are zero."""
-    targets, others = side.targets(mean), side.inputs()
+    targets, others = side.targets(mean).whole(), side.inputs()
     scores = kernels.pair_scores(side.factors, others, targets.lines(), targets.indices, 1).astype(np.float64)
     a, b = side.weights.of(targets.values, targets.scale)
-    at_zero = side.constant(mean, 1)
+    at_zero = side.constant(mean)
     loss = at_zero + float(np.sum(scores * (a * scores - 2 * b)))
     if side.weights.unobserved:
         loss += side.weights.unobserved * float(np.sum(kernels.gram(side.factors, 1) * kernels.gram(others, 1)))
@@ -44,9 +44,9 @@ def are_alike(state: FittedState) -> bool:
     return spread(cells, centered=bool(state.mean)) <= LEAST_ERROR * spread(cells, centered=False)
 
 
-def conditions(side: Side, mean: float) -> NDArray[np.float64]:
+def conditions(side: ArraySide, mean: float) -> NDArray[np.float64]:
     """Condition numbers of some rows' systems, evenly spread over those that have cells."""
-    targets, others = side.targets(mean), side.inputs()
+    targets, others = side.targets(mean).whole(), side.inputs()
     k = others.shape[1]
     gram = kernels.gram(others, 1) if side.weights.unobserved else np.zeros((k, k))
     held = np.flatnonzero(np.diff(targets.indptr))
@@ -60,12 +60,12 @@ def conditions(side: Side, mean: float) -> NDArray[np.float64]:
     return np.array(found)
 
 
-def one_more(side: Side, solver: str, num_threads: int, mean: float) -> tuple[float, int]:
+def one_more(side: ArraySide, solver: str, mean: float) -> tuple[float, int]:
     """How far exact solutions are from the factors, relative to them, and how many systems were singular."""
     before = side.factors
     side.factors = before.copy()
     with single_threaded_blas():
-        side.solve(solver, num_threads, mean=mean)
+        side.solve(solver, mean=mean)
     norm = float(np.linalg.norm(before))
     step, rescued = float(np.linalg.norm(side.factors - before)), len(side.rescued)
     side.factors = before
@@ -102,12 +102,12 @@ def describe(model: Any, state: FittedState, threads: int, compared: Check) -> s
     return "\n".join(lines + [f"! {worry}" for worry in worries])
 
 
-def _fit(state: FittedState, sides: tuple[Side, Side], worries: list[str], threads: int) -> list[str]:
+def _fit(state: FittedState, sides: tuple[ArraySide, ArraySide], worries: list[str], threads: int) -> list[str]:
     """Loss, singular rows and condition numbers."""
     mean, solver = state.mean, state.equation.exact_solver
     lines = []
     loss, at_zero = loss_of_cells(sides[0], mean)
-    penalties = [side.penalty(threads) for side in sides]
+    penalties = [side.penalty() for side in sides]
     lines.append(
         f"loss {loss + sum(penalties):.6g}: cells {loss:.6g}, users' penalty {penalties[0]:.6g}, "
         f"items' penalty {penalties[1]:.6g}; {at_zero:.6g} without factors"
@@ -131,7 +131,7 @@ def _fit(state: FittedState, sides: tuple[Side, Side], worries: list[str], threa
             f"{sides[0].factors.dtype} is at its limit here: more regularization or dtype='float64' would help"
         )
     for name, side in zip(("users", "items"), sides, strict=True):
-        step, rescued = one_more(side, solver, threads, mean)
+        step, rescued = one_more(side, solver, mean)
         numbers = conditions(side, mean)
         lines.append(
             f"{name}' systems: exact solutions are {step:.2%} away, {rescued:,} are singular or nearly, and were "
@@ -159,7 +159,10 @@ def _popularity(state: FittedState, counts: NDArray[np.int64], threads: int) -> 
 
 
 def _far_off(
-    state: FittedState, sides: tuple[Side, Side], counts: tuple[NDArray[np.int64], NDArray[np.int64]], threads: int
+    state: FittedState,
+    sides: tuple[ArraySide, ArraySide],
+    counts: tuple[NDArray[np.int64], NDArray[np.int64]],
+    threads: int,
 ) -> list[str]:
     """Whether some scores are far from all that the data could mean, or no numbers."""
     rng = np.random.default_rng(0)
@@ -194,12 +197,11 @@ def _far_off(
     return worries
 
 
-def _largest_target(side: Side) -> float:
+def _largest_target(side: ArraySide) -> float:
     """The largest |b| / (w0 + a) of a stored cell."""
     largest = 0.0
-    for first in range(0, len(side.rows.values), 1 << 20):
-        part = slice(first, first + (1 << 20))
-        a, b = side.weights.of(side.rows.values[part], None if side.rows.scale is None else side.rows.scale[part])
+    for _, _, values, scale in side.rows.chunks():
+        a, b = side.weights.of(values, scale)
         a += side.weights.unobserved
         largest = max(largest, float(np.max(np.divide(np.abs(b), a, out=np.zeros_like(a), where=a > 0), initial=0)))
     return largest

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .._core import DataError, FactorArray, LabelArray, ParameterError, kernels, single_threaded_blas
 from .._data import as_observations
-from .._equation import CellWeights, Rows
+from .._equation import CellWeights, Rows, RowSource
 from .._fitted import FittedState
 
 
@@ -39,10 +39,10 @@ def explain(state: FittedState, user: Any, item: Any, n: int, history: Any, thre
     if (user is None) == (history is None):
         raise ParameterError("one of user and history must be given, the other one being None")
     equation, Y = state.equation, state.columns()[1]
-    rows = _one_row(state, user) if history is None else _one_history(state, history)
-    rows, own = equation.new_offsets("users", rows, state.mean, state.biases)
-    side = equation.side("users", rows, np.zeros((1, Y.shape[1]), Y.dtype), Y)
-    targets, Y = side.targets(state.mean), side.inputs()
+    cells = _one_row(state, user) if history is None else _one_history(state, history)
+    rows, own = equation.new_offsets("users", cells, state.mean, state.biases)
+    side = equation.side("users", rows, np.zeros((1, Y.shape[1]), Y.dtype), Y, num_threads=threads)
+    targets, Y = side.targets(state.mean).whole(), side.inputs()
     gram = np.zeros((Y.shape[1], Y.shape[1]))
     if side.weights.unobserved:
         gram = state.derive("gram of items", lambda: kernels.gram(Y, threads))
@@ -50,7 +50,7 @@ def explain(state: FittedState, user: Any, item: Any, n: int, history: Any, thre
     free: Any = slice(None)
     if equation.nonnegative:
         with single_threaded_blas():
-            side.solve(equation.exact_solver, threads, mean=state.mean)
+            side.solve(equation.exact_solver, mean=state.mean)
         free = side.factors[0] > 0
         free[state.user_factors.shape[1] :] = True  # a bias has any sign
     parts = contributions(*system, Y[target].astype(np.float64), free)
@@ -58,7 +58,7 @@ def explain(state: FittedState, user: Any, item: Any, n: int, history: Any, thre
     if state.biases is not None:
         base += float(state.biases[1][target])
     order = np.argsort(-parts, kind="stable")[:n]
-    return Explanation(float(parts.sum() + base), state.items.decode(rows.indices[order]), parts[order], base)
+    return Explanation(float(parts.sum() + base), state.items.decode(targets.indices[order]), parts[order], base)
 
 
 def _one_row(state: FittedState, user: Any) -> Rows:
@@ -70,7 +70,7 @@ def _one_row(state: FittedState, user: Any) -> Rows:
     return Rows(np.array([0, len(indices)]), indices, state.equation.transform(values), scale)
 
 
-def _one_history(state: FittedState, history: Any) -> Rows:
+def _one_history(state: FittedState, history: Any) -> RowSource:
     """The cells of one user who is not in the model."""
     equation = state.equation
     data, twin = as_observations(history, None, duplicates=equation.duplicates, items=state.items)

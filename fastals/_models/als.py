@@ -27,7 +27,7 @@ from .._equation import (
     Checkpoint,
     Preset,
     RowEquation,
-    Rows,
+    RowSource,
     Settings,
     check_setting,
     chosen,
@@ -135,7 +135,7 @@ class ALS(FactorModel, Estimator):
         return chosen(given, scaling=self._rule_scaling, preset=self.preset, solver=self.solver)
 
     @abstractmethod
-    def _resolve(self, rows: Rows, columns: Rows) -> Settings:
+    def _resolve(self, rows: RowSource, columns: RowSource) -> Settings:
         """The settings of a fit on these cells."""
 
     @abstractmethod

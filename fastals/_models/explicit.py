@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from .._core import FactorArray
-from .._equation import EXPLICIT, EXPLICIT_SCALING, RowEquation, Rows, Settings, explicit_regularization, pair
+from .._equation import EXPLICIT, EXPLICIT_SCALING, RowEquation, RowSource, Settings, explicit_regularization, pair
 from .._fitted import stored
 from .als import ALS
 
@@ -150,7 +150,7 @@ class ExplicitALS(ALS):
         self.random_state = random_state
         self._check_params()
 
-    def _resolve(self, rows: Rows, columns: Rows) -> Settings:
+    def _resolve(self, rows: RowSource, columns: RowSource) -> Settings:
         settings, of_data = self._chosen()
         if "regularization" in of_data:
             scaling, centered = settings["regularization_scaling"], settings["biases"] or self._preset.center

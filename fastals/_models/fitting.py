@@ -9,7 +9,7 @@ import numpy as np
 
 from .._core import AXES, ArgumentTypeError, FactorArray, check_factors, check_random_state
 from .._data import Interactions
-from .._equation import Descent, RowEquation, Rows, Settings, Start, Training, digest, digest_of
+from .._equation import Descent, RowEquation, RowSource, Settings, Start, Training, digest, digest_of
 from .._fitted import plain
 from .validation import Validation
 
@@ -64,7 +64,7 @@ def identity(
 
 def prepare(
     equation: RowEquation,
-    resolve: Callable[[Rows, Rows], Settings],
+    resolve: Callable[[RowSource, RowSource], Settings],
     resolved: Callable[[Settings], RowEquation],
     data: Interactions,
     twin: Interactions | None,
@@ -90,15 +90,14 @@ def prepare(
     rows, columns, training.mean, training.biases = equation.offsets(rows, columns)
     descent = Descent(
         training,
-        equation.side("users", rows, X, Y, columns.counts(False)),
-        equation.side("items", columns, Y, X, rows.counts(False)),
+        equation.side("users", rows, X, Y, columns.counts(False), num_threads=threads),
+        equation.side("items", columns, Y, X, rows.counts(False), num_threads=threads),
         users_last=equation.last == "users",
         sweep=equation.sweep_solver,
         exact=equation.exact_solver,
         automatic=equation.solver == "auto",
         signed=not equation.nonnegative,
         leveled=equation.mean_is_free,
-        num_threads=threads,
     )
     return settings, equation, descent
 

@@ -12,7 +12,7 @@ from .._equation import (
     IMPLICIT_SCALING,
     Cells,
     RowEquation,
-    Rows,
+    RowSource,
     Settings,
     implicit_regularization,
     pair,
@@ -184,17 +184,17 @@ class ImplicitALS(ALS):
         check_real("alpha", self.alpha, low=0)
         check_real("epsilon", self.epsilon, low=0, low_open=True)
 
-    def _resolve(self, rows: Rows, columns: Rows) -> Settings:
+    def _resolve(self, rows: RowSource, columns: RowSource) -> Settings:
         settings, of_data = self._chosen()
         cells = Cells.of(rows, columns, positive_only=True)
         if not cells.z:
-            refuse_without_positive(len(rows.values))
+            refuse_without_positive(rows.n_cells)
         if "unobserved_weight" in of_data:
             settings["unobserved_weight"] = unobserved_weight(cells)
         if "regularization" in of_data:
             weights = self._preset.cells(settings["unobserved_weight"], float(self.alpha))
             scaling = settings["regularization_scaling"]
-            settings["regularization"] = implicit_regularization(rows, cells, weights, scaling)
+            settings["regularization"] = implicit_regularization(rows, columns, cells, weights, scaling)
         return settings
 
     def _equation(self, settings: Settings) -> RowEquation:

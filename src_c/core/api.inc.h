@@ -5,8 +5,8 @@
 typedef struct {
     ptrdiff_t k;           /* factors, >= 1 */
     ptrdiff_t ld;          /* padded(k) */
-    ptrdiff_t n_other;
-    const real *Z;         /* (n_other, ld) padded: the rotated factors of the other side */
+    ptrdiff_t n_other;     /* rows of the other side */
+    const real *Z;         /* (n_other, ld) padded: the rotated factors of the other side; see cuts */
     const real *base;      /* (k) eigenvalues of the common term, >= 0 up to rounding */
     ptrdiff_t ridged;      /* lambda is added to the first so many; the others, biases, have their own in base */
     real a0, a1, b0, b1;
@@ -21,6 +21,8 @@ typedef struct {
     ptrdiff_t bounded;     /* solve_row_nnls: the first so many of the k coordinates must not be negative */
     const real *system;    /* solve_row_given: A (system_rows, system_ld) and behind it rhs (padded), as of row_gram */
     const double *wide;    /* (k, k) the common term in float64, for rows that are solved there: Z is not turned then */
+    const int32_t *cuts;   /* NULL: Z holds all rows. Else it holds some, in order, indices count these, and this is how
+                            * many of the first cg_block, 2 cg_block, … rows are among them, the last entry being all. */
 } FA_T(fa_side);
 
 /* Solves one row: x (padded) in the rotated basis. *decrease gets 2 x'rhs - x'Ax of the x that is returned: by so much the

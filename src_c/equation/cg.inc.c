@@ -202,10 +202,13 @@ static void FA(cg_passes)(const FA_S(fa_side) * side, FA(cg_row) * rows, ptrdiff
         blocks |= rows[i].is_long;
     }
     const ptrdiff_t block = blocks ? FA(cg_block)(side->k) : side->n_other;
-    for (ptrdiff_t first = 0; first < side->n_other; first += block) {
-        const ptrdiff_t last = first + block < side->n_other ? first + block : side->n_other;
-        if (count > 1)
-            for (ptrdiff_t c = first * side->ld; c < last * side->ld; c += LINE) FA_PREFETCH(side->Z + c);
+    ptrdiff_t from = 0;
+    for (ptrdiff_t first = 0, b = 0; first < side->n_other; first += block, b++) {
+        ptrdiff_t last = first + block < side->n_other ? first + block : side->n_other;
+        if (blocks && side->cuts) last = side->cuts[b];
+        if (count > 1 && (blocks || !side->cuts))
+            for (ptrdiff_t c = from * side->ld; c < last * side->ld; c += LINE) FA_PREFETCH(side->Z + c);
+        from = last;
         for (ptrdiff_t i = 0; i < count; i++) {
             const ptrdiff_t end = rows[i].is_long ? last : side->n_other;
             if (kind == FA(CG_START)) {

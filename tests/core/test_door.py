@@ -87,12 +87,24 @@ def kernel_calls(dtype: type) -> Iterator[Call]:
     indptr, indices = cells(rng, N, OTHERS)
     values, scale, lam = real(len(indices)), real(len(indices)), real(N)
     yield Call(kernels.gram, {"Y": Y, "num_threads": 2}, {"num_threads": THREADS, "Y": [None, Y[0]]}, ("Y",))
+    summed = {"Y": Y, "num_threads": 2, "wide": True, "scale": real(OTHERS), "ones": True, "before": np.eye(K)}
+    yield Call(kernels.gram, summed, {"num_threads": THREADS, "Y": [None, Y[0]], "before": [np.eye(K)[0]]})
     yield Call(kernels.rotate, {"Y": Y, "Q": square, "num_threads": 2}, {"num_threads": THREADS}, ("Y.0",))
+    beyond = {"before": real(OTHERS, K), "X": Y, "relaxation": 0.5, "num_threads": 2}
+    yield Call(kernels.go_beyond, beyond, {"num_threads": THREADS, "X": [None], "before": [None]})
     turned = {"X": Y, "C": square, "out": real(OTHERS, K), "num_threads": 2}
     yield Call(kernels.turn, turned, {"num_threads": THREADS, "C": [None], "out": [None]})
     yield Call(kernels.sum_rows, {"values": np.ones(9)}, {"values": [None]}, ("values",))
     penalty = {"X": real(N, K), "lam": lam, "ridged": K - 1, "own": 1.0, "num_threads": 2}
     yield Call(kernels.penalty, penalty, {"ridged": [K + 1, *COUNT], "num_threads": THREADS}, ("X.1",))
+    offset = {
+        "values": values,
+        "indices": np.minimum(indices, OTHERS - 2),
+        "offsets": real(OTHERS),
+        "out": real(len(values)),
+        "num_threads": 2,
+    }
+    yield Call(kernels.less, offset, {"num_threads": THREADS, "out": [None]}, ("offsets.grown", "offsets.cut"))
     of_cells = {"indptr": indptr, "values": values, "scale": scale, "num_threads": 2}
     wrong: dict[str, list[Any]] = {"indptr": broken(indptr), "weights": TUPLE, "num_threads": THREADS}
     yield Call(
@@ -101,8 +113,11 @@ def kernel_calls(dtype: type) -> Iterator[Call]:
         {**wrong, "indptr": [*wrong["indptr"], indptr[:0]]},
         ("indptr",),
     )
+    told = {"of_rows": np.zeros(N)}
+    yield Call(kernels.constant, {"weights": WEIGHTS, "unobserved": 1.0, **of_cells, **told}, wrong)
     scored = {"X": real(N, K), "Z": Z, "weights": WEIGHTS, "indices": indices, **of_cells}
     yield Call(kernels.decrease_of_cells, scored, wrong, ("Z.0", "X.1"))
+    yield Call(kernels.decrease_of_cells, scored | told, wrong, ("Z.0", "X.1"))
     one = {"Z": Z, "base": real(K), "weights": WEIGHTS, "idx": indices, "val": values, "scale": scale, "lam": 1.0}
     outside = {"idx": with_last(indices, -1, OTHERS, HUGE), "weights": TUPLE, "base": [None, lam[:0]]}
     yield Call(kernels.row_system, one, outside, ("Z.grown", "base"))
@@ -135,6 +150,14 @@ def kernel_calls(dtype: type) -> Iterator[Call]:
             },
             ("Z.0", "split", "decrease.grown", "tasks", "order.grown"),
         )
+    block = kernels.cg_block(dtype, K)
+    cuts = np.array([OTHERS - 1, OTHERS], np.int32)
+    yield Call(
+        kernels.half_sweep,
+        sweep | {"solver": "cg", "n_other": block + 1, "cuts": cuts},
+        {"cuts": with_last(cuts, -1, OTHERS + 1, HUGE), "n_other": [1, block, 2 * block + 1]},
+        tuple(sweep),
+    )
     many = np.zeros(group + 1, np.int32)
     yield Call(
         kernels.half_sweep,

@@ -9,6 +9,7 @@ import reference
 from scipy.optimize import minimize
 
 from fastals._equation.balance import FLOOR, balance, weighted_gram
+from fastals._equation.balance import turned as turned_by
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 FACTORS = pytest.mark.parametrize("k", [1, 2, 5, 17, 40])
@@ -35,7 +36,8 @@ def turn_of(X: Any, Y: Any, lx: Any, ly: Any, k: int, **options: Any) -> Any:
 
 def turned(turn: Any, X: Any, Y: Any, num_threads: int = 1) -> tuple[Any, Any]:
     out = np.full_like(X, np.nan), np.full_like(Y, np.nan)
-    turn.turned(X, Y, out, num_threads)
+    for factors, matrix, written in zip((X, Y), (turn.forth, turn.back), out, strict=True):
+        turned_by(factors, matrix, written, num_threads)
     return out
 
 
@@ -100,7 +102,8 @@ def test_it_may_be_written_where_it_is_read() -> None:
     X, Y, lx, ly = sides(7, np.float32)
     turn = turn_of(X, Y, lx, ly, 7)
     expected = turned(turn, X, Y)
-    turn.turned(X, Y, (X, Y), 2)
+    turned_by(X, turn.forth, X, 2)
+    turned_by(Y, turn.back, Y, 2)
     assert np.array_equal(X, expected[0])
     assert np.array_equal(Y, expected[1])
 

@@ -16,7 +16,8 @@ from fastals._core import kernels
 from fastals._data.interactions import Interactions
 from fastals._equation import descent
 from fastals._equation.descent import OF_ZERO, RELATIVE, Descent
-from fastals._equation.sweep import Groups, Side
+from fastals._equation.side import ArraySide
+from fastals._equation.sweep import Groups
 from fastals._equation.training import Training
 from fastals._models.fitting import prepare
 
@@ -48,7 +49,7 @@ def descent_of(model: Any, matrix: Any, factors: Any = None) -> tuple[Descent, T
     return made, training
 
 
-def sides(descent: Descent) -> tuple[Side, Side]:
+def sides(descent: Descent) -> tuple[Any, Any]:
     return (descent.second, descent.first) if descent.users_last else (descent.first, descent.second)
 
 
@@ -118,22 +119,22 @@ def stop_after(n: int) -> Any:
 
 
 class Ruined:
-    """``Side.solve`` that ruins rows in its n-th call, and in others, and writes down what was asked for."""
+    """``ArraySide.solve`` that ruins rows in its n-th call, and in others, and writes down what was asked for."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, calls: Any, factor: float = 1e3) -> None:
         self.asked: list[tuple[str, float]] = []
-        original = Side.solve
+        original = ArraySide.solve
 
-        def solve(side: Side, solver: str, num_threads: int, relaxation: float = 0.0, *args: Any, **kw: Any) -> float:
+        def solve(side: ArraySide, solver: str, relaxation: float = 0.0, *args: Any, **kw: Any) -> float:
             self.asked.append((solver, relaxation))
-            decrease = original(side, solver, num_threads, relaxation, *args, **kw)
+            decrease = original(side, solver, relaxation, *args, **kw)
             if len(self.asked) in calls:
                 side.factors[::2] *= side.factors.dtype.type(factor)
                 # what rows tell is of the rows as they are
                 return decrease * -factor
             return decrease
 
-        monkeypatch.setattr(Side, "solve", solve)
+        monkeypatch.setattr(ArraySide, "solve", solve)
 
 
 VARIANTS: dict[str, Any] = {

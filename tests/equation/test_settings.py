@@ -17,10 +17,9 @@ from sklearn.base import clone
 
 import fastals
 from fastals import ExplicitALS, ImplicitALS
-from fastals._equation.equation import pair_below_zero
 from fastals._equation.presets import EXPLICIT, IMPLICIT
+from fastals._equation.rows import CellWeights, Rows
 from fastals._equation.settings import TOLERANCE
-from fastals._equation.sweep import CellWeights, Rows
 
 QUICK = {"factors": 3, "iterations": 2, "random_state": 0}
 BOTH = pytest.mark.parametrize("model", [ExplicitALS, ImplicitALS])
@@ -173,7 +172,7 @@ CHUNKS = pytest.mark.parametrize("chunk", [1, 2, 7, 100, 65_536])
 @CHUNKS
 @BOTH
 def test_weight_two_is_the_cell_twice(model, chunk, plays, monkeypatch):
-    monkeypatch.setattr("fastals._equation.sweep.CHUNK", chunk)
+    monkeypatch.setattr("fastals._equation.rows.CHUNK", chunk)
     cells = plays.tocoo()
     times = np.random.default_rng(3).integers(0, 4, plays.nnz)
     repeated = (*(np.repeat(index, times) for index in cells.coords), np.repeat(cells.data, times))
@@ -192,7 +191,7 @@ def test_weight_two_is_the_cell_twice(model, chunk, plays, monkeypatch):
 
 @CHUNKS
 def test_the_rule_sums_over_repeats_of_any_value(chunk, monkeypatch):
-    monkeypatch.setattr("fastals._equation.sweep.CHUNK", chunk)
+    monkeypatch.setattr("fastals._equation.rows.CHUNK", chunk)
     rng = np.random.default_rng(4)
     users, items, values = rng.integers(0, 30, 500), rng.integers(0, 12, 500), rng.integers(-2, 9, 500).astype(float)
     matrix = sparse.coo_array((values, (users, items)), shape=(30, 12))
@@ -207,7 +206,7 @@ def test_the_rule_sums_over_repeats_of_any_value(chunk, monkeypatch):
 
 @CHUNKS
 def test_what_is_read_in_chunks(chunk, monkeypatch):
-    monkeypatch.setattr("fastals._equation.sweep.CHUNK", chunk)
+    monkeypatch.setattr("fastals._equation.rows.CHUNK", chunk)
     rng = np.random.default_rng(5)
     lengths = rng.integers(0, 9, 40) * (rng.random(40) < 0.7)
     lines = np.repeat(np.arange(40), lengths)
@@ -761,13 +760,13 @@ def test_the_lightest_pair_is_found():
             for cell in range(indptr[row], indptr[row + 1]):
                 pair = row, int(indices[cell])
                 sums[pair] = sums.get(pair, 0.5) + scale[cell] * (abs(values[cell]) - 1)
-        found = pair_below_zero(Rows(indptr, indices, values, scale), weights)
+        found = weights.lightest(Rows(indptr, indices, values, scale))
         if not sums or min(sums.values()) >= 0:
             assert found is None
         else:
             assert found[:2] == min(sums, key=sums.get)
             assert found[2] == pytest.approx(min(sums.values()))
-    assert pair_below_zero(Rows(indptr, indices, values, scale), replace(weights, a0=0.0)) is None
+    assert replace(weights, a0=0.0).lightest(Rows(indptr, indices, values, scale)) is None
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,9 @@ import fastals
 from fastals import ExplicitALS, ImplicitALS
 from fastals._core import kernels
 from fastals._equation.presets import IMPLICIT
-from fastals._equation.sweep import Basis, Plan, Rows, Side, half_sweep, schedule
+from fastals._equation.rows import Rows
+from fastals._equation.side import ArraySide
+from fastals._equation.sweep import Basis, Block, Plan, half_sweep, schedule, split_above
 from fastals._models.fitting import check_initial_factors
 
 RATINGS = np.array(
@@ -250,14 +252,14 @@ def test_the_objective_never_rises(model: Any) -> None:
     data = fastals.Interactions.from_matrix(matrix)
     X, Y = estimator._beginning().drawn(matrix.shape)
     equation = estimator._equation(estimator._chosen()[0])
-    users = equation.side("users", Rows(*data.arrays("float32")), X, Y)
-    items = equation.side("items", Rows(*data.transpose_arrays("float32")), Y, X)
-    constant = users.constant(0.0, 2)
+    users = equation.side("users", Rows(*data.arrays("float32")), X, Y, num_threads=2)
+    items = equation.side("items", Rows(*data.transpose_arrays("float32")), Y, X, num_threads=2)
+    constant = users.constant(0.0)
     losses = []
     for _ in range(5):
         for side, other in ((users, items), (items, users)):
-            decrease = side.solve("cholesky", 2)
-            losses.append(constant + other.penalty(2) - decrease)
+            decrease = side.solve("cholesky")
+            losses.append(constant + other.penalty() - decrease)
     assert (np.diff(losses) <= 1e-6 * np.array(losses[1:])).all()
 
 
@@ -330,7 +332,7 @@ def test_very_long_rows_are_shared_out(model: Any, solver: Any) -> None:
     users = np.concatenate((np.arange(n), np.arange(0, n, 3)))
     items = np.concatenate((np.zeros(n, int), 1 + np.arange(0, n, 3) % 40))
     matrix = sparse.csr_array((np.ones(len(users), np.float32), (users, items)))
-    plan = schedule(sparse.csr_array(matrix.T).indptr.astype(np.int64), split=True)
+    plan = schedule(sparse.csr_array(matrix.T).indptr.astype(np.int64), split=split_above("cholesky", matrix.nnz))
     assert plan.split.tolist() == [0]
     options = {"factors": 33, "regularization": 1.0, "solver": solver, "iterations": 2, "random_state": 0}
     fits = [model(**PLAIN[model] | options, num_threads=threads).fit(matrix) for threads in (1, 2, 4)]
@@ -355,18 +357,11 @@ def test_groups_of_long_rows_give_what_each_row_gives_alone() -> None:
     alone = Plan(together.order, np.array([0, 4]), 0)
     for plan in (together, alone):
         out = start.copy()
-        side = Side(Rows(indptr, columns, values), out, others, weights, lambda counts, n: np.ones(len(counts)))
-        assert side.plan("cg", 1).n_groups == 2
-        half_sweep(
-            side.rows,
-            Basis(others, 1.0, 1),
-            weights,
-            side.lam,
-            out,
-            plan=plan,
-            solver="cg",
-            num_threads=1,
-        )
+        rows = Rows(indptr, columns, values)
+        side = ArraySide(rows, out, others, weights, lambda counts, n: np.ones(len(counts)))
+        assert side.plan("cg", 0, rows).n_groups == 2
+        basis = Basis(side.common("cg"), others, 1)
+        half_sweep(Block(0, rows, side.lam, plan), basis, weights, out, solver="cg", num_threads=1)
         results.append(out)
     assert np.array_equal(*results)
 
