@@ -208,15 +208,21 @@ class RowEquation:
         *,
         num_threads: int,
         common: Callable[[bool], Common] | None = None,
+        n_others: int | None = None,
     ) -> ArraySide:
-        """Rows to be solved, given the others: see :class:`ArraySide`."""
+        """Rows to be solved, given the others: see :class:`ArraySide`.
+
+        Where ``others`` are but those that the cells name, ``n_others`` says how many there are in all, and ``common``
+        is theirs.
+        """
         own = None if self.bias_regularization is None else self.bias_regularization[axis == "items"]
+        lam = partial(self.row_regularization, axis)
         return ArraySide(
             rows,
             factors,
             others,
             self.weights,
-            partial(self.row_regularization, axis),
+            lam if n_others is None else lambda counts, _: lam(counts, n_others),
             counts,
             bias_regularization=own,
             num_threads=num_threads,

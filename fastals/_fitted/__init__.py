@@ -1,7 +1,7 @@
 """What a fit makes: one immutable state, its file, and the rows that come to it later."""
 
 from .file import Tensors, load_model, plain, read_state, save_state, stored, write_model
-from .fold_in import fold_in, grown, in_dtype
+from .fold_in import fold_in, grown, in_dtype, solve_new
 from .state import FittedState, parts_of
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "plain",
     "read_state",
     "save_state",
+    "solve_new",
     "stored",
     "write_model",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -25,15 +26,30 @@ def fold_in(state: FittedState, axis: Axis, data: Any, sample_weight: Any, threa
     -------
     array of shape (n, k), or (n, k + 1) with the rows' biases behind
     """
+    duplicates = state.equation.duplicates
+    histories, twin = as_observations(data, sample_weight, duplicates=duplicates, num_threads=threads, **known)
+    return solve_new(state, axis, histories, twin, threads)
+
+
+def solve_new(
+    state: FittedState, axis: Axis, histories: Interactions, twin: Interactions | None, threads: int
+) -> FactorArray:
+    """Solve exactly for the rows of ``histories``, whose cells weigh what ``twin`` says; returns as :func:`fold_in`."""
     equation = state.equation
-    others = state.columns()[axis == "users"]
-    histories, twin = as_observations(data, sample_weight, duplicates=equation.duplicates, **known)
-    rows = equation.rows(axis, histories, twin, others.dtype, None)
+    others = state.trained("items" if axis == "users" else "users")
+    rows = equation.rows(axis, histories, twin, others.dtype, threads)
     equation.check_minimum(axis, rows, histories)
     rows, bias = equation.new_offsets(axis, rows, state.mean, state.biases)
-    out: FactorArray = np.zeros((len(rows.indptr) - 1, others.shape[1]), others.dtype)
-    with single_threaded_blas():
-        side = equation.side(axis, rows, out, others, num_threads=threads)
+    n_others, common = len(others), state.common("items" if axis == "users" else "users", threads)
+    if rows.n_cells < n_others:
+        # a few histories name a few of the others: what is to be done with these is not done with all
+        few = rows.whole()
+        named, places = np.unique(few.indices, return_inverse=True)
+        rows, others = replace(few, indices=places.astype(np.int32)), others[named]
+    out: FactorArray = np.zeros((len(rows), others.shape[1]), others.dtype)
+    side = equation.side(axis, rows, out, others, num_threads=threads, common=common, n_others=n_others)
+    # the kernels' own solver calls no BLAS, and to limit that takes longer than a row
+    with nullcontext() if equation.exact_solver == "cholesky" else single_threaded_blas():
         side.solve(equation.exact_solver, mean=state.mean)
     return out if bias is None else np.column_stack((out, bias))
 
@@ -84,7 +100,7 @@ def grown(
     touched_items = np.unique(items[1][events.indices])
     X, Y = (
         np.concatenate((factors, np.zeros((len(labels) - len(factors), factors.shape[1]), factors.dtype)))
-        for factors, (labels, _) in zip(state.columns(), (users, items), strict=True)
+        for factors, (labels, _) in zip(map(state.trained, AXES), (users, items), strict=True)
     )
     rows, columns = (equation.rows(axis, merged, twin, X.dtype, threads) for axis in AXES)
     equation.check_minimum("users", rows, merged)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._core import AXES, FactorArray, NotFittedError
+from .._core import AXES, Axis, FactorArray, NotFittedError, single_threaded_blas
+from .._equation import Common, Summary
 from .._topn import FactorFitted
 
 if TYPE_CHECKING:
@@ -84,13 +85,32 @@ class FittedState(FactorFitted):
         self.__dict__.update(state)
         self.__post_init__()
 
-    def columns(self) -> tuple[FactorArray, FactorArray]:
-        """Both sides as they are trained: biases that are solved for are a last column."""
+    def trained(self, axis: Axis) -> FactorArray:
+        """A side as it is trained: biases that are solved for are a last column."""
+        factors = self.item_factors if axis == "items" else self.user_factors
         if not self.equation.joint_biases or self.biases is None:
-            return self.user_factors, self.item_factors
-        users, items = self.biases
-        X, Y = self.user_factors, self.item_factors
-        return self.derive("columns", lambda: (np.column_stack((X, users)), np.column_stack((Y, items))))
+            return factors
+        biases = self.biases[axis == "items"]
+        return self.derive(f"trained {axis}", lambda: np.column_stack((factors, biases)))
+
+    def common(self, axis: Axis, threads: int) -> Callable[[bool], Common]:
+        """What exact solves need of all users or items, in float64 throughout (True) or not, each made once."""
+        factors, equation = self.trained(axis), self.equation
+        own = None if equation.bias_regularization is None else equation.bias_regularization[axis == "users"]
+
+        def make(wide: bool) -> Common:
+            summary = None
+            if equation.weights.unobserved:
+                k = factors.shape[1]
+                summary = Summary(np.zeros((k, k)), wide).extended(factors, threads, ones=equation.joint_biases)
+            turned, unobserved = equation.exact_solver != "nnls", equation.weights.unobserved
+            with single_threaded_blas():
+                return Common.of(summary, unobserved, factors.dtype, factors.shape[1], turned=turned, own=own)
+
+        def common(wide: bool) -> Common:
+            return self.derive(f"common of {axis}{', wide' if wide else ''}", lambda: make(wide))
+
+        return common
 
     def history(self) -> tuple[Interactions, Interactions | None]:
         """The training data, and a twin that holds their weights if they have any."""
@@ -100,7 +120,7 @@ class FittedState(FactorFitted):
 
     def trained_sides(self, threads: int) -> tuple[ArraySide, ArraySide]:
         """Both sides as they were trained."""
-        X, Y = self.columns()
+        X, Y = map(self.trained, AXES)
         data, twin = self.history()
         rows, columns = (self.equation.rows(axis, data, twin, X.dtype, threads) for axis in AXES)
         nobody = np.empty(0, np.intp)

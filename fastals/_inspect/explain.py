@@ -38,7 +38,7 @@ def explain(state: FittedState, user: Any, item: Any, n: int, history: Any, thre
     target = int(state.items.encode_known("item", [item])[0])
     if (user is None) == (history is None):
         raise ParameterError("one of user and history must be given, the other one being None")
-    equation, Y = state.equation, state.columns()[1]
+    equation, Y = state.equation, state.trained("items")
     cells = _one_row(state, user) if history is None else _one_history(state, history)
     rows, own = equation.new_offsets("users", cells, state.mean, state.biases)
     side = equation.side("users", rows, np.zeros((1, Y.shape[1]), Y.dtype), Y, num_threads=threads)

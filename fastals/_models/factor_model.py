@@ -12,7 +12,7 @@ import numpy as np
 from .._core import DataError, FactorArray, check_bool, check_int, check_path
 from .._data import as_observations
 from .._equation import Settings
-from .._fitted import FittedState, fold_in, save_state
+from .._fitted import FittedState, fold_in, save_state, solve_new
 from .._inspect import Explanation, explain
 from .._topn import ItemLists, Recommender
 
@@ -147,8 +147,9 @@ class FactorModel(Recommender):
         return fold_in(state, "items", data, sample_weight, self._threads(), users=state.users)
 
     def _queries_of_histories(self, state: Any, histories: Any, threads: int) -> tuple[FactorArray, ItemLists]:
-        data, _ = as_observations(histories, None, duplicates=state.equation.duplicates, items=state.items)
-        factors = fold_in(state, "users", data, None, threads, items=state.items)
+        duplicates = state.equation.duplicates
+        data, _ = as_observations(histories, None, duplicates=duplicates, items=state.items, num_threads=threads)
+        factors = solve_new(state, "users", data, None, threads)
         return state.queries_of_factors(factors), ItemLists.of_rows(data.indptr, data.indices)
 
     def explain(self, user: Any, item: Any, n: int = 10, *, history: Any = None) -> Explanation:

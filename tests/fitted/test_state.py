@@ -169,7 +169,8 @@ def all_arrays(model: Any) -> dict[str, Any]:
     names = ["user_factors_", "item_factors_", "user_biases_", "item_biases_", "users_", "items_"]
     found |= {name: array for name in names if (array := getattr(model, name, None)) is not None}
     if isinstance(model, ExplicitALS | ImplicitALS):
-        return found | dict(arrays_of([model.state_.scoring_factors, model.state_.columns()], "derived", set()))
+        sides = [model.state_.trained(axis) for axis in ("users", "items")]
+        return found | dict(arrays_of([model.state_.scoring_factors, sides], "derived", set()))
     return found | dict(arrays_of(model.similarity_, "similarity_", set()))
 
 
