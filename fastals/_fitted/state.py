@@ -17,7 +17,7 @@ from .._topn import FactorFitted
 
 if TYPE_CHECKING:
     from .._data import Interactions, Labels
-    from .._equation import ArraySide, Biases, RowEquation, Training
+    from .._equation import ArraySide, Biases, RowEquation, RowSource, Training
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -118,11 +118,14 @@ class FittedState(FactorFitted):
             raise NotFittedError("this model was saved without its history, which this needs: save(..., history=True)")
         return self.pairs, self.weights
 
+    def rows(self, axis: Axis, threads: int) -> RowSource:
+        """The training cells by user or item, as the equation reads them."""
+        return self.equation.rows(axis, *self.history(), self.user_factors.dtype, threads)
+
     def trained_sides(self, threads: int) -> tuple[ArraySide, ArraySide]:
         """Both sides as they were trained."""
         X, Y = map(self.trained, AXES)
-        data, twin = self.history()
-        rows, columns = (self.equation.rows(axis, data, twin, X.dtype, threads) for axis in AXES)
+        rows, columns = (self.rows(axis, threads) for axis in AXES)
         nobody = np.empty(0, np.intp)
         rows, columns, _ = self.equation.grown_offsets(rows, columns, self.mean, self.biases, nobody, nobody)
         side = partial(self.equation.side, num_threads=threads)

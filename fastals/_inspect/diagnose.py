@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import kernels, single_threaded_blas
-from .._equation import LEAST_ERROR, ArraySide, Rows, spread, told
+from .._equation import LEAST_ERROR, ArraySide, spread, told
 from .._fitted import FittedState
 from .explain import row_system
 
 if TYPE_CHECKING:
+    from .._equation import RowSource
     from .comparison import Check
 
 SYSTEMS = 32
@@ -25,38 +26,25 @@ TARGETS = 3
 """A score of so many times the largest target is no answer to any data."""
 
 
-def loss_of_cells(side: ArraySide, mean: float) -> tuple[float, float]:
-    """Return the objective without its penalties, and what it is where all factors are zero."""
-    targets, others = side.targets(mean).whole(), side.inputs()
-    scores = kernels.pair_scores(side.factors, others, targets.lines(), targets.indices, 1).astype(np.float64)
-    a, b = side.weights.of(targets.values, targets.scale)
-    at_zero = side.constant(mean)
-    loss = at_zero + float(np.sum(scores * (a * scores - 2 * b)))
-    if side.weights.unobserved:
-        loss += side.weights.unobserved * float(np.sum(kernels.gram(side.factors, 1) * kernels.gram(others, 1)))
-    return loss, at_zero
-
-
-def are_alike(state: FittedState) -> bool:
+def are_alike(rows: RowSource, mean: float) -> bool:
     """Whether ratings leave nothing to explain: they are the mean that the model starts from, beside their size."""
-    data, twin = state.history()
-    cells = Rows(data.indptr, data.indices, data.values, None if twin is None else twin.values)
-    return spread(cells, centered=bool(state.mean)) <= LEAST_ERROR * spread(cells, centered=False)
+    return spread(rows, centered=bool(mean)) <= LEAST_ERROR * spread(rows, centered=False)
 
 
 def conditions(side: ArraySide, mean: float) -> NDArray[np.float64]:
     """Condition numbers of some rows' systems, evenly spread over those that have cells."""
-    targets, others = side.targets(mean).whole(), side.inputs()
+    others = side.inputs()
     k = others.shape[1]
     gram = kernels.gram(others, 1) if side.weights.unobserved else np.zeros((k, k))
-    held = np.flatnonzero(np.diff(targets.indptr))
+    held = np.flatnonzero(np.diff(side.rows.indptr))
+    chosen = held[np.linspace(0, len(held) - 1, min(SYSTEMS, len(held))).astype(np.intp)]
     found = []
-    for row in held[np.linspace(0, len(held) - 1, min(SYSTEMS, len(held))).astype(np.intp)]:
-        cells = slice(targets.indptr[row], targets.indptr[row + 1])
-        scale = None if targets.scale is None else targets.scale[cells]
-        one = Rows(np.array([0, cells.stop - cells.start]), targets.indices[cells], targets.values[cells], scale)
-        eigenvalues = np.linalg.eigvalsh(row_system(one, others, side.weights, side.ridge(row), gram)[0])
-        found.append(eigenvalues[-1] / eigenvalues[0] if eigenvalues[0] > 0 else np.inf)
+    for first, run in side.targets(mean).runs():
+        for row in chosen[(chosen >= first) & (chosen < first + len(run))] - first:
+            one = run.between(row, row + 1)
+            system = row_system(one, others, side.weights, side.ridge(first + row), gram)[0]
+            eigenvalues = np.linalg.eigvalsh(system)
+            found.append(eigenvalues[-1] / eigenvalues[0] if eigenvalues[0] > 0 else np.inf)
     return np.array(found)
 
 
@@ -106,13 +94,13 @@ def _fit(state: FittedState, sides: tuple[ArraySide, ArraySide], worries: list[s
     """Loss, singular rows and condition numbers."""
     mean, solver = state.mean, state.equation.exact_solver
     lines = []
-    loss, at_zero = loss_of_cells(sides[0], mean)
+    loss, at_zero = sides[0].loss(mean), sides[0].constant(mean)
     penalties = [side.penalty() for side in sides]
     lines.append(
         f"loss {loss + sum(penalties):.6g}: cells {loss:.6g}, users' penalty {penalties[0]:.6g}, "
         f"items' penalty {penalties[1]:.6g}; {at_zero:.6g} without factors"
     )
-    alike = state.ratings and are_alike(state)
+    alike = state.ratings and are_alike(state.rows("users", threads), mean)
     if loss > 0.99 * at_zero and not alike:
         worries.append("the factors explain next to nothing: regularization outweighs the data, try much less of it")
     history, kept = state.loss_history, state.best_iteration
@@ -174,8 +162,7 @@ def _far_off(
     users, items = np.append(all_rows[0], any_rows[0]), np.append(any_rows[1], all_rows[1])
     scores = state.pair_scores(users.astype(np.int32), items.astype(np.int32), threads).astype(np.float64)
     if state.ratings:
-        values = state.pairs.values
-        least, most = float(values.min()), float(values.max())
+        least, most, _, _ = state.rows("users", threads).extremes()
         # ratings that are all alike have no range
         width = (most - least) or abs(most) or 1.0
         low, high = least - width, most + width

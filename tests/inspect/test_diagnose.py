@@ -13,7 +13,7 @@ from scipy import sparse
 
 import fastals
 from fastals import ExplicitALS, ImplicitALS
-from fastals._inspect.diagnose import _far_off, conditions, loss_of_cells
+from fastals._inspect.diagnose import _far_off, conditions
 from fastals._models.validation import Validation
 
 
@@ -47,7 +47,7 @@ def test_the_loss_is_the_one_that_fit_reports(variant: str, weights: bool) -> No
     model.fit(matrix, sample_weight=sample_weight)
     sides = model.state_.trained_sides(2)
     for side in sides:
-        loss, at_zero = loss_of_cells(side, model.state_.mean)
+        loss, at_zero = side.loss(model.state_.mean), side.constant(model.state_.mean)
         assert loss + sides[0].penalty() + sides[1].penalty() == pytest.approx(model.loss_history_[-1], rel=1e-9)
         assert loss < at_zero
     said = re.search(r"^loss (\S+): cells (\S+), users' penalty (\S+), items' penalty (\S+);", model.diagnose(), re.M)
