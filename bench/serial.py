@@ -17,8 +17,6 @@ from collections import defaultdict
 from typing import Any
 
 import generate
-import numpy as np
-import report
 from scipy import sparse
 
 import fastals
