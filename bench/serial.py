@@ -3,8 +3,8 @@
     python bench/serial.py                         # 20 M cells, 64 factors
     python bench/serial.py --data 1m --factors 32 128
 
-By Amdahl's law a share s lets n cores be 1 / (s + (1 - s) / n) times as fast as one: with 32, 0.5 % costs 4 of them, 2 %
-costs 12. Measured with one thread, where all that is not in a parallel loop is serial: functions of the kernels that
+By Amdahl's law a share s lets n cores be 1 / (s + (1 - s) / n) times as fast as one: with 32, 0.5 % costs 4 of them,
+2 % costs 12. Measured with one thread, where all that is not in a parallel loop is serial: functions of the kernels that
 have one are timed from the outside, what else an iteration takes is the share. `--calls` lists them.
 """
 
@@ -62,8 +62,6 @@ def measure(watch: Watch, feedback: str, matrix: sparse.csr_array, factors: int,
 
     watch.inside.clear()
     model = MODELS[feedback](factors=factors, iterations=iterations, tol=None, num_threads=1, random_state=0)
-    # what comes before the first iteration is none of its own
-    descent = type(model)._descent
     model.fit(matrix, callback=after, progress=False)
     return [feedback, factors, statistics.median(seconds[1:-1]), *(f"{share:.2%}" for share in shares)]
 
