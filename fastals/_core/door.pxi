@@ -28,11 +28,11 @@ cdef int within(str what, int64_t value, int64_t low, int64_t high) except -1:
 
 cdef int spans(str what, Py_ssize_t n, const int64_t *first, const int64_t *last, int64_t size) except -1:
     """IndexError unless each first[i]..last[i] - 1 lies within ``size`` cells; of indptr, last is first + 1."""
-    cdef bint stray = False
+    cdef int64_t signs = 0  # negative where any of these is
     cdef Py_ssize_t i
     for i in range(n):
-        stray |= (first[i] < 0) | (first[i] > last[i]) | (last[i] > size)
-    for i in range(n if stray else 0):
+        signs |= first[i] | last[i] | (last[i] - first[i]) | (size - last[i])
+    for i in range(n if signs < 0 else 0):
         if first[i] < 0 or first[i] > last[i] or last[i] > size:
             raise IndexError(f"{what} must bound cells of 0..{size}, got {first[i]}..{last[i]} at {i}")
     return 0
