@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import on_spark
 import peers
 import report
 from scipy import sparse
@@ -191,11 +192,11 @@ def pyspark(case: Case, A: sparse.csr_array, X: np.ndarray, Y: np.ndarray) -> Ar
         alpha=case.parameters.get("alpha", 1.0),
     )
     found: Arrays = {}
-    with tempfile.TemporaryDirectory() as folder, peers.spark_session(1, folder) as session:
-        frame = peers.spark_frame(session, A, folder)
+    with tempfile.TemporaryDirectory() as folder, on_spark.session(1, folder) as session:
+        frame = on_spark.frame(session, A, folder)
         for names, iterations in ((("X0", "Y0"), 0), (("X", "Y"), ITERATIONS)):
             model = peers.spark_als(problem, iterations).fit(frame)
-            found |= dict(zip(names, peers.spark_factors(model, A.shape, FACTORS), strict=True))
+            found |= dict(zip(names, on_spark.factors(model, A.shape, FACTORS), strict=True))
     return found
 
 

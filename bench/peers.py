@@ -42,6 +42,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import on_spark
 from scipy import sparse
 
 HERE = Path(__file__).parent
@@ -340,8 +341,8 @@ def buffalo(problem: Problem, A: sparse.csr_array, X: np.ndarray, Y: np.ndarray,
 
 
 def spark(problem: Problem, A: sparse.csr_array, X: np.ndarray, Y: np.ndarray, after: After) -> None:
-    with tempfile.TemporaryDirectory() as folder, spark_session(problem.threads, folder) as session:
-        frame = spark_frame(session, A, folder)
+    with tempfile.TemporaryDirectory() as folder, on_spark.session(problem.threads, folder) as session:
+        frame = on_spark.frame(session, A, folder)
 
         def fit(iterations: int) -> tuple[float, Any]:
             begin = time.perf_counter()
@@ -352,40 +353,8 @@ def spark(problem: Problem, A: sparse.csr_array, X: np.ndarray, Y: np.ndarray, a
         fit(1)  # the JVM's warm-up
         first, _ = fit(1)
         whole, model = fit(1 + problem.iterations)
-        X, Y = spark_factors(model, A.shape, problem.factors)
+        X, Y = on_spark.factors(model, A.shape, problem.factors)
         report_mean(problem, (whole - first) / problem.iterations, X, Y, after)
-
-
-def spark_session(threads: int, folder: str) -> Any:
-    """local[threads], with a native BLAS where the system has one: without it Spark is up to three times slower."""
-    from pyspark.sql import SparkSession
-
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    builder = SparkSession.builder.master(f"local[{threads}]").config("spark.local.dir", folder)
-    builder = builder.config("spark.driver.memory", "12g").config("spark.ui.enabled", "false")
-    builder = builder.config("spark.sql.shuffle.partitions", threads).config("spark.log.level", "ERROR")
-    if library := native_blas():
-        native = [f"-Ddev.ludovic.netlib.{name}.nativeLibPath={library}" for name in ("blas", "lapack")]
-        builder = builder.config("spark.driver.extraJavaOptions", " ".join(native))
-    return builder.getOrCreate()
-
-
-def native_blas() -> str | None:
-    candidates = sorted(Path("/usr/lib").glob("*/libopenblas.so.0"))
-    return str(candidates[0]) if candidates else None
-
-
-def spark_frame(session: Any, A: sparse.csr_array, folder: str) -> Any:
-    import pyarrow
-    import pyarrow.parquet
-
-    cells = A.tocoo()
-    table = pyarrow.table({"user": cells.row, "item": cells.col, "rating": cells.data})
-    pyarrow.parquet.write_table(table, f"{folder}/cells.parquet")
-    frame = session.read.parquet(f"{folder}/cells.parquet").cache()
-    frame.count()
-    return frame
 
 
 def spark_als(problem: Problem, iterations: int) -> Any:
@@ -401,17 +370,6 @@ def spark_als(problem: Problem, iterations: int) -> Any:
         checkpointInterval=-1,
     )
     return als.setNumBlocks(problem.threads)
-
-
-def spark_factors(model: Any, shape: tuple[int, int], k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows without cells, of which Spark does not know, are zero."""
-    sides = []
-    for factors, n in zip((model.userFactors, model.itemFactors), shape, strict=True):
-        table = factors.toPandas()
-        side = np.zeros((n, k), np.float32)
-        side[table["id"].to_numpy()] = np.array(table["features"].to_list(), np.float32)
-        sides.append(side)
-    return sides[0], sides[1]
 
 
 CONTESTANTS = {f.__name__: f for f in (fastals, implicit, irspack, cmfrec, lenskit, buffalo, spark)}

@@ -28,6 +28,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
+import on_spark
 import peers
 import pyarrow.parquet
 import report
@@ -78,8 +79,8 @@ def train(
         return model.A_, model.B_
     if contestant == "spark":
         with tempfile.TemporaryDirectory() as folder:
-            frame = peers.spark_frame(session, A, folder)
-            factors = peers.spark_factors(peers.spark_als(problem, ITERATIONS).fit(frame), A.shape, setting["factors"])
+            frame = on_spark.frame(session, A, folder)
+            factors = on_spark.factors(peers.spark_als(problem, ITERATIONS).fit(frame), A.shape, setting["factors"])
             frame.unpersist()
         return factors
     import fastals
@@ -191,7 +192,7 @@ def main() -> None:
     implicit_rows, implicit_runs = ncf(options.seeds)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         stack.enter_context(threadpool_limits(1, "blas"))  # cmfrec calls BLAS from threads of its own
-        session = stack.enter_context(peers.spark_session(2, folder)) if "spark" in options.peers else None
+        session = stack.enter_context(on_spark.session(2, folder)) if "spark" in options.peers else None
         explicit_rows, explicit_runs = explicit(["fastals", *options.peers], options.seeds, options.quick, session)
     columns = ["data", "contestant", "RMSE", "best seed", "worst seed", "settings chosen (lambda n^v: count is v = 1)"]
     tables = [

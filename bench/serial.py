@@ -4,8 +4,8 @@
     python bench/serial.py --data 1m --factors 32 128
 
 By Amdahl's law a share s lets n cores be 1 / (s + (1 - s) / n) times as fast as one: with 32, 0.5 % costs 4 of them,
-2 % costs 12. Measured with one thread, where all that is not in a parallel loop is serial: functions of the kernels that
-have one are timed from the outside, what else an iteration takes is the share. `--calls` lists them.
+2 % costs 12. Measured with one thread, where all that is not in a parallel loop is serial: functions of the kernels
+that have one are timed from the outside, what else an iteration takes is the share. `--calls` lists them.
 """
 
 from __future__ import annotations

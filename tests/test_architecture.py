@@ -33,14 +33,10 @@ DEBTS: dict[str, set[str]] = {
     "upward": set(),
     "chain": set(),
     "files": set(),
-    "lines": {
-        "bench/peers.py",
-    },
+    "lines": set(),
     "methods": set(),
     "unknown": set(),
-    "private": {
-        "evaluation/_splits",
-    },
+    "private": set(),
 }
 """What is not yet as it should be. Nothing is added; what has become right is struck, or the tests fail."""
 

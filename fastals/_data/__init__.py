@@ -12,6 +12,7 @@ from .interactions import (
     as_observations,
     has_repeats,
     ones_like,
+    trusted,
 )
 from .labels import Coded, Labels, StreamEncoder, decode_labels, encode_labels
 from .lines import Compressed, Lines, Lists, cell_numbers, contains, distinct
@@ -58,5 +59,6 @@ __all__ = [
     "open_file",
     "replacing",
     "suffix_of",
+    "trusted",
     "with_ids",
 ]

@@ -17,6 +17,7 @@ from .builder import NAMES, Builder
 from .cells import LabelledCells
 from .checks import check_sample_weight, check_weight_count, check_weighted_format
 from .labels import Labels
+from .lines import Compressed
 from .readers import Columns, Files, array_rows, frame_columns, is_frame, read_csv
 from .storage import is_single_file
 from .store import store_matrix, store_rows
@@ -354,6 +355,11 @@ class Interactions(LabelledCells):
         <Interactions: 2 users x 2 items, 2 cells, float32>
         """
         return cls._of_files(Files(path, user, item, value, format="json"), duplicates, on_disk)
+
+
+def trusted(rows: Compressed, columns: Compressed | None, users: Labels, items: Labels) -> Interactions:
+    """Return interactions of cells by user, by item (None: made when needed), which are canonical and nobody else's."""
+    return Interactions._canonical(rows, columns, users, items)
 
 
 def as_interactions(

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from .._core import Tensors as AnyTensors
 from .._core import field, read_tensors, reading, resolve_num_threads, tables, write_tensors
-from .._data import Interactions, Labels, decode_labels, encode_labels, is_stored
+from .._data import Interactions, Labels, decode_labels, encode_labels, is_stored, trusted
 from .state import FittedState
 
 VERSION = "1"
@@ -206,7 +206,7 @@ def _held(
     }
     values = kept.get("seen_values", np.broadcast_to(dtype.type(1), indices.shape))
     pairs, weights = (
-        None if each is None else Interactions._canonical((indptr, indices, each), None, users, items)
+        None if each is None else trusted((indptr, indices, each), None, users, items)
         for each in (values, kept.get("seen_weights"))
     )
     assert pairs is not None

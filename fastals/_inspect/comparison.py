@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import FastalsError, resolve_num_threads
-from .._data import Interactions, Labels, contains, distinct
+from .._data import Interactions, Labels, contains, distinct, trusted
 from .._equation import LEAST_ERROR
 from .._fitted import FittedState
 from .._topn import ItemLists
@@ -64,7 +64,7 @@ class Cells(NamedTuple):
         """As interactions without labels."""
         indptr = np.searchsorted(self.users, np.arange(shape[0] + 1))
         labels = (Labels(None, n) for n in shape)
-        return Interactions._canonical((indptr, self.items, self.values), None, *labels)
+        return trusted((indptr, self.items, self.values), None, *labels)
 
 
 def check(model: Any) -> Check:

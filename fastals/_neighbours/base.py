@@ -26,7 +26,7 @@ from .._core import (
     field,
     resolve_num_threads,
 )
-from .._data import Interactions, as_interactions
+from .._data import Interactions, as_interactions, trusted
 from .._fitted import Tensors, write_model
 from .._models import Estimator, with_values
 from .lines import WEIGHTINGS, both_ways, centred, distinct_cells, line_means, weighted
@@ -221,7 +221,7 @@ class Neighbours(Estimator):
         similarity = sparse.csr_array((values, indices, indptr), shape=(m, m))
         rows = tensors.take_rows("seen", n_users, n_items)
         seen_values = tensors.take("seen_values", "<f4", len(rows[1]))
-        data = Interactions._canonical((*rows, seen_values), None, users, items)
+        data = trusted((*rows, seen_values), None, users, items)
         explicit = field(content, "fitted_feedback", str) == "explicit"
         means = line_means(both_ways(data, cls._axis)[0]) if explicit else None
         model._state = model._made(data, similarity, means, weighting)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core import ArgumentTypeError, DataError, check_choice, check_int, check_random_state, check_real, check_values
-from .._data import Interactions, Labels, as_interactions
+from .._data import Interactions, Labels, as_interactions, trusted
 
 __all__ = ["leave_last_out", "leave_random_out", "select_cells", "split_users", "train_test_split"]
 
@@ -214,7 +214,7 @@ def select_cells(data: Interactions, keep: NDArray[np.bool_]) -> Interactions:
     """Keep some of the cells, and all users and items."""
     indptr = np.concatenate(([0], keep.cumsum()))[data.indptr]
     rows = indptr, data.indices[keep], data.values[keep]
-    return Interactions._canonical(rows, None, data.user_labels, data.item_labels)
+    return trusted(rows, None, data.user_labels, data.item_labels)
 
 
 def _select_users(data: Interactions, keep: NDArray[np.bool_]) -> Interactions:
@@ -224,4 +224,4 @@ def _select_users(data: Interactions, keep: NDArray[np.bool_]) -> Interactions:
     rows = np.concatenate(([0], lengths[keep].cumsum())), data.indices[cells], data.values[cells]
     numbers = np.flatnonzero(keep)
     labels = numbers if data.users is None else data.users[numbers]
-    return Interactions._canonical(rows, None, Labels(labels, len(labels)), data.item_labels)
+    return trusted(rows, None, Labels(labels, len(labels)), data.item_labels)
