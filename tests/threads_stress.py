@@ -47,6 +47,9 @@ def cells(n_users: int, n_items: int) -> tuple[Any, Any, Any]:
 
 
 DATA = [fastals.Interactions.from_arrays(*cells(*size)) for _, *size in SETTINGS]
+DIRECTORY = tempfile.TemporaryDirectory()
+DATA[-1] = fastals.Interactions.from_arrays(*cells(*SETTINGS[-1][1:]), on_disk=Path(DIRECTORY.name) / "events")
+"""The last ones are on disk."""
 USERS, ITEMS = ["u0", "u1", "u5", "u69"], [0, 7, 31, 59]
 HISTORY = (["new", "new", "newer"], [3, 8, 40], [5.0, 1.0, 4.0])
 FACTORS = np.random.default_rng(0).normal(size=(3, SETTINGS[0][0] + 1)).astype(np.float32)
