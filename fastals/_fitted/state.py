@@ -35,6 +35,8 @@ class FittedState(FactorFitted):
         The training cells; of values 1 where the model was saved without its history.
     weights : Interactions, optional
         A twin of ``pairs`` that holds the cells' weights.
+    ratings : bool
+        Whether scores are ratings, which :mod:`fastals.evaluation` then judges by their errors too.
     has_history : bool
         Whether the values of the training cells are known.
     mean, biases : float, (array of shape (n_users,), array of shape (n_items,)) or None
@@ -76,6 +78,9 @@ class FittedState(FactorFitted):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         object.__setattr__(self, "scoring", deepcopy(self.scoring))
         self._begin()
+
+    def __repr__(self) -> str:
+        return f"<FittedState: {len(self.users)} users x {len(self.items)} items, {self.equation.factors} factors>"
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()

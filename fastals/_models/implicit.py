@@ -109,6 +109,8 @@ class ImplicitALS(ALS):
         How the scores that it was fitted on were made: see :mod:`fastals.scoring`.
     users_, items_ : array or None
         Labels in the order of the factors' rows, where the data had labels.
+    state_ : FittedState
+        All that the last ``fit`` made, one immutable object: another one with each fit.
 
     References
     ----------

@@ -17,8 +17,6 @@ from ..evaluation import evaluate, train_test_split
 from .als import ALS
 from .estimator import Estimator
 
-__all__ = ["Tuning", "tune"]
-
 AnyModel = TypeVar("AnyModel", bound=Estimator)
 
 ERRORS = ("rmse", "mae")
@@ -105,8 +103,8 @@ def tune(
         All combinations of the lists. If any is a distribution (an object with ``rvs(random_state=…)``, as
         ``scipy.stats.loguniform(0.001, 1)``), `n_samples` settings are drawn, from lists evenly.
     metric : str, optional
-        "ndcg@k", "recall@k", "precision@k", "map@k", "mrr@k", "hit_rate@k" with a number k; for models of ratings also
-        "rmse", "mae" and "r2". Default "ndcg@10", for models of ratings "rmse".
+        "ndcg@k", "recall@k", "precision@k", "map@k", "mrr@k", "hit_rate@k", "coverage@k", "novelty@k" with a number k;
+        for models of ratings also "rmse", "mae" and "r2". Default "ndcg@10", for models of ratings "rmse".
     validation : as `data`, optional
         Held-out interactions; by default a random tenth of `data`, which is not trained on meanwhile.
     n_samples : int, default 20

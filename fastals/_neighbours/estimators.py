@@ -56,6 +56,8 @@ class ItemKNN(Neighbours):
         The ``weighting`` that "auto" stood for.
     users_, items_ : array or None
         Labels, where the data had labels.
+    state_ : NeighbourState
+        All that the last ``fit`` made, one immutable object: another one with each fit.
 
     References
     ----------

@@ -58,6 +58,10 @@ class NeighbourState(Fitted):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         self._begin()
 
+    def __repr__(self) -> str:
+        size = f"{len(self.users)} users x {len(self.items)} items"
+        return f"<NeighbourState: {size}, {self.similarity.nnz} neighbours of {self.axis}>"
+
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         return {**state, "parameters": dict(self.parameters), "settings": dict(self.settings)}

@@ -98,6 +98,8 @@ def read_interactions(
         return Interactions.from_parquet(path, **options)
     if format == "json":
         return Interactions.from_json(path, **options)
+    if format != "csv":
+        raise ParameterError(f"format must be 'csv', 'json' or 'parquet', got {format!r}")
     delimiter = delimiter or ("\t" if suffix_of(path)[0] == ".tsv" else ",")
     return Interactions.from_csv(path, delimiter=delimiter, columns=columns, **options)
 

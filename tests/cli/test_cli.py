@@ -13,6 +13,7 @@ import pytest
 import fastals
 from fastals.__main__ import main
 from fastals._inspect.comparison import check
+from fastals.cli._common import read_interactions
 
 USERS, ITEMS = ("ann", "bob", "cid"), ("jazz", "rock", "folk", 'Ä, "q"')
 
@@ -116,6 +117,11 @@ def test_train_makes_interactions_on_disk(ratings, tmp_path, capfd, monkeypatch)
     assert "holds interactions already" in again
     refused = fails(capfd, "train", store, "--implicit", "--user", "userId", "--out", tmp_path / "model")
     assert "user has no meaning where interactions are made already" in refused
+
+
+def test_a_format_that_nobody_reads(ratings):
+    with pytest.raises(fastals.ParameterError, match="format must be 'csv', 'json' or 'parquet', got 'orc'"):
+        read_interactions(ratings, format="orc")
 
 
 def test_train_uses_the_constructors_defaults(ratings, tmp_path):

@@ -238,6 +238,9 @@ def test_what_a_model_hands_out_is_its_own() -> None:
             parts["factors"] = 9
     with pytest.raises(AttributeError):
         model.state_.mean = 0.0
+    size, edges = f"{N_USERS} users x {N_ITEMS} items", neighbours.similarity_.nnz
+    assert repr(model.state_) == f"<FittedState: {size}, 4 factors>"
+    assert repr(neighbours.state_) == f"<NeighbourState: {size}, {edges} neighbours of items>"
     expected = answers(neighbours)
     neighbours.similarity_.data = np.zeros_like(neighbours.similarity_.data)
     neighbours.settings_.clear()
