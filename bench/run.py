@@ -32,6 +32,7 @@ COMMANDS = [
     "fit.py --solver auto",
     "topn.py",
     "live.py",
+    "serial.py",
     "scale.py",
     "ingest.py",
     "pipeline.py",

@@ -2,6 +2,7 @@
 
     python bench/serial.py                         # 20 M cells, 64 factors
     python bench/serial.py --data 1m --factors 32 128
+    python bench/serial.py --quick                 # 1 M cells
 
 By Amdahl's law a share s lets n cores be 1 / (s + (1 - s) / n) times as fast as one: with 32, 0.5 % costs 4 of them,
 2 % costs 12. Measured with one thread, where all that is not in a parallel loop is serial: functions of the kernels
@@ -72,7 +73,10 @@ if __name__ == "__main__":
     parser.add_argument("--factors", type=int, nargs="+", default=[64])
     parser.add_argument("--iterations", type=int, default=8)
     parser.add_argument("--feedback", nargs="+", default=["implicit", "explicit"])
+    parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
+    if options.quick:
+        options.data = "1m"
     w = Watch()
     for feedback in options.feedback:
         matrix = sparse.csr_array(generate.load(options.data, "counts"), copy=True)

@@ -132,6 +132,16 @@ def test_imports_point_down_and_go_through_doors() -> None:
     assert not around, "of another folder, only what its door lists"
 
 
+def test_private_doors_list_what_others_use() -> None:
+    """Public ones also list what users do."""
+    unused = {folder: set(door(folder)) for folder in FOLDERS if is_private(folder)}
+    for path in PATHS:
+        for folder, module, name in imports_of(path):
+            if folder in unused and folder != folder_of(path):
+                unused[folder] -= {name or module}
+    assert not any(unused.values()), f"at a door, only what another folder imports: {unused}"
+
+
 def test_the_map_shows_every_folder_and_what_is_there_alone() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert re.findall(r"^      (\w+)/ ", text, re.MULTILINE) == FOLDERS

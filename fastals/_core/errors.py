@@ -12,19 +12,6 @@ FastalsError
 └── MissingDependencyError (ImportError) an optional package is not installed
 """
 
-__all__ = [
-    "ArgumentTypeError",
-    "DataError",
-    "FastalsError",
-    "FileFormatError",
-    "MissingDependencyError",
-    "NotFittedError",
-    "NumericalError",
-    "ParameterError",
-    "ServingError",
-    "UnknownLabelError",
-]
-
 
 class FastalsError(Exception):
     """Base of every error that fastals raises on purpose."""

@@ -9,8 +9,6 @@ from contextlib import contextmanager, suppress
 
 from .errors import FileFormatError
 
-__all__ = ["check_target", "leftovers", "reading", "remove_leftovers", "replacing", "sync"]
-
 
 def check_target(path: str) -> str:
     """Return the real path of a file that is to be written, after what can be known beforehand has been checked.

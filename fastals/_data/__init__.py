@@ -15,7 +15,7 @@ from .interactions import (
     trusted,
 )
 from .labels import Coded, Labels, StreamEncoder, decode_labels, encode_labels
-from .lines import Compressed, Lines, Lists, cell_numbers, contains, distinct
+from .lines import Compressed, Lines, cell_numbers, contains, distinct
 from .readers import arrow_ids, choose_columns, has_pyarrow, is_frame
 from .storage import check_target, fetched, is_remote, is_single_file, locate, need, open_file, replacing, suffix_of
 
@@ -31,7 +31,6 @@ __all__ = [
     "Interactions",
     "Labels",
     "Lines",
-    "Lists",
     "Source",
     "StreamEncoder",
     "append",

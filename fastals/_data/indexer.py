@@ -12,8 +12,6 @@ from .interactions import Interactions, as_interactions
 from .labels import Labels, factorize
 from .readers import id_column
 
-__all__ = ["Ids"]
-
 Order = Literal["frequency_desc", "frequency_asc", "alphabet_desc", "alphabet_asc"]
 Unseen = Literal["error", "skip", "keep"]
 

@@ -20,8 +20,6 @@ from .._core import FileFormatError, MissingDependencyError, ParameterError, che
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-__all__ = ["Location", "is_remote", "locate", "open_file", "replacing", "suffix_of"]
-
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2"}
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # two letters at least: C:\ is a drive

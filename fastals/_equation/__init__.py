@@ -1,9 +1,8 @@
 """The row equation, its settings, and the descent that solves it: one half-sweep after the other."""
 
 from .checkpoint import Checkpoint, digest, digest_of
-from .descent import Descent, Side
+from .descent import Descent
 from .equation import Biases, RowEquation, pair
-from .lines import StoredRows
 from .presets import EXPLICIT, IMPLICIT, Preset, Start
 from .refusals import check_finite_factors, refuse_without_positive
 from .rows import CHUNK, CellWeights, Rows, RowSource
@@ -18,14 +17,12 @@ from .settings import (
     explicit_regularization,
     implicit_regularization,
     read_settings,
-    row_regularization,
-    sizes,
     spread,
     told,
     unobserved_weight,
 )
 from .side import ArraySide
-from .sweep import Basis, Block, Common, Summary, half_sweep
+from .sweep import Common, Summary
 from .training import Callback, Training, train
 
 __all__ = [
@@ -36,9 +33,7 @@ __all__ = [
     "IMPLICIT_SCALING",
     "LEAST_ERROR",
     "ArraySide",
-    "Basis",
     "Biases",
-    "Block",
     "Callback",
     "CellWeights",
     "Cells",
@@ -50,9 +45,7 @@ __all__ = [
     "RowSource",
     "Rows",
     "Settings",
-    "Side",
     "Start",
-    "StoredRows",
     "Summary",
     "Training",
     "check_finite_factors",
@@ -61,13 +54,10 @@ __all__ = [
     "digest",
     "digest_of",
     "explicit_regularization",
-    "half_sweep",
     "implicit_regularization",
     "pair",
     "read_settings",
     "refuse_without_positive",
-    "row_regularization",
-    "sizes",
     "spread",
     "told",
     "train",

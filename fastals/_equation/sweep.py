@@ -1,6 +1,6 @@
 """One half-sweep over a block of rows: one side's factors from the other's.
 
-The row equation (DESIGN: every variant is this one system), for each row u with the other side's factors Y fixed::
+The row equation (CONTRIBUTING: every variant is this system), for each row u with the other side's factors Y fixed::
 
     ( w0 Y'Y + sum_i a_i y_i y_i' + lambda_u I ) x_u = sum_i b_i y_i
 

@@ -1,4 +1,4 @@
-"""The estimators and what they fit: state, files, folding in."""
+"""The estimators: parameters, fit, tuning, loading."""
 
 from .als import ALS
 from .estimator import Estimator, with_values

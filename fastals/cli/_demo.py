@@ -18,8 +18,6 @@ from .._models import ALS
 from . import _pipeline
 from ._common import add_quiet
 
-__all__ = ["HELP", "add_options", "command", "run", "write_events"]
-
 HELP = "run the pipeline on a generated listening log, and show recommendations"
 
 # A song is a first word and a second word of its genre.

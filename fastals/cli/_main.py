@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from .._core import FastalsError, __version__
 from . import _demo, _evaluate, _info, _pipeline, _publish, _recommend, _report, _score, _train
 
-__all__ = ["main"]
-
 COMMANDS = {
     "score": _score,
     "train": _train,

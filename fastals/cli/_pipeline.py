@@ -43,8 +43,6 @@ from .._models import ALS, ExplicitALS, ImplicitALS
 from ..scoring import read_settings
 from ._common import NONE, add_quiet, load, loss, print_metrics, save, told_publication
 
-__all__ = ["HELP", "Pipeline", "Result", "add_options", "command", "run"]
-
 HELP = "do all that a pipeline file says: score, train, evaluate, publish, report"
 
 SECTIONS = ("events", "score", "train", "evaluate", "publish", "report")

@@ -15,8 +15,6 @@ from .._inspect import check
 from .._models import ExplicitALS, ImplicitALS
 from ._common import NONE, THREADS, add_data_options, add_quiet, count, loss, read, save, size
 
-__all__ = ["HELP", "PARAMETERS", "add_options", "command"]
-
 HELP = "train a model on a file of interactions and save it"
 
 

@@ -1,8 +1,4 @@
-"""Splits, metrics with their definitions, baselines, and the measurement of a model against held-out interactions.
-
-Ranking metrics judge lists of recommended items, one row per user. An item is *relevant* to a user when the user's test
-row holds it with a value above 0; users without a relevant item are left out of the mean.
-"""
+"""A model measured against held-out interactions, and the baseline of the most popular items."""
 
 from __future__ import annotations
 
@@ -13,52 +9,11 @@ from numpy.typing import NDArray
 
 from .._core import DataError, check_int, resolve_num_threads
 from .._data import Interactions, as_interactions, cell_numbers, contains, distinct
-from ._metrics import (
-    RANKING,
-    coverage_at_k,
-    entropy_at_k,
-    gini_at_k,
-    hit_rate_at_k,
-    judge,
-    mae,
-    map_at_k,
-    mrr_at_k,
-    ndcg_at_k,
-    novelty_at_k,
-    precision_at_k,
-    r2,
-    recall_at_k,
-    rmse,
-    users_of_items,
-)
-from ._splits import leave_last_out, leave_random_out, select_cells, split_users, train_test_split
+from ._metrics import RANKING, coverage_at_k, judge, mae, novelty_at_k, r2, rmse, users_of_items
+from ._splits import select_cells
 
 if TYPE_CHECKING:
     from .._topn import Fitted, Recommender
-
-__all__ = [
-    "auc",
-    "coverage_at_k",
-    "entropy_at_k",
-    "evaluate",
-    "gini_at_k",
-    "hit_rate_at_k",
-    "leave_last_out",
-    "leave_random_out",
-    "mae",
-    "map_at_k",
-    "most_popular",
-    "mrr_at_k",
-    "ndcg_at_k",
-    "novelty_at_k",
-    "popularity_baseline",
-    "precision_at_k",
-    "r2",
-    "recall_at_k",
-    "rmse",
-    "split_users",
-    "train_test_split",
-]
 
 AUC_BYTES = 1 << 25
 """Users are scored in blocks of about so many bytes."""

@@ -17,22 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 from .._core import DataError, check_int, check_same_length, check_values, refuse_value
 from .._data import Interactions, Labels, as_interactions, cell_numbers, contains, distinct
 
-__all__ = [
-    "coverage_at_k",
-    "entropy_at_k",
-    "gini_at_k",
-    "hit_rate_at_k",
-    "mae",
-    "map_at_k",
-    "mrr_at_k",
-    "ndcg_at_k",
-    "novelty_at_k",
-    "precision_at_k",
-    "r2",
-    "recall_at_k",
-    "rmse",
-]
-
 Hits: TypeAlias = NDArray[np.bool_]
 Scores: TypeAlias = Any
 """float64 of shape (n_users,); what numpy's reductions return is Any to a type checker."""

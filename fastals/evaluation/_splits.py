@@ -13,8 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from .._core import ArgumentTypeError, DataError, check_choice, check_int, check_random_state, check_real, check_values
 from .._data import Interactions, Labels, as_interactions, trusted
 
-__all__ = ["leave_last_out", "leave_random_out", "select_cells", "split_users", "train_test_split"]
-
 
 def train_test_split(
     data: Any, test_fraction: float = 0.2, *, random_state: Any = None

@@ -1,4 +1,4 @@
-"""A report on a model as one HTML file with its plots inside; needs ``pip install 'fastals[plot]'``."""
+"""The report: its tables, plots and HTML."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ from .._topn import Fitted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-__all__ = ["write_report"]
 
 SAMPLE = 10_000
 """Users whose lists are looked at."""

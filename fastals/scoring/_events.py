@@ -39,8 +39,6 @@ from ._spec import EACH_EVENT, ScoreSpec, value_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Events", "Plain", "Plan", "arrays_of", "arrow_table", "in_parallel", "read_plain_csv", "table_batches"]
-
 WRITTEN: dict[Any, Any] = {"": 0, "true": 1, "True": 1, "TRUE": 1, "false": 0, "False": 0, "FALSE": 0}
 """What text stands for that is no number, as Arrow reads it too."""
 

@@ -1,39 +1,4 @@
-"""Raw events to one implicit score for each user and item.
-
-An event is a row of a log: who, what, perhaps when, and any number of signals (seconds played, finished, liked, …).
-Its score is the weighted sum of its signals,
-
-    s = sum over signals of  weight * transform(clip(value / per)),
-
-older events count less, by half for each ``half_life`` before ``now``,
-
-    s' = s * 2 ** -((now - time) / half_life),
-
-and the events of one user with one item are put together (``aggregate``), transformed once more (``total``) and left
-out below ``minimum``. Scores do not depend on how the rows come in batches, nor on the number of threads: the events of
-a pair are added in their order, in float64.
-
-A specification is made in Python or read from TOML, YAML or JSON, and travels with the scores and inside the model::
-
-    user = "user"
-    item = "song"
-    timestamp = "time"
-    half_life = "30 days"
-    minimum = 0.05
-    [signals.share]
-    column = "played_seconds"
-    per = "song_seconds"
-    clip = [0, 1]
-    weight = 0.5
-    [signals.liked]
-    weight = 3
-    [signals.skipped]
-    column = "played_seconds"
-    per = "song_seconds"
-    transform = "below"
-    at = 0.25
-    weight = -1
-"""
+"""Scores of whole logs: batches of events read, scored and put together."""
 
 from __future__ import annotations
 
@@ -61,12 +26,10 @@ from .._data import (
     suffix_of,
 )
 from ._events import Events, Plain, Plan, arrays_of, arrow_table, in_parallel, read_plain_csv, table_batches
-from ._spec import ScoreSpec, Signal, seconds, seconds_since_1970, transform
+from ._spec import ScoreSpec, seconds, seconds_since_1970, transform
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-__all__ = ["ScoreSpec", "Scores", "Signal", "score"]
 
 MEMORY_BYTES = 1 << 29
 """Events held in memory before they go to temporary files."""

@@ -16,17 +16,6 @@ from numpy.typing import NDArray
 from .._core import FastalsError, FileFormatError, ParameterError, check_choice, check_path, check_real
 from .._data import need, open_file, suffix_of
 
-__all__ = [
-    "EACH_EVENT",
-    "ScoreSpec",
-    "Signal",
-    "read_settings",
-    "seconds",
-    "seconds_since_1970",
-    "transform",
-    "value_of",
-]
-
 AGGREGATES = ("sum", "mean", "max", "last")
 TRANSFORMS = ("linear", "log1p", "saturate", "above", "below")
 UNITS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0, "week": 604_800.0, "year": 31_557_600.0}

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from .._data import Labels
     from .._topn import Fitted
 
-__all__ = ["Batch", "Lists", "text_of"]
-
 POPULAR = 100
 """Items of the list for users without one, at least."""
 

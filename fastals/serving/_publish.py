@@ -1,21 +1,4 @@
-"""Lists for readers: every user's best items in Redis or in a file, computed and sent in bounded memory.
-
-:func:`publish` sends them, :class:`RedisRecommendations` reads them back, :func:`item_vectors` gives the items' factors
-to an index for approximate search (faiss, hnswlib).
-
-The layout in Redis, for readers in any language, for a prefix P and a version V:
-
-===============  =======================================================================================================
-``P:current``    V, the version that is served; setting it is the switch from the old lists to the new
-``P:V:USER``     one user's list: n int32 items, then n float16 scores, little-endian: 6 n bytes
-``P:popular:V``  the list for users without one, in the same form
-``P:items:V``    hash: number of a block of 65,536 items -> JSON list of their labels; absent where the labels are
-                 integers of 32 bits, which then stand in the lists themselves
-``P:meta:V``     hash: format, scores ("<f2" or "<f4"), items (kind of labels), n, n_users, done
-``P:versions``   set of the versions that may have keys
-``P:lock``       the version that is being published; expires a minute after the last sign of life
-===============  =======================================================================================================
-"""
+"""Lists and vectors on their way out: to Redis, to files, to arrays."""
 
 from __future__ import annotations
 
@@ -33,11 +16,8 @@ from .._core import LabelArray, ParameterError, check_choice, check_path
 from .._data import check_target, need, replacing, suffix_of
 from .._topn import FactorFitted, Recommender
 from ._lists import Batch, Lists
-from ._reader import RedisRecommendations, ServedList
 from ._redis import is_redis, masked, ping, push
 from ._resp import Layout, protocol
-
-__all__ = ["Published", "RedisRecommendations", "ServedList", "item_vectors", "publish", "user_vectors"]
 
 Row: TypeAlias = tuple[Any, list[Any], list[float]]
 """One list: (user, items, scores)."""

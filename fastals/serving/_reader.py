@@ -16,8 +16,6 @@ from ._lists import text_of
 from ._redis import connect, masked, told
 from ._resp import FORMAT
 
-__all__ = ["RedisRecommendations", "ServedList"]
-
 
 class ServedList(NamedTuple):
     """What a user is shown.

@@ -18,8 +18,6 @@ from .._data import need
 from ._lists import Batch
 from ._resp import Layout, command
 
-__all__ = ["connect", "is_redis", "masked", "ping", "push", "told"]
-
 SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
 
 IN_FLIGHT = 4

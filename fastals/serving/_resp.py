@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 from .._core import ParameterError, check_choice, check_int
 from ._lists import Batch, Lists, text_of
 
-__all__ = ["FORMAT", "SCORES", "Layout", "command", "protocol"]
-
 SCORES = {"float16": "<f2", "float32": "<f4"}
 FORMAT = b"1"
 
