@@ -10,6 +10,7 @@ import pytest
 
 from fastals.cli._main import parser
 from fastals.cli._pipeline import Pipeline
+from fastals.scoring import ScoreSpec
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
@@ -39,6 +40,13 @@ def test_the_pipeline_is_understood(tmp_path):
     pipeline = Pipeline.load(str(tmp_path / "pipeline.toml"))
     assert list(pipeline.spec.signals) == ["share", "liked", "disliked"]
     assert pipeline.keep_ids
+    assert [target["to"] for target in pipeline.publish] == [str(tmp_path / "recommendations.parquet")]
+
+
+def test_the_specification_may_be_a_file_of_its_own(tmp_path):
+    section = re.findall(r"^\[score\]\n(.*?)^\[train\]", README, re.DOTALL | re.MULTILINE)[0]
+    (tmp_path / "score.toml").write_text(section.replace("[score.", "["))
+    assert list(ScoreSpec.load(tmp_path / "score.toml").signals) == ["share", "liked", "disliked"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
