@@ -330,18 +330,16 @@ def _sum(parts: Iterator[FactorArray], n: int, dtype: np.dtype[Any]) -> float:
         for part in parts:
             total = float(np.add.reduce(part, dtype=np.float64, initial=total))
         return total
-    rest = np.empty(0)
+    return _halves(parts, [np.empty(0)], n)
 
-    def halves(n: int) -> float:
-        nonlocal rest
-        if n > 8 * BUFFER:
-            first = n // 2 - n // 2 % 8
-            return halves(first) + halves(n - first)
-        held = [rest]
-        while sum(map(len, held)) < n:
-            held.append(next(parts))
-        joined = np.concatenate(held)
-        rest = joined[n:]
-        return float(np.add.reduce(joined[:n]))
 
-    return halves(n)
+def _halves(parts: Iterator[FactorArray], rest: list[FactorArray], n: int) -> float:
+    """The sum of the next n: ``rest`` has been read, and takes what is read too much."""
+    if n > 8 * BUFFER:
+        first = n // 2 - n // 2 % 8
+        return _halves(parts, rest, first) + _halves(parts, rest, n - first)
+    while sum(map(len, rest)) < n:
+        rest.append(next(parts).copy())  # it is gone when the next one comes
+    joined = np.concatenate(rest)
+    rest[:] = [joined[n:]]
+    return float(np.add.reduce(joined[:n]))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,8 +18,9 @@ from fastals._equation import descent
 from fastals._equation.descent import OF_ZERO, RELATIVE, Descent
 from fastals._equation.side import ArraySide
 from fastals._equation.sweep import Groups
-from fastals._equation.training import Training
+from fastals._equation.training import Training, train
 from fastals._models.fitting import prepare
+from fastals._models.validation import Validation
 
 BOTH = pytest.mark.parametrize("model", [ExplicitALS, ImplicitALS])
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -319,6 +320,83 @@ def test_the_last_loss_is_that_of_the_model_however_it_ended(variant: str, facto
     patient = make(iterations=60, tol=None).fit(matrix, validation=held_out, patience=1)
     assert patient.n_iter_ == patient.best_iteration_ + 1 or patient.n_iter_ == 60
     check_told(patient, matrix)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# sides elsewhere
+
+
+class Elsewhere:
+    """A side whose factors are known by a number alone, as where they are spread over a cluster."""
+
+    arrays: ClassVar[list[Any]] = []
+
+    def __init__(self, side: ArraySide) -> None:
+        self.side, self.factors, self.before = side, self.number(side.factors), None
+
+    @classmethod
+    def number(cls, array: Any) -> int | None:
+        if array is None:
+            return None
+        same = [at for at, other in enumerate(cls.arrays) if other is array]
+        cls.arrays += [] if same else [array]
+        return same[0] if same else len(cls.arrays) - 1
+
+    def take(self, factors: Any, before: Any, held: Any) -> None:
+        of = lambda number: None if number is None else self.arrays[number]  # noqa: E731
+        self.side.take(of(factors), of(before), [of(number) for number in held])
+        self.factors, self.before = factors, before
+
+    def look_at(self, other: "Elsewhere") -> None:
+        self.side.look_at(other.side)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.side, name)
+        if not callable(value):
+            return value
+
+        def call(*args: Any, **options: Any) -> Any:
+            result = value(*args, **options)
+            self.factors, self.before = self.number(self.side.factors), self.number(self.side.before)
+            return result
+
+        return call
+
+
+@pytest.mark.parametrize("stop", [3, 8])
+@pytest.mark.parametrize("factors", [5, 34])
+@pytest.mark.parametrize("variant", ALL)
+def test_a_descent_looks_into_no_factors(
+    variant: str, factors: int, stop: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Elsewhere, "arrays", [])
+    matrix, model = ratings(90, 90), ALL[variant](factors=factors, random_state=0)
+    here, training = descent_of(model, matrix)
+    twin, expected = descent_of(model, matrix)
+    sides_elsewhere = [Elsewhere(side) for side in sides(here)]
+    there = Training(*(side.factors for side in sides_elsewhere), mean=training.mean)  # type: ignore[arg-type]
+    options = {name: getattr(here, name) for name in ("users_last", "sweep", "exact", "automatic", "signed", "leveled")}
+    descent = Descent(there, *sides_elsewhere, **options)
+    for one, its in ((descent, there), (twin, expected)):
+        train(one, its, iterations=8, callback=stop_after(stop), progress=False)
+    assert there.history == expected.history
+    assert there.mean == expected.mean
+    for number, array in ((there.X, expected.X), (there.Y, expected.Y)):
+        assert np.array_equal(Elsewhere.arrays[number], array)
+
+
+@BOTH
+def test_the_best_iteration_is_never_written_to(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no copy."""
+    monkeypatch.setattr(Validation, "is_better", lambda self, metrics, training: len(training.history) == 1)
+    matrix = ratings()
+    for factors in (5, 34):
+        options = {"factors": factors, "tol": None, "random_state": 0}
+        fitted = model(iterations=9, **options).fit(matrix, validation=ratings(seed=1))
+        assert fitted.best_iteration_ == 2
+        stopped = model(iterations=9, **options).fit(matrix, callback=stop_after(2))
+        assert np.array_equal(fitted.user_factors_, stopped.user_factors_)
+        assert np.array_equal(fitted.item_factors_, stopped.item_factors_)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
