@@ -152,7 +152,7 @@ class ArraySide(Side):
         if not self.bias_regularization or not held.any():
             return 0.0
         share = float(kernels.sum_rows(np.where(held, biases, 0).astype(np.float64)) / np.count_nonzero(held))
-        biases[held] -= share
+        np.subtract(biases, share, out=biases, where=held)
         return share
 
     # -- a half-sweep -------------------------------------------------------------------------------------------------
