@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._core import DataError, FactorArray, ParameterError, check_values, refuse_value
+from .._core import ArgumentTypeError, DataError, FactorArray, ParameterError, check_values
 from .panels import Boost
 
 if TYPE_CHECKING:
@@ -16,18 +18,28 @@ if TYPE_CHECKING:
 
 def check_boost(boost: Any, labels: Labels) -> Boost:
     """Return what a mapping of items to numbers says, or a number for each item."""
-    if isinstance(boost, Mapping):
+    named = isinstance(boost, Mapping)
+    if named:
         items = labels.encode_known("boost", list(boost))
+        for item, weight in boost.items():
+            if isinstance(weight, bool) or not isinstance(weight, Real | Decimal):
+                raise ArgumentTypeError(f"boost must be numbers, got {weight!r} for item {item!r}")
         values = check_values("boost", list(boost.values()))
     else:
         items = np.arange(len(labels), dtype=np.int32)
+        if not isinstance(boost, list | tuple) and np.ndim(boost) != 1:
+            given = f"shape {np.shape(boost)}" if np.ndim(boost) else repr(boost)
+            raise DataError(f"boost must be a mapping of items to numbers or an array of shape (n_items,), got {given}")
         values = check_values("boost", boost)
         if len(values) != len(labels):
             raise DataError(f"boost must have one number for each of {len(labels)} items, got {len(values)}")
-    if not np.isfinite(values).all():
-        refuse_value("boost", values)
-    if (values < 0).any():
-        raise ParameterError(f"boost must be >= 0, got {values.min()} at position {values.argmin()}")
+    finite = np.isfinite(values)
+    bad = ~finite | (values < 0)
+    if bad.any():
+        at = int(np.argmax(bad))
+        where = f"for item {labels.decode(items[at : at + 1]).tolist()[0]!r}" if named else f"at position {at}"
+        error, rule = (ParameterError, ">= 0") if finite[at] else (DataError, "finite")
+        raise error(f"boost must be {rule}, got {values[at]} {where}")
     counts = values != 1
     return Boost(items[counts], values[counts].astype(np.float64))
 
