@@ -72,7 +72,14 @@ def format_options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def read(arguments: argparse.Namespace) -> Interactions:
-    """Read the interactions that the options of :func:`add_data_options` name."""
+    """Read the interactions that the options of :func:`add_data_options` name, or open what --on-disk made."""
+    if is_stored(arguments.data):
+        for name in ("user", "item", "rating", "format", "delimiter", "columns", "on_disk"):
+            if getattr(arguments, name, None) is not None:
+                option = f"--{name.replace('_', '-')}"
+                where = f"where interactions are made already, as in {arguments.data!r}"
+                raise ParameterError(f"{option} has no meaning {where}: leave it out")
+        return Interactions.open(arguments.data)
     columns = {name: getattr(arguments, name) for name in ("user", "item")} | {"value": arguments.rating}
     options = format_options(arguments) | columns | {"on_disk": getattr(arguments, "on_disk", None)}
     return read_interactions(arguments.data, **options, duplicates=arguments.duplicates)
@@ -86,12 +93,7 @@ def read_interactions(
     columns: Sequence[str] | None = None,
     **options: Any,
 ) -> Interactions:
-    """Read interactions from files of any format; a directory is of that of its files, or holds them ready."""
-    if is_stored(path):
-        given = {"format": format, "delimiter": delimiter, "columns": columns, **options, "duplicates": None}
-        for name in (name for name, value in given.items() if value is not None):
-            raise ParameterError(f"{name} has no meaning where interactions are made already, as in {path!r}")
-        return Interactions.open(path)
+    """Read interactions from files of any format; a directory is of that of its files."""
     if format is None:
         format = format_of(path) or ("csv" if os.path.isfile(path) else Source(path).format)
     if format == "parquet":

@@ -42,6 +42,8 @@ def command(arguments: argparse.Namespace) -> None:
         "trained on": trained,
         "file": size(arguments.model)[2:] + (", checksums agree" if arguments.verify else ""),
     }
+    if model.state_.pairs.on_disk:
+        lines["data"] = f"in {model.state_.pairs.on_disk}"
     if isinstance(model, ALS) and model.scoring_:
         lines["scores"] = ", ".join(f"{name} {value}" for name, value in model.scoring_.items())
     for name, text in lines.items():

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .._data import check_target
+from .._data import check_target, is_stored
 from .._equation import told
 from .._inspect import check
 from .._models import ExplicitALS, ImplicitALS
@@ -72,9 +72,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar = "N" if read_ is int else "NAME" if read_ is str else "X"
         help_ = text + _default(name)
         parser.add_argument(option, dest=name, type=read_, metavar=metavar, default=argparse.SUPPRESS, help=help_)
-    parser.add_argument(
-        "--on-disk", metavar="DIR", help="make the interactions there, not in memory; FILE another time"
-    )
+    text = "make the interactions in this new directory instead of in memory; give DIR as FILE next time"
+    parser.add_argument("--on-disk", metavar="DIR", help=text)
     parser.add_argument("--out", required=True, metavar="MODEL", help="file to write")
     add_quiet(parser)
 
@@ -100,7 +99,7 @@ def command(arguments: argparse.Namespace) -> None:
     for name in given.keys() - inspect.signature(cls).parameters.keys():
         kind = "--explicit" if arguments.explicit else "--implicit"
         arguments.parser.error(f"{PARAMETERS[name][0]} has no meaning with {kind}")
-    if arguments.explicit and arguments.rating is None:
+    if arguments.explicit and arguments.rating is None and not is_stored(arguments.data):
         arguments.parser.error("--explicit needs --rating: the column of the ratings")
     model = cls(**given)
     check_target(arguments.out)  # before the work, not after it

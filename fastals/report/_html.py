@@ -148,6 +148,8 @@ def _facts(model: Any) -> str:
         ["interactions", state.pairs.nnz],
         ["parameters", parameters],
     ]
+    if state.pairs.on_disk:
+        facts.append(["data", f"in {state.pairs.on_disk}"])
     if settings := getattr(model, "settings_", None):
         facts.append(["settings", told(settings)])
     if scoring := getattr(model, "scoring_", None):

@@ -115,8 +115,21 @@ def test_train_makes_interactions_on_disk(ratings, tmp_path, capfd, monkeypatch)
         assert data.in_memory().matrix.sum() == 15
     again = fails(capfd, "train", ratings, "--implicit", "--on-disk", store, "--out", tmp_path / "model")
     assert "holds interactions already" in again
-    refused = fails(capfd, "train", store, "--implicit", "--user", "userId", "--out", tmp_path / "model")
-    assert "user has no meaning where interactions are made already" in refused
+    for option in ("--user", "--rating", "--on-disk"):
+        refused = fails(capfd, "train", store, "--implicit", option, "x", "--out", tmp_path / "model")
+        assert f"{option} has no meaning where interactions are made already" in refused
+
+
+def test_ratings_on_disk_are_trained_on_again(ratings, tmp_path, capfd):
+    store, models = str(tmp_path / "store"), [tmp_path / "one", tmp_path / "other"]
+    columns = ("--user", "userId", "--item", "itemId", "--rating", "rating")
+    for data, model in zip(((str(ratings), *columns, "--on-disk", store), (store,)), models, strict=True):
+        assert main(["train", *data, "--explicit", "--seed", "0", "--out", str(model), "--quiet"]) == 0
+    one, other = map(fastals.load, models)
+    assert other.state_.pairs.on_disk == store
+    np.testing.assert_array_equal(one.user_factors_, other.user_factors_)
+    assert main(["info", str(models[1])]) == 0
+    assert f"\n{'data':12}in {store}\n" in capfd.readouterr().out
 
 
 def test_a_format_that_nobody_reads(ratings):
