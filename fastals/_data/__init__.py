@@ -2,7 +2,7 @@
 
 from .batches import BATCH_ROWS, FORMATS, Batch, Source, format_of
 from .builder import DUPLICATES
-from .cells import is_stored
+from .cells import cell_arrays, cells_of, is_stored, manifest_digest, may_repeat
 from .indexer import Ids, with_ids
 from .interactions import (
     SCORING,
@@ -15,7 +15,7 @@ from .interactions import (
     trusted,
 )
 from .labels import Coded, Labels, StreamEncoder, decode_labels, encode_labels
-from .lines import Compressed, Lines, cell_numbers, contains, distinct
+from .lines import Compressed, Lines, Lists, cell_numbers, contains, cut, distinct
 from .readers import arrow_ids, choose_columns, has_pyarrow, is_frame
 from .storage import check_target, fetched, is_remote, is_single_file, locate, need, open_file, replacing, suffix_of
 
@@ -31,16 +31,20 @@ __all__ = [
     "Interactions",
     "Labels",
     "Lines",
+    "Lists",
     "Source",
     "StreamEncoder",
     "append",
     "arrow_ids",
     "as_interactions",
     "as_observations",
+    "cell_arrays",
     "cell_numbers",
+    "cells_of",
     "check_target",
     "choose_columns",
     "contains",
+    "cut",
     "decode_labels",
     "distinct",
     "encode_labels",
@@ -53,6 +57,8 @@ __all__ = [
     "is_single_file",
     "is_stored",
     "locate",
+    "manifest_digest",
+    "may_repeat",
     "need",
     "ones_like",
     "open_file",

@@ -58,7 +58,7 @@ class Store:
             dtype = field(content, "dtype", str)
             if dtype not in ("float32", "float64"):
                 raise ValueError(f"its values are of type {dtype!r}, not float32 or float64")
-            repeats, ones = field(content, "repeats", bool), field(content, "ones", bool)
+            self.repeats, ones = field(content, "repeats", bool), field(content, "ones", bool)
             self.scoring: dict[str, Any] | None = field(content, "scoring", dict) or None
             self._crc32, kinds = field(content, "files_crc32", dict), field(content, "labels", dict)
             sizes, tensors = {"users": n_users, "items": n_items}, Tensors(arrays)
@@ -70,7 +70,8 @@ class Store:
         for axis, other in zip(AXES, AXES[::-1], strict=True):
             indices = Numbers(os.path.join(self.path, f"{axis}.indices"), np.int32, n_cells)
             values = None if ones else Numbers(os.path.join(self.path, f"{axis}.values"), dtype, n_cells)
-            self._lines[axis] = FileLines(indptr[axis], sizes[other], indices, values, np.dtype(dtype), repeats=repeats)
+            others = sizes[other], indices, values, np.dtype(dtype)
+            self._lines[axis] = FileLines(indptr[axis], *others, repeats=self.repeats)
 
     def lines(self, axis: Axis, dtype: np.dtype[Any] | None = None) -> FileLines:
         lines = self._lines[axis]
@@ -263,25 +264,6 @@ class LabelledCells:
         """The directory that they are in; None: they are in memory."""
         return None if self._store is None else self._store.path
 
-    @property
-    def manifest_digest(self) -> str | None:
-        """What is the same for the same interactions on disk, wherever they are; None: they are in memory."""
-        return None if self._store is None else self._store.digest
-
-    def numbers(self, *, values: bool = False) -> list[NDArray[Any]]:
-        """All that says which cells there are, with their values or not: equal for equal ones, in the same place.
-
-        Examples
-        --------
-        >>> import fastals
-        >>> plays = fastals.Interactions.from_arrays(["ann", "bob", "ann"], ["x", "x", "y"], [3, 1, 5])
-        >>> [array.tolist() for array in plays.numbers()]
-        [[0, 2, 3], [0, 1, 0]]
-        """
-        if self._store is not None:
-            return [np.frombuffer(self._store.digest.encode(), np.uint8)]
-        return [self.indptr, self.indices, *([self.values] if values else [])]
-
     def in_memory(self) -> Self:
         """Return these interactions in memory, themselves if they are; files are compared with their checksums.
 
@@ -311,6 +293,19 @@ class LabelledCells:
         dtype : {None, "float32", "float64"}
             Of the values; None: as they are stored.
 
+        Returns
+        -------
+        Lines
+            ``indptr``, int64 of shape (n_lines + 1,), is in memory. ``read(first, last)`` gives indices, values and
+            weights (None) of all cells of the lines ``first`` to ``last - 1``. ``lists(rows)``, of lines given as one
+            would index an array with them, gives ``first``, ``last`` and ``others``: ``others[first[i]:last[i]]`` are
+            the indices of the i-th of them. From files no more is read than that.
+
+        Raises
+        ------
+        FileFormatError
+            When it is read: a file has changed since it was opened, or holds what cannot be.
+
         Examples
         --------
         >>> import fastals
@@ -320,6 +315,9 @@ class LabelledCells:
         array([0, 2, 3])
         >>> items.read(0, 1)[1]
         array([3., 1.], dtype=float32)
+        >>> lists = items.lists([1, 0])
+        >>> lists.others[lists.first[0] : lists.last[0]]  # the users of item 1
+        array([0], dtype=int32)
         """
         check_choice("axis", axis, AXES)
         if self._store is not None:
@@ -348,3 +346,29 @@ class LabelledCells:
 
     def __repr__(self) -> str:
         return f"<Interactions: {self.n_users} users x {self.n_items} items, {self.nnz} cells, {self._cells.dtype}>"
+
+
+# What others of the package ask, and nobody else.
+
+
+def manifest_digest(data: LabelledCells) -> str | None:
+    """What is the same for the same interactions on disk, wherever they are; None: they are in memory."""
+    return None if data._store is None else data._store.digest
+
+
+def may_repeat(data: LabelledCells) -> bool:
+    """Whether a cell may be stored more than once."""
+    return data._store is None or data._store.repeats
+
+
+def cell_arrays(data: LabelledCells, *, values: bool = False) -> list[NDArray[Any]]:
+    """All that says which cells there are, with their values or not: equal for equal ones, in the same place."""
+    if data._store is not None:
+        return [np.frombuffer(data._store.digest.encode(), np.uint8)]
+    return [data.indptr, data.indices, *([data.values] if values else [])]
+
+
+def cells_of(data: LabelledCells, users: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the cells of some users as numbers user * n_items + item: ascending where the users are."""
+    places, items = data.lines("users").lists(users).pairs()
+    return users[places].astype(np.int64) * data.n_items + items

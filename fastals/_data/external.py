@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import tables
-from .lines import Compressed, read_into
+from .lines import Compressed, cut, read_into
 
 BUCKET_CELLS = 1 << 22
 """Cells of a bucket; while they are sorted there are some 40 bytes of each. A line is never cut."""
@@ -173,15 +173,6 @@ def lines_of(indptr: NDArray[np.int64], first: int, last: int) -> NDArray[np.int
     begin, end = np.searchsorted(indptr, first, side="right") - 1, np.searchsorted(indptr, last)
     bounds = np.clip(indptr[begin : end + 1], first, last)
     return np.repeat(np.arange(begin, end, dtype=np.int32), np.diff(bounds))
-
-
-def cut(indptr: NDArray[np.int64], cells: int) -> NDArray[np.int64]:
-    """Return bounds of runs of lines that have at most so many cells, or are one line."""
-    bounds = [0]
-    while bounds[-1] < len(indptr) - 1:
-        last = int(np.searchsorted(indptr, indptr[bounds[-1]] + cells, side="right")) - 1
-        bounds.append(max(last, bounds[-1] + 1))
-    return np.array(bounds, np.int64)
 
 
 def deal(

@@ -40,6 +40,12 @@ class Lists(NamedTuple):
     last: NDArray[np.int64]
     others: NDArray[np.int32]
 
+    def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Every (list, other), by list."""
+        lengths = self.last - self.first
+        starts = np.repeat(self.first - (lengths.cumsum() - lengths), lengths)
+        return np.repeat(np.arange(len(lengths)), lengths), self.others[starts + np.arange(lengths.sum())]
+
 
 class Lines(Protocol):
     """The cells of each user, or of each item, in order; any number of threads may read at once."""
@@ -61,7 +67,7 @@ class Lines(Protocol):
         """Whether cells have weights."""
 
     def read(self, first: int, last: int, out: Cells | None = None) -> Cells:
-        """Return the cells of lines ``first`` to ``last - 1``.
+        """Return the cells of lines ``first`` to ``last - 1``: their indices, values and weights (None: all are one).
 
         What is read from files is put into ``out`` where that is given, arrays that have room for it.
 
@@ -259,6 +265,15 @@ def converted(values: NDArray[Any], dtype: np.dtype[Any], num_threads: int) -> N
         refuse_huge()
     copy: NDArray[Any] = tables.copy_values(values, dtype, num_threads)
     return copy
+
+
+def cut(indptr: NDArray[np.int64], cells: int) -> NDArray[np.int64]:
+    """Return bounds of runs of lines that have at most so many cells, or are one line."""
+    bounds = [0]
+    while bounds[-1] < len(indptr) - 1:
+        last = int(np.searchsorted(indptr, indptr[bounds[-1]] + cells, side="right")) - 1
+        bounds.append(max(last, bounds[-1] + 1))
+    return np.array(bounds, np.int64)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

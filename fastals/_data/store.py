@@ -42,7 +42,7 @@ from .checks import (
 )
 from .external import Column, Part, Rank, Unsorted
 from .labels import Labels, Rows, StreamEncoder, encode_labels, line_labels
-from .lines import MANIFEST, MARKER, VERSION, Compressed
+from .lines import MANIFEST, MARKER, VERSION, Compressed, cut
 
 
 class Canonical(Protocol):
@@ -179,7 +179,7 @@ def _some(labels: Labels, first: int, last: int, duplicates: str) -> Labels:
 def _compressed(matrix: Any, n_lines: int, size: int, by_item: bool, threads: int) -> Iterator[Part]:
     """Yield the lines of a CSR matrix, or of a CSC one (``by_item``), copied."""
     indptr = check_indptr(matrix, n_lines)
-    bounds = external.cut(indptr, external.BUCKET_CELLS)
+    bounds = cut(indptr, external.BUCKET_CELLS)
     for first, last in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
         part, own = slice(indptr[first], indptr[last]), indptr[first : last + 1] - indptr[first]
         given, values = check_index_array("indices", matrix.indices[part]), check_matrix_values(matrix.data[part])

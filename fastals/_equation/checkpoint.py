@@ -20,7 +20,7 @@ from .._core import (
     write_tensors,
 )
 from .._core import field as json_field
-from .._data import Interactions
+from .._data import Interactions, cell_arrays
 from .training import Training
 
 CHECKPOINT_VERSION = "2"
@@ -135,4 +135,4 @@ def digest(*parts: Any) -> str:
 
 def digest_of(data: Interactions) -> str:
     """Return the fingerprint of interactions, labels included."""
-    return digest(*data.numbers(values=True), data.shape, data.users, data.items)
+    return digest(*cell_arrays(data, values=True), data.shape, data.users, data.items)

@@ -26,9 +26,9 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core import FileFormatError, field, read_tensors, reading, resolve_num_threads, tables, write_tensors
 from .._core import Tensors as AnyTensors
-from .._core import field, read_tensors, reading, resolve_num_threads, tables, write_tensors
-from .._data import Interactions, Labels, decode_labels, encode_labels, is_stored, trusted
+from .._data import Interactions, Labels, decode_labels, encode_labels, is_stored, manifest_digest, trusted
 from .state import FittedState
 
 VERSION = "1"
@@ -87,7 +87,7 @@ def save_state(path: str, kind: type, state: FittedState, *, history: bool = Tru
         "settings": {name: plain(value) for name, value in state.settings.items()},
     }
     if state.pairs.on_disk:
-        content["on_disk"] = {"path": state.pairs.on_disk, "digest": state.pairs.manifest_digest}
+        content["on_disk"] = {"path": state.pairs.on_disk, "digest": manifest_digest(state.pairs)}
     write_model(path, kind, state.parameters, {"users": state.users, "items": state.items}, content, tensors)
 
 
@@ -217,9 +217,12 @@ def _stored(content: Mapping[str, Any], shape: tuple[int, int]) -> Interactions:
     """The training cells that a file says to be in a directory."""
     path = field(content, "path", str)
     if not is_stored(path):
-        raise ValueError(f"its training cells were in {path!r}, where there are none now")
+        raise FileFormatError(
+            f"the model's training cells are in {path!r}, which is not there any more: move them back (the model "
+            "refers to them by their absolute path)"
+        )
     data = Interactions.open(path)
-    if data.manifest_digest != field(content, "digest", str) or data.shape != shape:
+    if manifest_digest(data) != field(content, "digest", str) or data.shape != shape:
         raise ValueError(f"{path!r} holds other interactions than those that it was trained on")
     return data
 

@@ -17,7 +17,6 @@ from .._core import FastalsError, resolve_num_threads
 from .._data import Interactions, Labels, contains, distinct, trusted
 from .._equation import LEAST_ERROR
 from .._fitted import FittedState
-from .._topn import ItemLists
 from ..evaluation import evaluate, popularity_baseline
 
 USERS, FEWEST_USERS = 300, 20
@@ -134,7 +133,7 @@ def _cells(state: FittedState) -> tuple[Cells, tuple[int, int], float]:
         order = order[lengths[order] <= MAX_CELLS // FEWEST_USERS]  # no single user is to be the sample
         users = np.sort(order[lengths[order].cumsum() <= MAX_CELLS])
         share = len(users) / data.n_users
-    rows, items = ItemLists(*data.lines("users").lists(users)).pairs()
+    rows, items = data.lines("users").lists(users).pairs()
     if share < 1:
         known, places = np.unique(items, return_inverse=True)
         items, shape = places.astype(np.int32), (len(users), len(known))

@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._core import DataError, ParameterError, check_int
-from .._data import Interactions, as_interactions, cell_numbers, contains
+from .._data import Interactions, as_interactions, cell_numbers, cells_of, contains
 from .._equation import Training, digest
-from .._topn import FactorFitted, ItemLists
+from .._topn import FactorFitted
 from ..evaluation import RANKING, rmse
 
 
@@ -58,7 +57,7 @@ class Validation:
         if self.k:
             keep = held_out.values > 0
             keep &= np.diff(cells, prepend=-1) > 0
-            keep &= ~contains(_numbers(train, np.unique(rows)), cells)
+            keep &= ~contains(cells_of(train, np.unique(rows)), cells)
         self.rows, self.columns, self.cells = rows[keep], held_out.indices[keep], cells[keep]
         self.values = held_out.values[keep].astype(np.float64)
         if not len(self.cells):
@@ -94,12 +93,6 @@ class Validation:
     def exhausted(self, training: Training) -> bool:
         """Whether patience has run out."""
         return self.patience is not None and len(training.history) - training.best_iteration >= self.patience
-
-
-def _numbers(data: Interactions, users: NDArray[np.int32]) -> NDArray[np.int64]:
-    """The cells of some users, ascending."""
-    queries, items = ItemLists(*data.lines("users").lists(users)).pairs()
-    return users[queries].astype(np.int64) * data.n_items + items
 
 
 def check_validation_metric(metric: Any, default: str) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from .._core import Axis, ParameterError
-from .._data import Interactions, Labels
+from .._data import Interactions, Labels, cell_arrays
 from .._topn import Fitted, ItemLists, Wanted
 from .lines import histories, transposed
 from .scores import Found, Queries, Scores, Scoring, scores_at, search
@@ -79,7 +79,7 @@ class NeighbourState(Fitted):
         """All that decides lists and scores, but for the labels."""
         S, means = self.similarity, np.empty(0) if self.means is None else self.means
         logs = np.array([self.settings["weighting"] == "logidf"])
-        return [S.data, S.indices, S.indptr, means, logs, *self.pairs.numbers(values=True)]
+        return [S.data, S.indices, S.indptr, means, logs, *cell_arrays(self.pairs, values=True)]
 
     # -- the product of which the scores are --------------------------------------------------------------------------
 

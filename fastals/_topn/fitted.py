@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import Axis, DataError, FactorArray, check_factors, kernels, tables
+from .._data import cell_arrays
 from .panels import ItemLists, Panels
 from .search import Wanted
 
@@ -191,7 +192,7 @@ class FactorFitted(Fitted):
     def numbers(self) -> list[NDArray[Any]]:
         """All that decides lists and scores, but for the labels."""
         parts = [self.user_factors, self.item_factors, np.array([self.mean]), *(self.biases or ())]
-        return [*parts, *self.pairs.numbers()]
+        return [*parts, *cell_arrays(self.pairs)]
 
     def _scoring_rows(self, X: FactorArray, biases: FactorArray) -> FactorArray:
         return np.column_stack((X, biases + X.dtype.type(self.mean), np.ones(len(X), X.dtype)))

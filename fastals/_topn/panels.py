@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import FactorArray, kernels
+from .._data import Lists
 
 
 class ItemLists(NamedTuple):
@@ -35,9 +36,7 @@ class ItemLists(NamedTuple):
 
     def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Every (query, item), by query."""
-        lengths = self.lengths
-        starts = np.repeat(self.first - (lengths.cumsum() - lengths), lengths)
-        return np.repeat(np.arange(len(lengths)), lengths), self.items[starts + np.arange(lengths.sum())]
+        return Lists(*self).pairs()
 
 
 class Boost(NamedTuple):

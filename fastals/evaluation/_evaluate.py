@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import DataError, check_int, resolve_num_threads
-from .._data import Interactions, as_interactions, cell_numbers, contains, distinct
-from ._metrics import RANKING, coverage_at_k, judge, mae, novelty_at_k, r2, rmse, users_of_items
+from .._data import Interactions, as_interactions, cell_numbers, cells_of, contains, distinct
+from ._metrics import RANKING, coverage_at_k, judge, mae, novelty_at_k, r2, rmse, runs, users_of_items
 from ._splits import select_cells
 
 if TYPE_CHECKING:
@@ -76,9 +76,10 @@ def _areas(
     relevant = [held_out.indices[held_out.indptr[u] : held_out.indptr[u + 1]] for u in users]
     found = [row[items] for row, items in zip(scores, relevant, strict=True)]
     lengths = np.zeros(len(users), np.int64)
-    for j, (u, row, items) in enumerate(zip(users, scores, relevant, strict=True)):
+    first, last, met = seen.lines("users").lists(users)
+    for j, (row, items) in enumerate(zip(scores, relevant, strict=True)):
         row[items] = np.inf
-        row[seen.indices[seen.indptr[u] : seen.indptr[u + 1]]] = np.inf
+        row[met[first[j] : last[j]]] = np.inf
         lengths[j] = np.count_nonzero(row < np.inf)
     scores.sort(axis=1)
     areas = np.full(len(users), np.nan)
@@ -91,9 +92,10 @@ def _areas(
 
 def _seen(state: Fitted, train: Any) -> Interactions:
     """Return the training cells in terms of the model's users and items; None: those that the model remembers."""
-    if train is not None:
-        return as_interactions(train, users=state.users, items=state.items)
-    return state.pairs
+    on_disk = train.on_disk if isinstance(train, Interactions) else None
+    if train is None or (on_disk is not None and on_disk == state.pairs.on_disk):
+        return state.pairs
+    return as_interactions(train, users=state.users, items=state.items)
 
 
 def most_popular(train: Any, n: int = 10) -> NDArray[Any]:
@@ -121,21 +123,33 @@ def most_popular(train: Any, n: int = 10) -> NDArray[Any]:
     """
     n = check_int("n", n, low=1)
     interactions = as_interactions(train)
-    by_popularity = np.argsort(-users_of_items(interactions), kind="stable")
+    return _most_popular(interactions, np.arange(interactions.n_users), n)
+
+
+def _most_popular(train: Interactions, users: NDArray[np.intp], n: int) -> NDArray[Any]:
+    """The same for some users, ascending."""
+    by_popularity = np.argsort(-users_of_items(train), kind="stable")
     rank_of = np.empty_like(by_popularity)
     rank_of[by_popularity] = np.arange(len(by_popularity))
-    seen = distinct(np.sort(cell_numbers(interactions.indptr, rank_of[interactions.indices], interactions.n_items)))
-    users, ranks = np.divmod(seen, interactions.n_items)
+    parts = [_unseen(train, run, rank_of, n) for run in runs(train, users)]
+    ranks = np.concatenate([np.empty((0, n), np.int64), *parts])
+    left = ranks < train.n_items
+    return train.item_labels.decode(np.where(left, by_popularity[np.minimum(ranks, train.n_items - 1)], -1))
+
+
+def _unseen(train: Interactions, users: NDArray[np.intp], rank_of: NDArray[np.intp], n: int) -> NDArray[np.int64]:
+    """The first n ranks of items that each user has not seen."""
+    places, items = train.lines("users").lists(users).pairs()
+    seen = distinct(np.sort(places * train.n_items + rank_of[items]))
+    places, ranks = np.divmod(seen, train.n_items)
     # The j-th rank that a user has not seen is j + (seen ranks below it). The i-th seen rank r has r - i unseen ones
     # below, and so lies below the j-th unseen one where r - i <= j.
-    first = np.searchsorted(users, np.arange(interactions.n_users))
-    unseen_below = ranks - (np.arange(len(seen)) - first[users])
+    first = np.searchsorted(places, np.arange(len(users)))
+    unseen_below = ranks - (np.arange(len(seen)) - first[places])
     near = unseen_below < n
-    skipped = np.bincount(users[near] * n + unseen_below[near], minlength=interactions.n_users * n)
-    ranks_left = np.arange(n) + skipped.reshape(-1, n).cumsum(axis=1)
-    left = ranks_left < interactions.n_items
-    lists = np.where(left, by_popularity[np.minimum(ranks_left, interactions.n_items - 1)], -1)
-    return interactions.item_labels.decode(lists)
+    skipped = np.bincount(places[near] * n + unseen_below[near], minlength=len(users) * n)
+    unseen: NDArray[np.int64] = np.arange(n) + skipped.reshape(-1, n).cumsum(axis=1)
+    return unseen
 
 
 def evaluate(model: Recommender, train: Any, test: Any, k: int = 10) -> dict[str, float]:
@@ -214,7 +228,7 @@ def popularity_baseline(model: Recommender, train: Any, test: Any, k: int = 10) 
     seen = _seen(state, train)
     new = _new_to_users(state, seen, test)
     users = np.flatnonzero(np.diff(new.indptr))
-    return _measure(most_popular(seen, k)[users], seen, new, users, k)
+    return _measure(_most_popular(seen, users, k), seen, new, users, k)
 
 
 def _measure(
@@ -234,7 +248,10 @@ def _new_to_users(state: Fitted, seen: Interactions, test: Any) -> Interactions:
     interactions = as_interactions(test, users=state.users)
     items = state.items.encode(interactions.item_labels.decode(np.arange(interactions.n_items)))[interactions.indices]
     cells = cell_numbers(interactions.indptr, items, seen.n_items)
-    new = (items < 0) | ~contains(cell_numbers(seen.indptr, seen.indices, seen.n_items), cells)
+    new = np.ones(len(cells), bool)
+    for run in runs(seen, np.flatnonzero(np.diff(interactions.indptr))):
+        own = slice(interactions.indptr[run[0]], interactions.indptr[run[-1] + 1])
+        new[own] = (items[own] < 0) | ~contains(cells_of(seen, run), cells[own])
     if not (new & (interactions.values > 0)).any():
         raise DataError("test has no cell above 0 of a user whom the model knows that is not in train as well")
     return select_cells(interactions, new)

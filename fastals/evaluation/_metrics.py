@@ -8,18 +8,22 @@ of the mean: nothing could be found for them. Below, rel is the number of a user
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core import DataError, check_int, check_same_length, check_values, refuse_value
-from .._data import Interactions, Labels, as_interactions, cell_numbers, contains, distinct
+from .._data import Interactions, Labels, as_interactions, cell_numbers, cells_of, contains, cut, distinct, may_repeat
 
 Hits: TypeAlias = NDArray[np.bool_]
 Scores: TypeAlias = Any
 """float64 of shape (n_users,); what numpy's reductions return is Any to a type checker."""
+
+RUN_CELLS = 1 << 24
+"""So many cells of training data are looked at at a time."""
 
 # -- ratings ----------------------------------------------------------------------------------------------------------
 
@@ -426,8 +430,19 @@ def _known_items(recommended: Any, labels: Labels, k: int) -> NDArray[np.int32]:
 
 def users_of_items(train: Interactions) -> NDArray[np.int64]:
     """Return how many users have each item; a user who has it twice ("keep") is one."""
-    cells = distinct(cell_numbers(train.indptr, train.indices, train.n_items))
-    return np.bincount(cells % train.n_items, minlength=train.n_items)
+    if not may_repeat(train):
+        return np.diff(train.lines("items").indptr)
+    counts = np.zeros(train.n_items, np.int64)
+    for users in runs(train, np.arange(train.n_users)):
+        counts += np.bincount(distinct(cells_of(train, users)) % train.n_items, minlength=train.n_items)
+    return counts
+
+
+def runs(data: Interactions, users: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Cut some users, ascending, into runs with so few cells that all of a run's fit into memory, wherever they are."""
+    lengths = data.indptr[users + 1] - data.indptr[users]
+    for first, last in pairwise(cut(np.concatenate(([0], lengths.cumsum())), RUN_CELLS).tolist()):
+        yield users[first:last]
 
 
 def _exposure(recommended: Any, train: Any, k: int) -> NDArray[np.int64]:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import fastals
-from fastals import ExplicitALS, ImplicitALS, Interactions
+from fastals import ExplicitALS, ImplicitALS, Interactions, evaluation
 from fastals._equation import lines
+from fastals.evaluation import _metrics
 
 RNG = np.random.default_rng(5)
 N_USERS, N_ITEMS, EVENTS = 9_000, 700, 60_000
@@ -124,7 +125,7 @@ def test_a_directory_that_has_gone_or_changed_is_told(tmp_path: Path) -> None:
     data = Interactions.from_arrays(USERS[:99], ITEMS[:99], on_disk=tmp_path / "events")
     ImplicitALS(factors=2, iterations=1).fit(data).save(tmp_path / "model")
     shutil.rmtree(tmp_path / "events")
-    with pytest.raises(fastals.FileFormatError, match="there are none now"):
+    with pytest.raises(fastals.FileFormatError, match="which is not there any more: move them back"):
         fastals.load(tmp_path / "model")
     Interactions.from_arrays(USERS[100:300], ITEMS[100:300], on_disk=tmp_path / "events")
     with pytest.raises(fastals.FileFormatError, match="other interactions"):
@@ -147,11 +148,44 @@ def test_validation_and_checkpoints(memory: Interactions, disk: Interactions, tm
         np.testing.assert_array_equal(found.user_factors_, factors)
 
 
+@pytest.mark.parametrize("run_cells", [1 << 24, 500])
+@pytest.mark.parametrize("duplicates", ["last", "keep"])
+@pytest.mark.parametrize("kind", [ImplicitALS, ExplicitALS])
+def test_measures_are_those_of_memory(
+    kind: Any, duplicates: str, run_cells: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"duplicates": duplicates}
+    held_out, events = slice(0, 20_000, 40), slice(20_000, 40_000)
+    memory, disk = (
+        Interactions.from_arrays(USERS[events], LABELS[events], VALUES[events], on_disk=place, **options)
+        for place in (None, tmp_path / "events")
+    )
+    new = ["an item that nobody has"] * 3
+    test = np.append(USERS[held_out], [1, 2, 3]), [*LABELS[held_out], *new], np.append(VALUES[held_out], [1, 0, 2])
+    expected = kind(factors=4, iterations=2, random_state=0).fit(memory)
+    found = kind(factors=4, iterations=2, random_state=0).fit(disk)
+
+    def measured(model: Any, train: Any) -> list[Any]:
+        asked = (evaluation.evaluate, evaluation.popularity_baseline, evaluation.auc)
+        return [*(ask(model, train, test) for ask in asked), model.score(test)]
+
+    whole = measured(expected, None)
+    monkeypatch.setattr(_metrics, "RUN_CELLS", run_cells)
+    assert measured(expected, None) == whole
+    for train in (None, disk, Interactions.open(tmp_path / "events")):
+        assert measured(found, train) == whole
+    lists = expected.recommend(memory.users, n=7).items
+    for metric in (evaluation.novelty_at_k, evaluation.coverage_at_k, evaluation.gini_at_k, evaluation.entropy_at_k):
+        assert metric(lists, disk) == metric(lists, memory)
+    np.testing.assert_array_equal(evaluation.most_popular(disk, 5), evaluation.most_popular(memory, 5))
+
+
 def test_what_needs_the_cells_in_memory_says_so(pair: tuple[Any, Any], disk: Interactions) -> None:
     _, on_disk = pair
     with pytest.raises(fastals.DataError, match="make interactions of all events anew"):
         on_disk.partial_fit((["new"], ["item 1"]))
     with pytest.raises(fastals.DataError, match="in_memory"):
         ImplicitALS(factors=2).fit(disk, sample_weight=np.ones(disk.nnz))
-    with pytest.raises(fastals.DataError, match="in_memory"):
-        fastals.ItemKNN().fit(disk)
+    for ask in (fastals.ItemKNN().fit, evaluation.train_test_split):
+        with pytest.raises(fastals.DataError, match="in_memory"):
+            ask(disk)
