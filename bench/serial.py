@@ -95,7 +95,9 @@ def main() -> None:
         runs += [measure(watch, feedback, matrix, factors, options.iterations) for factors in options.factors]
     columns = ["feedback", "factors", "s per iteration", "serial share", "where sides are balanced"]
     title = f"Time outside parallel loops, {options.data}: {runs[0]['cells']:,} cells, defaults, 1 thread"
-    report.save("serial", machine, [report.table(title, columns, [row(run) for run in runs])], runs, quick=options.quick)
+    report.save(
+        "serial", machine, [report.table(title, columns, [row(run) for run in runs])], runs, quick=options.quick
+    )
 
 
 if __name__ == "__main__":
