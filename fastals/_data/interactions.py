@@ -20,7 +20,6 @@ from .labels import Labels
 from .lines import Compressed
 from .readers import Columns, Files, array_rows, frame_columns, is_frame, read_csv
 from .storage import is_single_file
-from .store import store_matrix, store_rows
 
 SCORING = b"fastals.scoring"
 """Where a Parquet file of scores keeps the specification they were made by."""
@@ -63,6 +62,8 @@ class Interactions(LabelledCells):
     def _of_columns(cls, columns: Columns, duplicates: str, on_disk: Any) -> Interactions:
         (arrays, names), builder = columns, Builder(duplicates=duplicates)
         if on_disk is not None:
+            from .store import store_rows  # not every program makes any
+
             return cls.open(store_rows(on_disk, array_rows(columns), names, builder))
         return cls._canonical(*builder.arrays(*arrays, names=names))
 
@@ -70,6 +71,8 @@ class Interactions(LabelledCells):
     def _of_files(cls, files: Files, duplicates: str, on_disk: Any) -> Interactions:
         scoring = json.loads(files.metadata.get(SCORING, b"null"))
         if on_disk is not None:
+            from .store import store_rows
+
             builder, numeric = Builder(duplicates=duplicates), files.source.format == "csv"
             return cls.open(store_rows(on_disk, files.rows(), files.names, builder, numeric=numeric, scoring=scoring))
         data = cls._of_columns(files.read(), duplicates, None)
@@ -166,6 +169,8 @@ class Interactions(LabelledCells):
             raise ArgumentTypeError(f"matrix must be a scipy.sparse matrix or array, got {type(matrix).__name__}")
         builder = Builder(duplicates=duplicates)
         if on_disk is not None:
+            from .store import store_matrix
+
             return cls.open(store_matrix(on_disk, matrix, users, items, builder))
         return cls._canonical(*builder.matrix(matrix, users, items))
 

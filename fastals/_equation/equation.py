@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import Axis, FactorArray
-from .lines import StoredRows
 from .refusals import refuse_negative_pair
 from .rows import CellWeights, Rows, RowSource
 from .settings import row_regularization
@@ -132,6 +131,8 @@ class RowEquation:
             part.lines(axis, dtype, num_threads=num_threads) for part in (data, twin) if part is not None
         )
         if data.on_disk:
+            from .lines import StoredRows  # which not every program has
+
             return StoredRows(lines, *weights).transformed(self.transform)
         n = len(lines.indptr) - 1
         indices, values, _ = lines.read(0, n)

@@ -6,7 +6,7 @@ import os
 import sys
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -35,11 +35,13 @@ from .._equation import (
     train,
 )
 from .._fitted import FittedState, Tensors, grown, in_dtype, parts_of, read_state
-from .._inspect import MemoryEstimate, check, describe, estimate
 from .estimator import Estimator, with_values
 from .factor_model import FactorModel
 from .fitting import Beginning, identity, prepare
 from .validation import Validation, check_validation_metric
+
+if TYPE_CHECKING:
+    from .._inspect import MemoryEstimate
 
 if sys.version_info >= (3, 11):
     from typing import Self
@@ -394,6 +396,8 @@ class ALS(FactorModel, Estimator):
         >>> print(model.diagnose().splitlines()[-1])
         ! the factors explain next to nothing: regularization outweighs the data, try much less of it
         """
+        from .._inspect import check, describe  # not every program asks
+
         state = self.state_
         return describe(self, state, self._threads(), check(self))
 
@@ -428,6 +432,8 @@ class ALS(FactorModel, Estimator):
         >>> f"{need.total / 1e9:.1f} GB"
         '0.6 GB'
         """
+        from .._inspect import estimate
+
         self._check_params()
         equation = self._equation(self._chosen()[0])
         return estimate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,8 +13,10 @@ from .._core import DataError, FactorArray, check_bool, check_int, check_path
 from .._data import as_observations
 from .._equation import Settings
 from .._fitted import FittedState, fold_in, save_state, solve_new
-from .._inspect import Explanation, explain
 from .._topn import ItemLists, Recommender
+
+if TYPE_CHECKING:
+    from .._inspect import Explanation
 
 
 class FactorModel(Recommender):
@@ -194,6 +196,8 @@ class FactorModel(Recommender):
         >>> bool(abs(why.contributions.sum() - why.score) < 1e-12)
         True
         """
+        from .._inspect import explain  # not every program asks
+
         state = self.state_
         return explain(state, user, item, check_int("n", n, low=1), history, self._threads())
 
