@@ -3,6 +3,7 @@
 Rows are users, always. See :class:`ExplicitALS` for ratings, :class:`ImplicitALS` for counts, plays and clicks.
 """
 
+from functools import partial as _partial
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
@@ -24,8 +25,8 @@ from ._core import (
 )
 from ._core import show_as as _show_as
 from ._data import Ids, Interactions, with_ids
+from ._fitted import LATER as _LATER
 from ._models import ExplicitALS, ImplicitALS, Tuning, load, tune
-from ._neighbours import ItemKNN, UserKNN
 from ._topn import Recommendations, mmr
 
 __all__ = [
@@ -63,10 +64,19 @@ _show_as(__name__, __all__, globals())
 
 if _TYPE_CHECKING:
     from . import report, scoring, serving
+    from ._neighbours import ItemKNN, UserKNN
 
 
 def __getattr__(name: str) -> _Any:
-    # modules that not every program needs come when they are asked for
+    # what not every program needs comes when it is asked for
+    if name in _LATER:
+        module = _import_module(f"{__name__}._neighbours")
+        globals()[name] = getattr(module, name)
+        _show_as(__name__, [name], globals())
+        return globals()[name]
     if name in __all__:
         return _import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+_LATER.update({name: _partial(__getattr__, name) for name in ("ItemKNN", "UserKNN")})

@@ -20,7 +20,7 @@ address (`seen_indptr`, `seen_indices`, the offsets) is checked before the model
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -41,6 +41,9 @@ class Stored(Protocol):
     def _read(cls, content: Mapping[str, Any], tensors: Tensors) -> Any:
         """The model of a file."""
 
+
+LATER: dict[str, Callable[[], object]] = {}
+"""What brings the classes that are not imported before they are needed."""
 
 Model = TypeVar("Model", bound=type[Stored])
 
@@ -123,8 +126,10 @@ def load_model(path: str, *, mmap: bool = True) -> Any:
     with reading(path, "model"):
         content, tensors = read_tensors(path, "model", VERSION, mmap=mmap)
         name = field(content, "class", str)
+        if name in LATER:
+            LATER[name]()
         if name not in KINDS:
-            raise ValueError(f"it holds a model of class {name!r}, not {' or '.join(KINDS)}")
+            raise ValueError(f"it holds a model of class {name!r}, not {' or '.join(sorted({*KINDS, *LATER}))}")
         taken = Tensors(content, tensors)
         model = KINDS[name]._read(content, taken)
         taken.check_empty()
