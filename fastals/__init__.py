@@ -8,7 +8,6 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from . import evaluation
 from ._core import (
     ArgumentTypeError,
     DataError,
@@ -63,7 +62,7 @@ __all__ = [
 _show_as(__name__, __all__, globals())
 
 if _TYPE_CHECKING:
-    from . import report, scoring, serving
+    from . import evaluation, report, scoring, serving
     from ._neighbours import ItemKNN, UserKNN
 
 

@@ -190,7 +190,7 @@ def _within(indices: LabelArray, size: int) -> NDArray[np.int32]:
     return np.where((indices >= 0) & (indices < size), indices, -1).astype(np.int32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Text:
     """Strings in Arrow's layout, in chunks: (bytes, offsets), offsets int32 or int64, one more than strings.
 
@@ -224,7 +224,7 @@ class Text:
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Coded:
     """Categories: ids ``values[codes[j]]``, codes in range."""
 

@@ -234,7 +234,7 @@ class RowSource(ABC):
         return np.divide(sums, total, out=np.zeros_like(sums), where=total > 0).astype(self.dtype)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Rows(RowSource):
     """A run of rows in memory, as the kernels read it."""
 

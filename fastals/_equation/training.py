@@ -13,7 +13,7 @@ from .._core import FactorArray, single_threaded_blas
 Callback = Callable[[int, float, Mapping[str, float], float], object]
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Training:
     """A fit under way: whatever decides how it goes on, and so what a checkpoint holds.
 

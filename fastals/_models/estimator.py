@@ -16,7 +16,6 @@ import numpy as np
 from .._core import check_choice, check_pairs
 from .._data import as_interactions
 from .._topn import Recommender
-from ..evaluation import evaluate, r2
 
 if sys.version_info >= (3, 11):
     from typing import Self
@@ -112,6 +111,8 @@ class Estimator(Recommender, ABC):
         >>> model.score([[1, 1], [3, 3]], [1, 1])
         1.0
         """
+        from ..evaluation import evaluate, r2  # not every program asks
+
         state, held_out = self.state_, with_values(data, y)
         if not state.ratings:
             return float(evaluate(self, None, held_out)["ndcg@10"])

@@ -13,7 +13,6 @@ import numpy as np
 
 from .._core import ArgumentTypeError, ParameterError, check_bool, check_choice, check_int, check_random_state
 from .._data import Interactions, as_interactions
-from ..evaluation import evaluate, train_test_split
 from .als import ALS
 from .estimator import Estimator
 
@@ -138,6 +137,8 @@ def tune(
     >>> found.best_model.get_params()["factors"] == found.best_params["factors"]
     True
     """
+    from ..evaluation import evaluate, train_test_split  # not every program tunes
+
     if not isinstance(model, Estimator):
         raise ArgumentTypeError(f"model must be a model of fastals, got {type(model).__name__}")
     rng = check_random_state(random_state)

@@ -11,7 +11,6 @@ from .._core import DataError, ParameterError, check_int
 from .._data import Interactions, as_interactions, cell_numbers, cells_of, contains
 from .._equation import Training, digest
 from .._topn import FactorFitted
-from ..evaluation import RANKING, rmse
 
 
 class Validation:
@@ -68,6 +67,8 @@ class Validation:
 
     def measure(self, training: Training) -> dict[str, float]:
         """Return every metric by its name."""
+        from ..evaluation import RANKING, rmse  # not every fit measures
+
         state = self.state()
         if not self.k:
             scores = state.pair_scores(self.rows, self.columns, self.num_threads)

@@ -146,7 +146,7 @@ def _padded(items: NDArray[np.int32], scores: FactorArray, n: int) -> Lists:
     return all_items, all_scores
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Wanted:
     """What a call asks for beyond scores, as indices. It belongs to that call: what it makes is not kept."""
 
