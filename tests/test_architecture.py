@@ -45,6 +45,7 @@ HEAVY = {
     *("asyncio", "concurrent.futures", "importlib.metadata", "multiprocessing", "unittest"),
     *("numpy.testing", "scipy.linalg", "scipy.sparse.linalg", "scipy.stats"),
     *("pandas", "polars", "pyarrow", "safetensors", "sklearn", "threadpoolctl", "tqdm"),
+    *("fastals._data.store", "fastals._inspect", "fastals._neighbours", "fastals.evaluation"),
 }
 OPTIONAL = ["pandas", "polars", "pyarrow", "pytest", "redis", "pyspark", "sklearn", "matplotlib", "fsspec", "yaml"]
 

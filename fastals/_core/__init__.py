@@ -19,6 +19,7 @@ from .checks import (
     check_values,
     check_vector,
     frozen,
+    number_types,
     refuse_huge,
     refuse_value,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "files",
     "frozen",
     "kernels",
+    "number_types",
     "read_tensors",
     "reading",
     "refuse_huge",

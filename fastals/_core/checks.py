@@ -7,7 +7,6 @@ A message names the argument, the rule and the value, and where one mistake is l
 
 import os
 from collections.abc import Collection, Mapping
-from decimal import Decimal
 from mmap import mmap
 from typing import Any, NoReturn
 
@@ -173,11 +172,18 @@ def check_same_length(arrays: Mapping[str, NDArray[Any] | None]) -> None:
         raise DataError("lengths must be equal, got " + ", ".join(f"{n} {name}" for name, n in lengths.items()))
 
 
+def number_types() -> tuple[type, ...]:
+    """What a number among objects may be; bool is none, though it derives from int."""
+    from decimal import Decimal  # which few programs need
+
+    return float, int, np.floating, np.integer, Decimal
+
+
 def check_values(name: str, values: object) -> NDArray[Any]:
     """Return a contiguous array of real numbers in a dtype that the kernels read; finiteness is checked later."""
     array = check_vector(name, values)
     if array.dtype.kind == "O":
-        check_objects(name, array, (float, int, np.floating, np.integer, Decimal), "numbers")
+        check_objects(name, array, number_types(), "numbers")
         try:
             array = array.astype(np.float64)
         except OverflowError:

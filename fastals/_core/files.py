@@ -1,7 +1,6 @@
 """Files: written so that they are either whole or not there, read so that an error names them."""
 
 import errno
-import glob
 import os
 import secrets
 from collections.abc import Iterator
@@ -64,6 +63,8 @@ def replacing(path: str) -> Iterator[str]:
 
 def leftovers(path: str) -> list[str]:
     """Return the files that writers of `path` have left that were killed, or that one is writing just now."""
+    import glob  # which few programs need
+
     return glob.glob(glob.escape(_prefix(os.path.realpath(path))) + "?" * 16 + _SUFFIX)
 
 

@@ -4,7 +4,6 @@ pyarrow, where it is installed, makes strings and files fast; but for Parquet no
 """
 
 import csv
-import gzip
 import io
 import zlib
 from array import array
@@ -310,7 +309,11 @@ def read_csv(path: Any, user: str | None, item: str | None, value: str | None, d
 
 
 def _open(name: str) -> Any:
-    return gzip.open(name) if name.endswith(".gz") else open(name, "rb")
+    if not name.endswith(".gz"):
+        return open(name, "rb")
+    import gzip  # which few programs need
+
+    return gzip.open(name)
 
 
 def _check_closed(name: str, row: Sequence[str]) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._core import ArgumentTypeError, DataError, FactorArray, ParameterError, check_values
+from .._core import ArgumentTypeError, DataError, FactorArray, ParameterError, check_values, number_types
 from .panels import Boost
 
 if TYPE_CHECKING:
@@ -21,8 +19,9 @@ def check_boost(boost: Any, labels: Labels) -> Boost:
     named = isinstance(boost, Mapping)
     if named:
         items = labels.encode_known("boost", list(boost))
+        numbers = number_types()
         for item, weight in boost.items():
-            if isinstance(weight, bool) or not isinstance(weight, Real | Decimal):
+            if isinstance(weight, bool) or not isinstance(weight, numbers):
                 raise ArgumentTypeError(f"boost must be numbers, got {weight!r} for item {item!r}")
         values = check_values("boost", list(boost.values()))
     else:
