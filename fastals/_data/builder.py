@@ -221,6 +221,15 @@ class Builder:
             order = tables.check_rows(*self.lines[:2], size, None, self.threads)
         if self._is_canonical(order):
             return dtype, None
+        if len(self.lines[1]) < size // 8:
+            # a table of all others costs more than to compare the few that there are
+            indptr, indices, values = self.lines
+            lines = np.repeat(np.arange(n_lines), np.diff(indptr))
+            ranked = np.lexsort((indices, lines))
+            self.lines = indptr, indices[ranked], None if values is None else values[ranked].astype(dtype)
+            if self.duplicates != "keep":
+                dtype = self._merge(dtype, users, items, by_item)
+            return dtype, None
         self.lines = tables.transpose(*self.lines, size, dtype, self.threads)
         if self.duplicates != "keep":
             dtype = self._merge(dtype, users, items, not by_item)

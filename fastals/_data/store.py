@@ -114,9 +114,10 @@ def _sort(
     canonical: Canonical,
     scoring: Any,
 ) -> None:
-    counts = np.zeros(len(users), np.int64)
-    counted = unsorted.counts[: len(users)]
-    counts[slice(len(counted)) if ranks[0] is None else ranks[0]] = counted
+    counts, counted = np.zeros(len(users), np.int64), np.zeros(len(users), np.int64)
+    known = min(len(users), len(unsorted.counts))  # those behind have no cells
+    counted[:known] = unsorted.counts[:known]
+    counts[slice(None) if ranks[0] is None else ranks[0]] = counted
     parts = external.deal(directory, unsorted.chunks(ranks), counts, unsorted.values, canonical.threads)
     _write(directory, parts, users, items, canonical, scoring, by_item=False)
 

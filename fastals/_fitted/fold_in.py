@@ -123,7 +123,7 @@ def grown(
         pairs=in_dtype(merged, X.dtype),
         weights=None if twin is None else in_dtype(twin, X.dtype),
         **parts_of(Training(X, Y, mean=state.mean, biases=biases), equation),
-    )
+    ).sealed()
 
 
 def in_dtype(data: Interactions, dtype: Any) -> Interactions:

@@ -90,6 +90,13 @@ class FittedState(FactorFitted):
         self.__dict__.update(state)
         self.__post_init__()
 
+    def sealed(self) -> FittedState:
+        """The same, of arrays that nobody writes to any more: not even who asks NumPy for it."""
+        for view in (self.user_factors, self.item_factors, *(self.biases or ())):
+            if isinstance(view.base, np.ndarray):
+                view.base.flags.writeable = False
+        return self
+
     def trained(self, axis: Axis) -> FactorArray:
         """A side as it is trained: biases that are solved for are a last column."""
         factors = self.item_factors if axis == "items" else self.user_factors

@@ -6,6 +6,7 @@ import os
 import sys
 from abc import abstractmethod
 from collections.abc import Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -302,7 +303,7 @@ class ALS(FactorModel, Estimator):
             n_iter=len(training.history),
             n_repeated=training.n_repeated,
             best_iteration=training.best_iteration or None,
-        )
+        ).sealed()
         return self
 
     def _beginning(self) -> Beginning:
@@ -398,8 +399,9 @@ class ALS(FactorModel, Estimator):
         """
         from .._inspect import check, describe  # not every program asks
 
-        state = self.state_
-        return describe(self, state, self._threads(), check(self))
+        model = copy(self)  # which keeps to its state, whatever is fitted meanwhile
+        state = model.state_
+        return describe(model, state, self._threads(), check(model))
 
     def estimate_memory(
         self, n_users: int, n_items: int, nnz: int, *, sample_weight: bool = False, validation: int = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from abc import ABC, abstractmethod
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,7 @@ class Estimator(Recommender, ABC):
         """
         from ..evaluation import evaluate, r2  # not every program asks
 
+        self = copy(self)  # which keeps to its state, whatever is fitted meanwhile
         state, held_out = self.state_, with_values(data, y)
         if not state.ratings:
             return float(evaluate(self, None, held_out)["ndcg@10"])

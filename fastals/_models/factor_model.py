@@ -245,4 +245,4 @@ def replaced(state: FittedState, name: str, factors: Any) -> FittedState:
         row, column = np.argwhere(~np.isfinite(array))[0]
         raise DataError(f"{name}_ must be finite, got {array[row, column]} at row {row}, column {column}")
     change: dict[str, Any] = {name: np.array(array, order="C")}
-    return replace(state, **change)
+    return replace(state, **change).sealed()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 def check_boost(boost: Any, labels: Labels) -> Boost:
     """Return what a mapping of items to numbers says, or a number for each item."""
+    if hasattr(boost, "keys") and hasattr(boost, "items") and not isinstance(boost, Mapping):
+        boost = dict(boost.items())  # a Series, by its index
     named = isinstance(boost, Mapping)
     if named:
         items = labels.encode_known("boost", list(boost))

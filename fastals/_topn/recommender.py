@@ -141,11 +141,18 @@ class Recommender(ABC):
         if users is not None:
             rows, single = encode(state.users, "users", users, unknown == "error")
             wanted = wanted_of("items", state.items, items, exclude, len(rows), boost=boost)
-            found = state.top_items(np.maximum(rows, 0), n, exclude_seen, threads, wanted)
+            strange = np.zeros(len(rows), np.bool_)
             if unknown != "error":
-                strangers = np.flatnonzero((rows < 0) | (state.seen(rows).lengths == 0))
-                others, scores = state.top_unknown(unknown, n, len(strangers), wanted.part(strangers), threads)
-                found[0][strangers], found[1][strangers] = others, narrowed(scores, found[1].dtype)
+                strange = (rows < 0) | (state.seen(rows).lengths == 0)
+            if not strange.any():
+                found = state.top_items(rows, n, exclude_seen, threads, wanted)
+            else:
+                known, strangers = np.flatnonzero(~strange), np.flatnonzero(strange)
+                best, scores = state.top_items(rows[known], n, exclude_seen, threads, wanted.part(known))
+                found = np.empty((len(rows), n), np.int32), np.empty((len(rows), n), scores.dtype)
+                found[0][known], found[1][known] = best, scores
+                others, counts = state.top_unknown(unknown, n, len(strangers), wanted.part(strangers), threads)
+                found[0][strangers], found[1][strangers] = others, narrowed(counts, scores.dtype)
             return Recommendations(*decode(state.items, found, single))
         seen: ItemLists | None = None
         single = np.ndim(user_factors) == 1

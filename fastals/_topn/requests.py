@@ -89,6 +89,9 @@ def _item_lists(name: str, given: Any, labels: Labels, m: int | None) -> NDArray
     if m is None or len(given) != m:
         each = "be one list for all" if m is None else f"have one list for each of {m}"
         raise DataError(f"{name} must {each}, got {len(given)} lists")
+    for place, row in enumerate(given):
+        if not isinstance(row, list | tuple) and np.ndim(row) != 1:
+            raise DataError(f"{name} must be one list for all or a list for each, got {row!r} at position {place}")
     last = np.cumsum([len(row) for row in given], dtype=np.int64)
     if all(isinstance(row, np.ndarray) and row.dtype.kind == "i" for row in given):
         items = labels.encode_known(name, np.concatenate(list(given)))

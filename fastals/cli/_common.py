@@ -39,8 +39,7 @@ def add_data_options(parser: argparse.ArgumentParser, text: str, **options: Any)
     parser.add_argument(
         "--duplicates",
         choices=DUPLICATES,
-        default="sum",
-        help="what becomes of several lines with the same user and item (default: %(default)s)",
+        help="what becomes of several lines with the same user and item (default: sum)",
     )
 
 
@@ -74,7 +73,7 @@ def format_options(arguments: argparse.Namespace) -> dict[str, Any]:
 def read(arguments: argparse.Namespace) -> Interactions:
     """Read the interactions that the options of :func:`add_data_options` name, or open what --on-disk made."""
     if is_stored(arguments.data):
-        for name in ("user", "item", "rating", "format", "delimiter", "columns", "on_disk"):
+        for name in ("user", "item", "rating", "format", "delimiter", "columns", "duplicates", "on_disk"):
             if getattr(arguments, name, None) is not None:
                 option = f"--{name.replace('_', '-')}"
                 where = f"where interactions are made already, as in {arguments.data!r}"
@@ -82,7 +81,7 @@ def read(arguments: argparse.Namespace) -> Interactions:
         return Interactions.open(arguments.data)
     columns = {name: getattr(arguments, name) for name in ("user", "item")} | {"value": arguments.rating}
     options = format_options(arguments) | columns | {"on_disk": getattr(arguments, "on_disk", None)}
-    return read_interactions(arguments.data, **options, duplicates=arguments.duplicates)
+    return read_interactions(arguments.data, **options, duplicates=arguments.duplicates or "sum")
 
 
 def read_interactions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -191,6 +192,7 @@ def evaluate(model: Recommender, train: Any, test: Any, k: int = 10) -> dict[str
     >>> evaluate(model, train, test, k=1)["hit_rate@1"]
     1.0
     """
+    model = copy(model)  # which keeps to its state, whatever is fitted meanwhile
     state, k = model.state_, check_int("k", k, low=1)
     seen = _seen(state, train)
     new = _new_to_users(state, seen, test)
@@ -224,6 +226,7 @@ def popularity_baseline(model: Recommender, train: Any, test: Any, k: int = 10) 
     >>> popularity_baseline(model, train, test, k=1)["hit_rate@1"]
     0.0
     """
+    model = copy(model)  # which keeps to its state, whatever is fitted meanwhile
     state, k = model.state_, check_int("k", k, low=1)
     seen = _seen(state, train)
     new = _new_to_users(state, seen, test)

@@ -7,6 +7,7 @@ import html
 import io
 import os
 from collections.abc import Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,6 +83,7 @@ def write_report(
     True
     """
     name = check_path("path", path)
+    model = copy(model)  # which keeps to its state, whatever is fitted meanwhile
     state, threads = model.state_, resolve_num_threads(model.num_threads)
     n, n_examples = check_int("n", n, low=1), check_int("n_examples", n_examples, low=0)
     need("plot", "matplotlib", "a report")
@@ -141,7 +143,7 @@ def _plot(*draw: Any) -> str:
 
 def _facts(model: Any) -> str:
     state = model.state_
-    parameters = ", ".join(f"{name}={value!r}" for name, value in model.get_params().items())
+    parameters = ", ".join(f"{name}={value!r}" for name, value in state.parameters.items())
     facts: list[list[Any]] = [
         ["users", len(state.users)],
         ["items", len(state.items)],

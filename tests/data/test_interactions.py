@@ -616,3 +616,17 @@ def test_fuzz_broken_matrices(data):
     except FastalsError:
         return
     cells_of(interactions)
+
+
+@pytest.mark.parametrize("duplicates", ["sum", "last", "max", "mean", "keep"])
+def test_a_few_cells_of_many_items_are_sorted_as_many_are(duplicates):
+    rng = np.random.default_rng(0)
+    items = Labels(None, 1000)
+    for n in (1, 2, 7, 40):
+        users, columns, values = rng.integers(0, 5, n), rng.integers(0, 1000, n), rng.normal(size=n).astype(np.float32)
+        columns[n // 2 :] = columns[: n - n // 2]  # some of them repeated
+        few = as_interactions((users, columns, values), items=items, duplicates=duplicates)
+        more = np.append(users, [7] * 500), np.append(columns, np.arange(500)), np.append(values, np.ones(500))
+        many = as_interactions((*more[:2], more[2].astype(np.float32)), items=items, duplicates=duplicates)
+        np.testing.assert_array_equal(few.indices, many.indices[: few.nnz])
+        np.testing.assert_array_equal(few.values, many.values[: few.nnz])

@@ -773,3 +773,12 @@ def test_memory_is_bounded(tmp_path):
     megabytes, cells = map(float, result.stdout.split())
     assert cells > 7e6
     assert megabytes < 48
+
+
+def test_labels_of_last_rows_without_cells(tmp_path):
+    for cells in ([[1, 2, 0], [0, 3, 0], [0, 0, 0]], [[1, 2, 0], [0, 0, 0], [0, 0, 0]]):
+        matrix = sparse.csr_array(np.array(cells, np.float32))
+        path = tmp_path / str(len(os.listdir(tmp_path)))
+        data = Interactions.from_matrix(matrix, users=["a", "b", "c"], on_disk=path)
+        assert data.users.tolist() == ["a", "b", "c"]
+        assert data.in_memory().matrix.toarray().tolist() == cells

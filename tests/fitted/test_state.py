@@ -523,3 +523,13 @@ def test_the_number_of_threads_is_the_process_own(fit: str, tmp_path: Path, monk
         model.predict("u1", "i1")
         assert asked == [threads or 4] * 3
         asked.clear()
+
+
+@pytest.mark.parametrize("kind", [ExplicitALS, ImplicitALS])
+def test_not_even_numpy_unlocks_what_is_fitted(kind: Any) -> None:
+    model = kind(factors=3, random_state=0).fit((["a", "b", "a"], ["x", "y", "y"], [1.0, 2.0, 3.0]))
+    model.item_factors_ = model.item_factors_ * 2
+    for each in (model, model.partial_fit((["c"], ["x"], [1.0]))):
+        for factors in (each.user_factors_, each.item_factors_):
+            with pytest.raises(ValueError, match="WRITEABLE"):
+                factors.flags.writeable = True

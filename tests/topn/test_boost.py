@@ -6,6 +6,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
@@ -358,3 +359,19 @@ def test_many_threads_may_ask_at_once(model: Any) -> None:
         for got, right in zip(pool.map(answer, asked * 5), expected * 5, strict=True):
             np.testing.assert_array_equal(got.items, right.items)
             np.testing.assert_array_equal(got.scores, right.scores)
+
+
+def test_a_series_is_read_by_its_index() -> None:
+    model = fastals.ImplicitALS(factors=2, random_state=0).fit((["a", "b"], ["x", "y"]))
+    weights = {"y": 0.0, "x": 1.0}
+    expected = model.recommend("a", n=2, exclude_seen=False, boost=weights)
+    found = model.recommend("a", n=2, exclude_seen=False, boost=pd.Series(weights))
+    assert found.items.tolist() == expected.items.tolist()
+
+
+def test_a_boost_of_strangers_looks_at_nobody_else() -> None:
+    model = fastals.ImplicitALS(factors=2, random_state=0).fit((["a", "b"], ["x", "y"]))
+    lists = model.recommend(["b", "stranger"], n=2, unknown="popular", boost={"x": 1e30}, exclude_seen=False)
+    assert lists.items[1].tolist() == ["x", "y"]
+    with pytest.raises(fastals.DataError, match="got 1 at position 1"):
+        model.recommend(["a", "b"], n=1, items=[["x"], 1])
