@@ -93,16 +93,21 @@ class StoredRows(RowSource):
 
 
 def ahead(read: Callable[[int], T], n: int) -> Iterator[T]:
-    """What ``read`` gives for 0, 1, ... n - 1; while one is worked on, a thread reads the next."""
+    """What ``read`` gives for 0, 1, ... n - 1: a thread reads the first now, and the next while one is worked on."""
     if n < 2:
-        yield from map(read, range(n))
-        return
+        return map(read, range(n))
     from concurrent.futures import ThreadPoolExecutor  # not what everybody needs
 
-    with ThreadPoolExecutor(1, "fastals-read") as pool:
-        coming = pool.submit(read, 0)
-        for number in range(n):
-            now = coming.result()
-            if number + 1 < n:
-                coming = pool.submit(read, number + 1)
-            yield now
+    pool = ThreadPoolExecutor(1, "fastals-read")
+    first = pool.submit(read, 0)
+
+    def rest() -> Iterator[T]:
+        coming = first
+        with pool:
+            for number in range(n):
+                now = coming.result()
+                if number + 1 < n:
+                    coming = pool.submit(read, number + 1)
+                yield now
+
+    return rest()

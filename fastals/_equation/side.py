@@ -179,9 +179,10 @@ class ArraySide(Side):
         """
         start = self.factors
         out = self._room(start) if keep or _among(start, self._taken) else start
-        targets, basis = self.targets(mean), self._basis(solver)
+        runs = self.targets(mean).runs()  # the first may be read from now on
+        basis = self._basis(solver)
         decrease, rescued = np.zeros(self.n_rows), list[NDArray[np.intp]]()
-        for block in self._blocks(targets, solver, only):
+        for block in self._blocks(runs, solver, only):
             part = slice(block.first, block.first + len(block.rows))
             again = half_sweep(
                 block,
@@ -204,8 +205,10 @@ class ArraySide(Side):
             self.spread = float(kernels.sum_rows(decrease * decrease)) ** 0.5
         return float(kernels.sum_rows(decrease))
 
-    def _blocks(self, rows: RowSource, solver: str, only: NDArray[np.integer[Any]] | None) -> Iterator[Block]:
-        for first, run in rows.runs():
+    def _blocks(
+        self, runs: Iterator[tuple[int, Rows]], solver: str, only: NDArray[np.integer[Any]] | None
+    ) -> Iterator[Block]:
+        for first, run in runs:
             last = first + len(run)
             if only is None:
                 plan = self.plan(solver, first, run)

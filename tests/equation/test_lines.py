@@ -215,14 +215,25 @@ def test_what_is_read_ahead() -> None:
 def test_one_thread_reads_and_is_gone_afterwards() -> None:
     rows = random_rows(100, 30, np.float32, repeats=False, weighted=False, seed=0)
     source = stored(rows, 30, 10)
-    assert np.array_equal(source.whole().values, rows.values)
-    assert np.array_equal(source.whole().indices, rows.indices)
+    whole = source.whole()
+    assert np.array_equal(whole.values, rows.values)
+    assert np.array_equal(whole.indices, rows.indices)
     assert len(source.lines.readers) == 1  # type: ignore[attr-defined]
     assert threading.get_ident() not in source.lines.readers  # type: ignore[attr-defined]
     runs = source.runs()
     next(runs)
     runs.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("fastals-read")]
+    # the first run is read before it is asked for
+    readers = source.lines.readers  # type: ignore[attr-defined]
+    readers.clear()
+    before = set(threading.enumerate())
+    runs = source.runs()
+    (reader,) = set(threading.enumerate()) - before
+    del runs
+    reader.join(10)
+    assert not reader.is_alive()
+    assert readers == {reader.ident}
     alone = stored(rows, 30, 1)
     alone.whole()
     assert alone.lines.readers == {threading.get_ident()}  # type: ignore[attr-defined]
