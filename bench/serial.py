@@ -24,7 +24,10 @@ import fastals
 from fastals._core import kernels
 from fastals._equation.descent import BALANCED
 
-PARALLEL = ("constant", "decrease_of_cells", "go_beyond", "gram", "half_sweep", "less", "penalty", "rotate", "turn")
+PARALLEL = (
+    *("constant", "decrease_of_cells", "go_beyond", "gram", "half_sweep", "last_column", "less", "penalty", "rotate"),
+    *("shift_last_column", "turn"),
+)
 MODELS = {"implicit": fastals.ImplicitALS, "explicit": fastals.ExplicitALS}
 KINDS = {"implicit": "counts", "explicit": "ratings"}
 

@@ -531,6 +531,31 @@ def go_beyond(real[:, ::1] before not None, const real[:, ::1] X not None, doubl
             before[i, c] = (before[i, c] - X[i, c]) * step + X[i, c]
 
 
+def last_column(const real[:, ::1] X not None, const unsigned char[::1] held not None, int num_threads):
+    """The last column in float64, with zeros in rows that are not ``held``."""
+    cdef Py_ssize_t n = X.shape[0], k = X.shape[1], i
+    fits("held", held.shape, n)
+    within("factors", k, 1, MOST)
+    within("num_threads", num_threads, 1, MOST)
+    column = np.empty(n)
+    cdef double[::1] out = column
+    for i in prange(n, nogil=True, schedule="static", num_threads=num_threads):
+        out[i] = <double>X[i, k - 1] if held[i] else 0
+    return column
+
+
+def shift_last_column(real[:, ::1] X not None, const unsigned char[::1] held not None, double by, int num_threads):
+    """Add a number to the last column of the rows ``held``."""
+    cdef Py_ssize_t n = X.shape[0], k = X.shape[1], i
+    cdef real step = <real>by
+    fits("held", held.shape, n)
+    within("factors", k, 1, MOST)
+    within("num_threads", num_threads, 1, MOST)
+    for i in prange(n, nogil=True, schedule="static", num_threads=num_threads):
+        if held[i]:
+            X[i, k - 1] = X[i, k - 1] + step
+
+
 def rotate(const real[:, ::1] Y not None, const real[:, ::1] Q, int num_threads, bint ones=False):
     """Padded, aligned Z = Y Q; Q (k, padded) or None for a padded copy. ``ones`` as for gram."""
     cdef Py_ssize_t n = Y.shape[0], k = Y.shape[1], t, first, count, tid

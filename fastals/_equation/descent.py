@@ -66,11 +66,13 @@ class Side(Protocol):
     def check(self) -> None:
         """Refuse factors that are no numbers."""
 
-    def solve(self, solver: str, relaxation: float = 0.0, mean: float = 0.0, *, keep: bool = False) -> float:
+    def solve(
+        self, solver: str, relaxation: float = 0.0, mean: float = 0.0, *, keep: bool = False, constant: bool = False
+    ) -> float:
         """One half-sweep; returns by how much the rows lower the objective, compared with zeros.
 
         With "cg", what is written goes beyond the solutions by ``relaxation`` times the step from the rows before.
-        ``keep``: what the rows were becomes ``before``.
+        ``keep``: what the rows were becomes ``before``; ``constant``: that of the same mean will be asked for.
         """
 
     def go_beyond(self, relaxation: float) -> None:
@@ -207,7 +209,7 @@ class Descent:
         self._restore()
         mean = self.training.mean
         self.second.look_at(self.first)
-        decrease = self.second.solve(self.exact, mean=mean)
+        decrease = self.second.solve(self.exact, mean=mean, constant=True)
         after = self._loss(mean, decrease)
         if self._beyond(after, loss):
             return loss
@@ -229,7 +231,7 @@ class Descent:
         if self.leveled:
             mean += first.level()
         second.look_at(first)
-        decrease = second.solve(last, mean=mean, keep=relaxed)
+        decrease = second.solve(last, mean=mean, keep=relaxed, constant=True)
         return self._loss(mean, decrease, last == "cg"), mean
 
     def _balance(self) -> None:

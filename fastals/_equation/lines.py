@@ -84,7 +84,12 @@ class StoredRows(RowSource):
         return self.changed(lambda first, run: replace(run, values=transform(run.values)))
 
     def less(
-        self, mean: float, own: FactorArray | None = None, others: FactorArray | None = None, num_threads: int = 1
+        self,
+        mean: float,
+        own: FactorArray | None = None,
+        others: FactorArray | None = None,
+        num_threads: int = 1,
+        out: FactorArray | None = None,
     ) -> StoredRows:
         return self.changed(
             # by the thread that reads: the others are at work

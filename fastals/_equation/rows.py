@@ -132,9 +132,17 @@ class RowSource(ABC):
 
     @abstractmethod
     def less(
-        self, mean: float, own: FactorArray | None = None, others: FactorArray | None = None, num_threads: int = 1
+        self,
+        mean: float,
+        own: FactorArray | None = None,
+        others: FactorArray | None = None,
+        num_threads: int = 1,
+        out: FactorArray | None = None,
     ) -> RowSource:
-        """The values less a mean, less what belongs to their row (``own``) and to their column (``others``)."""
+        """The values less a mean, less what belongs to their row (``own``) and to their column (``others``).
+
+        Where these are in memory, they are put into ``out``, if that is given.
+        """
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -285,12 +293,17 @@ class Rows(RowSource):
         return np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.indptr))
 
     def less(
-        self, mean: float, own: FactorArray | None = None, others: FactorArray | None = None, num_threads: int = 1
+        self,
+        mean: float,
+        own: FactorArray | None = None,
+        others: FactorArray | None = None,
+        num_threads: int = 1,
+        out: FactorArray | None = None,
     ) -> Rows:
+        values = np.empty_like(self.values) if out is None else out
         if others is None:
-            values = self.values - self.dtype.type(mean)
+            np.subtract(self.values, self.dtype.type(mean), out=values)
         else:
-            values = np.empty_like(self.values)
             kernels.less(self.values, self.indices, others + self.dtype.type(mean), values, num_threads)
         if own is not None:
             for start, end in cuts(self.indptr, CHUNK):

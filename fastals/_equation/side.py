@@ -52,7 +52,8 @@ class ArraySide(Side):
         common: Callable[[bool], Common] | None = None,
     ) -> None:
         self.rows, self.factors, self.others, self.weights = rows, factors, np.ascontiguousarray(others), weights
-        self.other_counts, self.bias_regularization = other_counts, bias_regularization
+        self.bias_regularization = bias_regularization
+        self._roots: FactorArray | None = None if other_counts is None else np.sqrt(other_counts).astype(factors.dtype)
         self.num_threads, self._common = num_threads, common
         counts, self._held = rows.counts(weights.positive_only), np.diff(rows.indptr) > 0
         lam = regularization(counts, len(others))
@@ -69,6 +70,8 @@ class ArraySide(Side):
         self._plans: dict[tuple[str, int], Plan] = {}
         self._rooms: list[FactorArray] = []
         self._taken: list[FactorArray] = []
+        self._values: FactorArray | None = None
+        self._constant: tuple[float, float] | None = None
 
     # -- what it is ---------------------------------------------------------------------------------------------------
 
@@ -104,10 +107,13 @@ class ArraySide(Side):
         return others
 
     def targets(self, mean: float) -> RowSource:
-        """The cells as the rows' systems see them."""
+        """The cells as the rows' systems see them, until they are asked for again."""
         if not self.biased:
             return self.rows
-        return self.rows.less(mean, others=self.others[:, -1], num_threads=self.num_threads)
+        out = None
+        if isinstance(self.rows, Rows):
+            out = self._values = np.empty_like(self.rows.values) if self._values is None else self._values
+        return self.rows.less(mean, others=self.others[:, -1], num_threads=self.num_threads, out=out)
 
     # -- its factors --------------------------------------------------------------------------------------------------
 
@@ -118,7 +124,9 @@ class ArraySide(Side):
                 self._rooms.append(array)
 
     def look_at(self, other: ArraySide) -> None:
-        self.others = other.factors
+        self.others, self._constant = other.factors, None
+        if self._values is None:
+            self._values = other._values  # sides are solved in turn, and of as many cells
 
     def check(self) -> None:
         check_finite_factors(self.factors)
@@ -148,11 +156,11 @@ class ArraySide(Side):
         self.factors = out
 
     def level(self) -> float:
-        biases, held = self.factors[:, -1], self._held
-        if not self.bias_regularization or not held.any():
+        if not self.bias_regularization or not self._held.any():
             return 0.0
-        share = float(kernels.sum_rows(np.where(held, biases, 0).astype(np.float64)) / np.count_nonzero(held))
-        np.subtract(biases, share, out=biases, where=held)
+        total = kernels.sum_rows(kernels.last_column(self.factors, self._held, self.num_threads))
+        share = float(total / np.count_nonzero(self._held))
+        kernels.shift_last_column(self.factors, self._held, -share, self.num_threads)
         return share
 
     # -- a half-sweep -------------------------------------------------------------------------------------------------
@@ -164,6 +172,7 @@ class ArraySide(Side):
         mean: float = 0.0,
         *,
         keep: bool = False,
+        constant: bool = False,
         only: NDArray[np.integer[Any]] | None = None,
     ) -> float:
         """One half-sweep; returns by how much the solved rows lower the objective, compared with zeros.
@@ -174,6 +183,8 @@ class ArraySide(Side):
         ----------
         keep : bool
             What the rows were becomes :attr:`before`.
+        constant : bool
+            :meth:`constant` of the same mean will be asked for: it is found while the cells are there.
         only : array, optional
             The rows to solve; all by default.
         """
@@ -182,6 +193,7 @@ class ArraySide(Side):
         runs = self.targets(mean).runs()  # the first may be read from now on
         basis = self._basis(solver)
         decrease, rescued = np.zeros(self.n_rows), list[NDArray[np.intp]]()
+        constants = np.zeros(self.n_rows) if constant and self.biased else None
         for block in self._blocks(runs, solver, only):
             part = slice(block.first, block.first + len(block.rows))
             again = half_sweep(
@@ -198,12 +210,16 @@ class ArraySide(Side):
                 wide=lambda: self.common(solver, wide=True).wide,
             )
             rescued.append(again + block.first)
+            if constants is not None:
+                self._constants_of(block.rows, constants[part])
         out[self.nothing], decrease[self.nothing] = 0, 0
         self.before, self.factors = start if keep else None, out
         self.rescued = np.concatenate(rescued) if rescued else np.empty(0, np.intp)
+        self._constant = None if constants is None else (mean, float(kernels.sum_rows(constants)))
+        total = float(kernels.sum_rows(decrease))
         with np.errstate(over="ignore"):
-            self.spread = float(kernels.sum_rows(decrease * decrease)) ** 0.5
-        return float(kernels.sum_rows(decrease))
+            self.spread = float(kernels.sum_rows(np.square(decrease, out=decrease))) ** 0.5
+        return total
 
     def _blocks(
         self, runs: Iterator[tuple[int, Rows]], solver: str, only: NDArray[np.integer[Any]] | None
@@ -234,10 +250,8 @@ class ArraySide(Side):
         if exact and self._common is not None:
             return self._common(wide)
         summary = None
-        if unobserved or (not exact and self.other_counts is not None):
-            scale = None
-            if not unobserved:
-                scale = np.sqrt(self.other_counts).astype(self.dtype)  # type: ignore[arg-type]
+        if unobserved or (not exact and self._roots is not None):
+            scale = None if unobserved else self._roots
             summary = Summary(np.zeros((k, k)), wide).extended(self.others, threads, scale=scale, ones=self.biased)
         return Common.of(summary, unobserved, self.dtype, k, turned=solver != "nnls", own=self.bias_regularization)
 
@@ -254,12 +268,14 @@ class ArraySide(Side):
         return float(kernels.penalty(self.factors, self.lam, self.n_ridged, own, self.num_threads))
 
     def constant(self, mean: float) -> float:
-        return self._constant(self.targets(mean))
+        if self._constant is not None and self._constant[0] == mean:
+            return self._constant[1]
+        return self._constant_of(self.targets(mean))
 
     def at_zero(self, mean: float) -> float:
-        return self._constant(self.rows.less(mean, num_threads=self.num_threads) if self.biased else self.rows)
+        return self._constant_of(self.rows.less(mean, num_threads=self.num_threads) if self.biased else self.rows)
 
-    def _constant(self, cells: RowSource) -> float:
+    def _constant_of(self, cells: RowSource) -> float:
         sums = np.zeros(self.n_rows)
         for first, run in cells.runs():
             self._constants_of(run, sums[first : first + len(run)])

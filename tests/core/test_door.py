@@ -91,6 +91,10 @@ def kernel_calls(dtype: type) -> Iterator[Call]:
     yield Call(kernels.gram, summed, {"num_threads": THREADS, "Y": [None, Y[0]], "before": [np.eye(K)[0]]})
     yield Call(kernels.rotate, {"Y": Y, "Q": square, "num_threads": 2}, {"num_threads": THREADS}, ("Y.0",))
     beyond = {"before": real(OTHERS, K), "X": Y, "relaxation": 0.5, "num_threads": 2}
+    column = {"X": Y, "held": np.ones(OTHERS, np.uint8), "num_threads": 2}
+    missing: dict[str, list[Any]] = {"num_threads": THREADS, "X": [None, Y[:, :0].copy()], "held": [None]}
+    yield Call(kernels.last_column, column, missing, ("X.1",))
+    yield Call(kernels.shift_last_column, {**column, "by": 0.5}, missing, ("X.1",))
     yield Call(kernels.go_beyond, beyond, {"num_threads": THREADS, "X": [None], "before": [None]})
     turned = {"X": Y, "C": square, "out": real(OTHERS, K), "num_threads": 2}
     yield Call(kernels.turn, turned, {"num_threads": THREADS, "C": [None], "out": [None]})
