@@ -23,7 +23,7 @@ PACKAGE = ROOT / "fastals"
 
 # A folder is a story. Each may import from the doors (``__init__``) of those before it only.
 FOLDERS = [
-    *("_core", "_data", "_equation", "_topn", "evaluation", "_fitted", "_inspect", "_models", "_neighbours"),
+    *("_core", "_files", "_data", "_equation", "_topn", "evaluation", "_fitted", "_inspect", "_models", "_neighbours"),
     *("scoring", "serving", "report", "cli"),
 ]
 LEVELS, CHAIN, FILES, LINES, PRIVATE = 9, 14, 12, 500, 15

@@ -34,7 +34,8 @@ from .checks import (
     refuse_overflow,
     refuse_repeat,
 )
-from .labels import Coded, Labels, Text, factorize, line_labels
+from .columns import Coded, Text
+from .labels import Labels, factorize, line_labels
 from .lines import Compressed
 
 DUPLICATES = ("sum", "last", "max", "mean", "error", "keep")

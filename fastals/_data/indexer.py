@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import DataError, LabelArray, UnknownLabelError, check_choice, resolve_num_threads
+from .frames import id_column
 from .interactions import Interactions, as_interactions
 from .labels import Labels, factorize
-from .readers import id_column
 
 Order = Literal["frequency_desc", "frequency_asc", "alphabet_desc", "alphabet_asc"]
 Unseen = Literal["error", "skip", "keep"]

@@ -13,13 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from .._core import ArgumentTypeError, resolve_num_threads, tables
+from .._files import is_single_file
 from .builder import NAMES, Builder
 from .cells import LabelledCells
 from .checks import check_sample_weight, check_weight_count, check_weighted_format
+from .frames import Columns, array_rows, frame_columns, is_frame
 from .labels import Labels
 from .lines import Compressed
-from .readers import Columns, Files, array_rows, frame_columns, is_frame, read_csv
-from .storage import is_single_file
+from .readers import Files, read_csv
 
 SCORING = b"fastals.scoring"
 """Where a Parquet file of scores keeps the specification they were made by."""

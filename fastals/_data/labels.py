@@ -1,11 +1,10 @@
 """Labels of users and items: any ids outside, indices 0..n-1 in ascending order of the labels inside."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise, repeat
 from operator import eq
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -13,16 +12,13 @@ from numpy.typing import NDArray
 
 from .._core import DataError, LabelArray, UnknownLabelError, frozen, tables
 from .checks import ID_TYPES, check_ids, check_line_labels, refuse_offsets, refuse_utf8
+from .columns import Coded, Text
 
 TABLE_SPREAD = 2
 """Integer ids are encoded through a table of at most so many entries an id (and 65536): 4 bytes each."""
 
 SORTED_TOGETHER = 1 << 18
 """So many integer ids are sorted at a time before they are looked up."""
-
-
-Rows: TypeAlias = tuple[str, Any, Any, Any]
-"""Users, items and values (or None) of some rows, behind where these are, for the end of a message."""
 
 
 class Labels:
@@ -188,54 +184,6 @@ def _within(indices: LabelArray, size: int) -> NDArray[np.int32]:
     if indices.dtype.kind != "i":
         return np.full(len(indices), -1, np.int32)
     return np.where((indices >= 0) & (indices < size), indices, -1).astype(np.int32)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Text:
-    """Strings in Arrow's layout, in chunks: (bytes, offsets), offsets int32 or int64, one more than strings.
-
-    ``numeric``: they are integers if every one of them is the usual decimal form of an int64; "007" is not.
-    """
-
-    chunks: Sequence[tuple[NDArray[np.uint8], NDArray[Any]]]
-    numeric: bool = False
-
-    def __len__(self) -> int:
-        return sum(len(offsets) - 1 for _, offsets in self.chunks)
-
-    def __getitem__(self, rows: slice) -> "Text":
-        first, last, _ = rows.indices(len(self))
-        chunks, start = [], 0
-        for data, offsets in self.chunks:
-            stop = start + len(offsets) - 1
-            if max(start, first) < min(stop, last):
-                chunks.append((data, offsets[max(start, first) - start : min(stop, last) - start + 1]))
-            start = stop
-        return Text(chunks, self.numeric)
-
-    def first_empty(self) -> int | None:
-        """Return the place of the first string without a character."""
-        start = 0
-        for _, offsets in self.chunks:
-            empty = offsets[1:] == offsets[:-1]
-            if empty.any():
-                return start + int(np.argmax(empty))
-            start += len(empty)
-        return None
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Coded:
-    """Categories: ids ``values[codes[j]]``, codes in range."""
-
-    codes: NDArray[Any]
-    values: Any
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-    def __getitem__(self, rows: slice) -> "Coded":
-        return Coded(self.codes[rows], self.values)
 
 
 def factorize(name: str, ids: object, num_threads: int) -> tuple[NDArray[np.int32], Labels]:

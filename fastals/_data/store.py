@@ -40,8 +40,9 @@ from .checks import (
     refuse_index,
     refuse_line_value,
 )
+from .columns import Rows
 from .external import Column, Part, Rank, Unsorted
-from .labels import Labels, Rows, StreamEncoder, encode_labels, line_labels
+from .labels import Labels, StreamEncoder, encode_labels, line_labels
 from .lines import MANIFEST, MARKER, VERSION, Compressed, cut
 
 

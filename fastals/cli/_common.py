@@ -9,7 +9,8 @@ from typing import Any
 
 from .. import serving
 from .._core import ParameterError
-from .._data import DUPLICATES, Interactions, Source, fetched, format_of, is_remote, is_stored, replacing, suffix_of
+from .._data import DUPLICATES, Interactions, is_stored
+from .._files import Source, fetched, format_of, is_remote, replacing, suffix_of
 from .._models import ALS
 from .._models import load as _load
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .._data import Interactions, has_pyarrow
+from .._data import Interactions
+from .._files import has_pyarrow
 from .._models import ALS
 from . import _pipeline
 from ._common import add_quiet

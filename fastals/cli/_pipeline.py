@@ -37,10 +37,10 @@ from typing import Any
 
 from .. import evaluation, scoring, serving
 from .._core import FastalsError, ParameterError, check_choice, check_path
-from .._data import Ids, Interactions, check_target, is_remote, locate, with_ids
+from .._data import Ids, Interactions, with_ids
 from .._equation import told
+from .._files import check_target, is_remote, locate, read_settings_file
 from .._models import ALS, ExplicitALS, ImplicitALS
-from ..scoring import read_settings
 from ._common import NONE, add_quiet, load, loss, print_metrics, save, told_publication
 
 HELP = "do all that a pipeline file says: score, train, evaluate, publish, report"
@@ -86,7 +86,7 @@ class Pipeline:
         """Read a pipeline file."""
         name = check_path("path", path)
         try:
-            return cls.from_dict(read_settings(name), "" if is_remote(name) else os.path.dirname(name))
+            return cls.from_dict(read_settings_file(name), "" if is_remote(name) else os.path.dirname(name))
         except FastalsError as error:
             if name in str(error):
                 raise

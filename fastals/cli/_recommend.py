@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .. import serving
 from .._core import UnknownLabelError
-from .._data import check_target, replacing, suffix_of
+from .._files import check_target, replacing, suffix_of
 from ..serving import Lists
 from ._common import add_list_options, add_model, add_quiet, load
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .._data import check_target
+from .._files import check_target
 from ._common import add_data_options, add_model, add_quiet, load, read, size
 
 HELP = "write an HTML report on a model"

@@ -6,7 +6,7 @@ import argparse
 import time
 
 from .. import scoring
-from .._data import check_target
+from .._files import check_target
 from ._common import THREADS, add_format_options, add_quiet, format_options
 
 HELP = "turn raw events into one score for each user and item"

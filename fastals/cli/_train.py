@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .._data import check_target, is_stored
+from .._data import is_stored
 from .._equation import told
+from .._files import check_target
 from .._inspect import check
 from .._models import ExplicitALS, ImplicitALS
 from ._common import NONE, THREADS, add_data_options, add_quiet, count, loss, read, save, size

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from .. import evaluation
 from .._core import check_int, check_path, resolve_num_threads
-from .._data import need, replacing
 from .._equation import told
+from .._files import need, replacing
 from .._inspect import check
 from .._models import ALS
 from .._topn import Fitted

@@ -45,9 +45,6 @@ from ._spec import (
     Signal,
 )
 
-# for the rest of the package
-from ._spec import read_settings as read_settings
-
 __all__ = [
     "ScoreSpec",
     "Scores",

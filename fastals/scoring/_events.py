@@ -22,18 +22,8 @@ from .._core import (
     check_same_length,
     check_vector,
 )
-from .._data import (
-    BATCH_ROWS,
-    FORMATS,
-    Batch,
-    StreamEncoder,
-    arrow_ids,
-    choose_columns,
-    is_frame,
-    need,
-    open_file,
-    suffix_of,
-)
+from .._data import StreamEncoder, arrow_ids, choose_columns, is_frame
+from .._files import BATCH_ROWS, FORMATS, Batch, need, open_file, suffix_of
 from ._spec import EACH_EVENT, ScoreSpec, value_of
 
 if TYPE_CHECKING:

@@ -13,18 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import DataError, ParameterError, check_int, check_path, resolve_num_threads
-from .._data import (
-    SCORING,
-    Batch,
-    Coded,
-    Interactions,
-    Source,
-    as_interactions,
-    has_pyarrow,
-    is_single_file,
-    replacing,
-    suffix_of,
-)
+from .._data import SCORING, Coded, Interactions, as_interactions
+from .._files import Batch, Source, has_pyarrow, is_single_file, replacing, suffix_of
 from ._events import Events, Plain, Plan, arrays_of, arrow_table, in_parallel, read_plain_csv, table_batches
 from ._spec import ScoreSpec, seconds, seconds_since_1970, transform
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -13,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import FastalsError, FileFormatError, ParameterError, check_choice, check_path, check_real
-from .._data import need, open_file, suffix_of
+from .._core import FastalsError, ParameterError, check_choice, check_path, check_real
+from .._files import read_settings_file
 
 AGGREGATES = ("sum", "mean", "max", "last")
 TRANSFORMS = ("linear", "log1p", "saturate", "above", "below")
@@ -208,7 +206,7 @@ class ScoreSpec:
         {'liked': Signal(column='liked', weight=3, per=None, clip=(None, None), transform='linear', at=1.0)}
         """
         name = check_path("path", path)
-        given = read_settings(name)
+        given = read_settings_file(name)
         try:
             return cls.from_dict(given)
         except FastalsError as error:
@@ -278,35 +276,3 @@ def seconds_since_1970(value: Any) -> float:
     if isinstance(value, str):
         raise ParameterError(f"now must be seconds, or a date and time as 2025-04-01T12:00:00, got {value!r}")
     return check_real("now", value)
-
-
-def read_settings(name: str) -> Any:
-    """Return what a TOML, YAML or JSON file says."""
-    kind = suffix_of(name)[0]
-    if kind not in (".toml", ".yaml", ".yml", ".json"):
-        raise FileFormatError(f"{name}: settings are read from .toml, .yaml and .json files")
-    try:
-        with open_file(name) as file:
-            text = file.read().decode("utf-8")
-        if kind == ".json":
-            return json.loads(text)
-        if kind == ".toml":
-            if sys.version_info >= (3, 11):
-                import tomllib
-            else:
-                need("cli", "tomli", "reading TOML")
-                import tomli as tomllib
-            return tomllib.loads(text)
-        need("cli", "yaml", "reading YAML")
-        import yaml
-
-        try:
-            return yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ValueError(" ".join(str(error).split())) from error
-    except ValueError as error:
-        if isinstance(error, FastalsError):
-            raise
-        raise FileFormatError(f"{name}: cannot be read as {kind[1:]}: {error}") from error
-    except OSError as error:
-        raise FileFormatError(f"{name}: {error.strerror or error}") from error

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import LabelArray, ParameterError, check_choice, check_path
-from .._data import check_target, need, replacing, suffix_of
+from .._files import check_target, need, replacing, suffix_of
 from .._topn import FactorFitted, Recommender
 from ._lists import Batch, Lists
 from ._redis import is_redis, masked, ping, push

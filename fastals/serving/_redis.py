@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from .._core import ParameterError, ServingError
-from .._data import need
+from .._files import need
 from ._lists import Batch
 from ._resp import Layout, command
 

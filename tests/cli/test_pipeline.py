@@ -15,9 +15,9 @@ from servers import S3, Hdfs, Redis
 import fastals
 from fastals.__main__ import main
 from fastals._core import files
-from fastals._data import batches
-from fastals._data.storage import locate
 from fastals._equation.settings import TOLERANCE
+from fastals._files import batches
+from fastals._files.storage import locate
 from fastals.cli import _pipeline
 from fastals.serving import RedisRecommendations
 

@@ -309,7 +309,7 @@ def test_parquet(tmp_path, monkeypatch):
         Interactions.from_parquet(path)
     with pytest.raises(FileFormatError, match="cannot be read"):
         Interactions.from_parquet(tmp_path / "nowhere.parquet")
-    monkeypatch.setattr("fastals._data.storage.find_spec", lambda name: None)
+    monkeypatch.setattr("fastals._files.storage.find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'fastals\[io\]'"):
         Interactions.from_parquet(path)
 
@@ -421,7 +421,7 @@ def test_what_many_files_may_lack(tmp_path):
 def test_addresses_need_their_packages(monkeypatch):
     for module, extra in (("hdfs_native", "hdfs"), ("fsspec", "hdfs"), ("pyarrow", "io")):
         monkeypatch.setattr(
-            "fastals._data.storage.find_spec", lambda name, missing=module: None if name == missing else 1
+            "fastals._files.storage.find_spec", lambda name, missing=module: None if name == missing else 1
         )
         with pytest.raises(MissingDependencyError, match=rf"pip install 'fastals\[{extra}\]'"):
             Interactions.from_parquet("hdfs://127.0.0.1:1/x.parquet")

@@ -17,7 +17,7 @@ from scipy import sparse
 import fastals
 from fastals import DataError, FastalsError, FileFormatError, Interactions, ParameterError
 from fastals._core import read_tensors, write_tensors
-from fastals._data import external, readers
+from fastals._data import external, frames
 from fastals._data.builder import DUPLICATES
 
 AXES = ("users", "items")
@@ -49,7 +49,7 @@ def tiny(monkeypatch):
     def set_sizes(bucket, chunk):
         monkeypatch.setattr(external, "BUCKET_CELLS", bucket)
         monkeypatch.setattr(external, "CHUNK_CELLS", chunk)
-        monkeypatch.setattr(readers, "SLICE_ROWS", chunk)
+        monkeypatch.setattr(frames, "SLICE_ROWS", chunk)
 
     set_sizes(7, 30)
     return set_sizes
@@ -619,7 +619,7 @@ def test_missing_ids_of_csv_are_found(tmp_path, tiny):
 
 def test_files_without_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.setattr("fastals._data.storage.find_spec", lambda name: None)
+    monkeypatch.setattr("fastals._files.storage.find_spec", lambda name: None)
     (tmp_path / "a.csv").write_text("user,item\nann,1\n")
     with pytest.raises(fastals.MissingDependencyError, match=r"pip install 'fastals\[io\]'"):
         Interactions.from_csv(tmp_path / "a.csv", on_disk=tmp_path / "store")
@@ -634,10 +634,10 @@ import os, shutil, signal, sys
 import numpy as np
 import fastals
 from fastals._core import files
-from fastals._data import external, readers, store
+from fastals._data import external, frames, store
 from fastals._data.lines import MARKER
 
-external.BUCKET_CELLS = external.CHUNK_CELLS = readers.SLICE_ROWS = 60
+external.BUCKET_CELLS = external.CHUNK_CELLS = frames.SLICE_ROWS = 60
 directory, points = sys.argv[1], int(sys.argv[2])
 rng = np.random.default_rng(0)
 data = rng.integers(0, 12, 200), rng.integers(0, 9, 200), np.append(np.ones(150), rng.random(50))
@@ -737,9 +737,9 @@ MEMORY = """
 import sys
 import numpy as np
 import fastals
-from fastals._data import external, readers
+from fastals._data import external, frames
 
-external.BUCKET_CELLS = external.CHUNK_CELLS = readers.SLICE_ROWS = 1 << 18
+external.BUCKET_CELLS = external.CHUNK_CELLS = frames.SLICE_ROWS = 1 << 18
 rng = np.random.default_rng(0)
 with open(sys.argv[1] + ".users", "wb") as users, open(sys.argv[1] + ".items", "wb") as items:
     for _ in range(40):

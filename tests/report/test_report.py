@@ -55,7 +55,7 @@ def test_what_is_refused(data, tmp_path, monkeypatch):
     model = fastals.ImplicitALS(factors=2, iterations=1).fit(data[0])
     with pytest.raises(fastals.ParameterError, match="n must be"):
         write_report(model, tmp_path / "r.html", n=0)
-    monkeypatch.setattr("fastals._data.storage.find_spec", lambda name: None)
+    monkeypatch.setattr("fastals._files.storage.find_spec", lambda name: None)
     with pytest.raises(fastals.MissingDependencyError, match=r"pip install 'fastals\[plot\]'"):
         write_report(model, tmp_path / "r.html")
     assert list(tmp_path.iterdir()) == []

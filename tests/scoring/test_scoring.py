@@ -135,8 +135,8 @@ def test_the_log_is_not_trivial():
 def test_the_same_bits_however_the_rows_come(directory, monkeypatch, options):
     expected = score(log(), SPEC).interactions()
     for module_value in (64, 1 << 17):
-        monkeypatch.setattr("fastals._data.batches.BATCH_ROWS", module_value)
-        monkeypatch.setattr("fastals._data.batches.BLOCK_BYTES", module_value * 16)
+        monkeypatch.setattr("fastals._files.batches.BATCH_ROWS", module_value)
+        monkeypatch.setattr("fastals._files.batches.BLOCK_BYTES", module_value * 16)
         for events in (log(), directory):
             with score(events, SPEC, **options) as scores:
                 found = scores.interactions()

@@ -109,6 +109,11 @@ def _wrapped(filesystem: Any) -> FileSystem:
     return fs.PyFileSystem(fs.FSSpecHandler(filesystem))
 
 
+def has_pyarrow() -> bool:
+    """Whether pyarrow is installed."""
+    return find_spec("pyarrow") is not None
+
+
 def need(extra: str, module: str, what: str) -> None:
     """Refuse to go on without an optional package."""
     if find_spec(module) is None:

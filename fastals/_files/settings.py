@@ -1,0 +1,42 @@
+"""Settings in files: TOML, YAML or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from .._core import FastalsError, FileFormatError
+from .storage import need, open_file, suffix_of
+
+
+def read_settings_file(name: str) -> Any:
+    """Return what a TOML, YAML or JSON file says."""
+    kind = suffix_of(name)[0]
+    if kind not in (".toml", ".yaml", ".yml", ".json"):
+        raise FileFormatError(f"{name}: settings are read from .toml, .yaml and .json files")
+    try:
+        with open_file(name) as file:
+            text = file.read().decode("utf-8")
+        if kind == ".json":
+            return json.loads(text)
+        if kind == ".toml":
+            if sys.version_info >= (3, 11):
+                import tomllib
+            else:
+                need("cli", "tomli", "reading TOML")
+                import tomli as tomllib
+            return tomllib.loads(text)
+        need("cli", "yaml", "reading YAML")
+        import yaml
+
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(" ".join(str(error).split())) from error
+    except ValueError as error:
+        if isinstance(error, FastalsError):
+            raise
+        raise FileFormatError(f"{name}: cannot be read as {kind[1:]}: {error}") from error
+    except OSError as error:
+        raise FileFormatError(f"{name}: {error.strerror or error}") from error
