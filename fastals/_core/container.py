@@ -14,7 +14,7 @@ import math
 import mmap as mmap_module
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,16 +61,21 @@ def write_tensors(
             raise OSError(f"{path}: {error}") from error
 
 
-def read_tensors(path: str, kind: str, version: str, *, mmap: bool) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Content and tensors of a file of this kind and version; errors are those that `files.reading` translates.
+def read_tensors(
+    path: str, kind: str, versions: Sequence[str], *, mmap: bool
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Content and tensors of a file of this kind and of one of these versions.
+
+    Errors are those that `files.reading` translates.
 
     With ``mmap`` the tensors stay in the file, read-only; without it all is read and the checksums are compared.
     """
     metadata, tensors = _read_safetensors(path, mmap=mmap)
     if metadata.get("format") != f"fastals-{kind}":
         raise ValueError(f"a safetensors file, but not a fastals {kind}")
-    if metadata.get("version") != version:
-        raise ValueError(f"format version {metadata.get('version')!r}; this fastals reads version {version!r}")
+    if metadata.get("version") not in versions:
+        read = " and ".join(map(repr, versions))
+        raise ValueError(f"format version {metadata.get('version')!r}; this fastals reads version {read}")
     text = metadata.get("content", "")
     content = json.loads(text)
     if metadata.get("content_crc32") != str(zlib.crc32(text.encode())):

@@ -1,30 +1,35 @@
 """Interactions, from whatever they come in: labels, readers, batches, stores."""
 
-from .builder import DUPLICATES
-from .cells import cell_arrays, cells_of, is_stored, manifest_digest, may_repeat
+from .builder import DUPLICATES, append, knowing, known_pairs, selected
+from .cells import (
+    cell_arrays,
+    cells_of,
+    has_repeats,
+    is_stored,
+    known_of,
+    manifest_digest,
+    may_repeat,
+    met_by,
+    ones_like,
+)
 from .columns import Coded
 from .frames import arrow_ids, choose_columns, is_frame
 from .indexer import Ids, with_ids
-from .interactions import (
-    SCORING,
-    Interactions,
-    append,
-    as_interactions,
-    as_observations,
-    has_repeats,
-    ones_like,
-    trusted,
-)
+from .interactions import Interactions, as_interactions, as_observations, of_pairs, trusted
 from .labels import Labels, StreamEncoder, decode_labels, encode_labels
-from .lines import Compressed, Lines, Lists, cell_numbers, contains, cut, distinct
+from .lines import Compressed, Known, Lines, Lists, cell_numbers, contains, cut, distinct
+from .readers import KNOWN, SCORE, SCORING
 
 __all__ = [
     "DUPLICATES",
+    "KNOWN",
+    "SCORE",
     "SCORING",
     "Coded",
     "Compressed",
     "Ids",
     "Interactions",
+    "Known",
     "Labels",
     "Lines",
     "Lists",
@@ -45,9 +50,15 @@ __all__ = [
     "has_repeats",
     "is_frame",
     "is_stored",
+    "knowing",
+    "known_of",
+    "known_pairs",
     "manifest_digest",
     "may_repeat",
+    "met_by",
+    "of_pairs",
     "ones_like",
+    "selected",
     "trusted",
     "with_ids",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,12 +36,33 @@ from .checks import (
 )
 from .columns import Coded, Text
 from .labels import Labels, factorize, line_labels
-from .lines import Compressed
+from .lines import Compressed, Known, PairLines, cell_numbers, contains, cut, distinct
+
+if TYPE_CHECKING:
+    from .cells import LabelledCells
 
 DUPLICATES = ("sum", "last", "max", "mean", "error", "keep")
 """What becomes of several values for one user and item; "keep": each stays an observation of its own."""
 
 NAMES = ("users", "items", "values")
+
+Data = TypeVar("Data", bound="LabelledCells")
+
+RUN_CELLS = 1 << 22
+"""So many cells, or those of one user, are compared with known pairs at once."""
+
+
+class Pairs(NamedTuple):
+    """Pairs of a user and an item, as codes, and what the codes stand for; a pair may be there several times."""
+
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    user_labels: Labels
+    item_labels: Labels
+
+    def where(self, chosen: NDArray[np.bool_]) -> Pairs:
+        """Some of them."""
+        return self._replace(users=self.users[chosen], items=self.items[chosen])
 
 
 class Built(NamedTuple):
@@ -70,12 +91,16 @@ class Builder:
         num_threads: int | None = None,
         users: Labels | None = None,
         items: Labels | None = None,
+        unscored: bool = False,
     ) -> None:
         self.duplicates = check_choice("duplicates", duplicates, DUPLICATES)
         self.dtype = None if dtype is None else check_dtype("dtype", dtype)
         self.threads = resolve_num_threads(num_threads)
         self.known_users, self.known_items = users, items
         self.all_new = users is None and items is None
+        self.unscored = unscored
+        """Whether a value may be NaN: none, and the pair then no cell but ``known``."""
+        self.known: Pairs | None = None
         self.lines: Compressed
 
     def arrays(self, users: Any, items: Any, values: Any = None, names: Sequence[str] = NAMES) -> Built:
@@ -86,12 +111,20 @@ class Builder:
         )
         values = None if values is None else check_values(names[2], values)
         check_same_length(dict(zip(names, (users, items, values), strict=True)))
+        scored = None
+        if self.unscored and values is not None and not (scored := ~np.isnan(values)).all():
+            values = values[scored]
         flags = self._value_flags(values)
         if flags & tables.NOT_FINITE:
             refuse_value(names[2], values)
         dtype = self._stored_dtype(flags)
         user_indices, user_labels = self._encode(names[0], users, self.known_users)
         item_indices, item_labels = self._encode(names[1], items, self.known_items)
+        if scored is not None and not scored.all():
+            every = Pairs(user_indices, item_indices, user_labels, item_labels)
+            self.known, (user_indices, item_indices, *_) = every.where(~scored), every.where(scored)
+            user_indices, user_labels = _used(user_indices, user_labels)
+            item_indices, item_labels = _used(item_indices, item_labels)
         if not self.all_new:
             user_indices, item_indices, values = _known_cells(user_indices, item_indices, values)
         self.lines = tables.bucket(user_indices, item_indices, values, len(user_labels), dtype, self.threads)
@@ -159,6 +192,11 @@ class Builder:
         del indptr, own_indices, values
         users, items = self._line_labels(matrix.shape)
         return self.finish(dtype, users, items, by_item=by_item, order=order)
+
+    def made(self, kind: type[Data], built: Built, pairs: Sequence[Pairs]) -> Data:
+        """What has been built as interactions, with what is known besides."""
+        own = [] if self.known is None else [self.known]
+        return knowing(kind._canonical(*built), [*own, *pairs])
 
     def _line_labels(self, shape: tuple[int, int]) -> tuple[Labels, Labels]:
         """Labels of a matrix' rows and columns."""
@@ -272,3 +310,161 @@ def _known_cells(
     if known.all():
         return users, items, values
     return users[known], items[known], None if values is None else values[known]
+
+
+def _used(indices: NDArray[np.int32], labels: Labels) -> tuple[NDArray[np.int32], Labels]:
+    """Leave out labels that no index stands for."""
+    used = np.zeros(len(labels), np.bool_)
+    used[indices] = True
+    if used.all() or labels.values is None:
+        return indices, labels
+    ranks = (used.cumsum() - 1).astype(np.int32)
+    return ranks[indices], Labels(labels.values[used], int(used.sum()))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# pairs that are known beside the cells
+
+
+def id_pairs(users: Any, items: Any) -> Pairs:
+    """Return pairs given by their ids."""
+    threads = resolve_num_threads()
+    user_codes, user_labels = factorize("known users", users, threads)
+    item_codes, item_labels = factorize("known items", items, threads)
+    check_same_length({"known users": user_codes, "known items": item_codes})
+    return Pairs(user_codes, item_codes, user_labels, item_labels)
+
+
+def pairs_of(data: LabelledCells | None) -> list[Pairs]:
+    """The cells as pairs."""
+    if data is None:
+        return []
+    data = data.in_memory()
+    users = np.repeat(np.arange(data.n_users, dtype=np.int32), np.diff(data.indptr))
+    return [Pairs(users, data.indices, data.user_labels, data.item_labels)]
+
+
+def known_pairs(data: LabelledCells) -> list[Pairs]:
+    """All that is known beside the cells, as :func:`knowing` takes it."""
+    known = data._known
+    return [*pairs_of(known.beside), *pairs_of(known.elsewhere)]
+
+
+def knowing(data: Data, pairs: Sequence[Pairs]) -> Data:
+    """Return the same cells, beside which of all these pairs those are known that are none of them.
+
+    Raises
+    ------
+    DataError
+        Their users or items are of another kind.
+    """
+    if not pairs:
+        return data
+    found, others = [], []
+    for each in pairs:
+        rows = data.user_labels.places("known users", each.user_labels)[each.users]
+        columns = data.item_labels.places("known items", each.item_labels)[each.items]
+        inside = (rows >= 0) & (columns >= 0)
+        found.append(rows[inside] * np.int64(data.n_items) + columns[inside])
+        others.append(each.where(~inside))
+    numbers = np.concatenate(found)
+    numbers.sort()
+    numbers = _no_cells(data, distinct(numbers))
+    known = None
+    if len(numbers):
+        rows, columns = np.divmod(numbers, data.n_items)
+        indptr = np.searchsorted(rows, np.arange(data.n_users + 1)).astype(np.int64, copy=False)
+        lines = PairLines(indptr, columns.astype(np.int32), data.n_items)
+        known = data._of(lines, data.user_labels, data.item_labels)
+    return data._knowing(Known(known, _elsewhere(data, others)))
+
+
+def _no_cells(data: LabelledCells, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return those of ascending pairs, as numbers user * n_items + item, that are no cells."""
+    parts = [numbers[:0]]
+    bounds = cut(data.indptr, RUN_CELLS)
+    ends = np.searchsorted(numbers, bounds * data.n_items)
+    for a, b, first, last in zip(bounds[:-1], bounds[1:], ends[:-1], ends[1:], strict=True):
+        if first < last:
+            indptr = data.indptr[a : b + 1]
+            cells = cell_numbers(indptr, data.indices[indptr[0] : indptr[-1]], data.n_items)
+            run = numbers[first:last]
+            parts.append(run[~contains(cells, run - a * data.n_items)])
+    return np.concatenate(parts)
+
+
+def _elsewhere(data: Data, pairs: Sequence[Pairs]) -> Data | None:
+    """Return pairs as interactions with labels of their own."""
+    pairs = [each for each in pairs if len(each.users)]
+    if not pairs:
+        return None
+
+    def column(codes: Sequence[NDArray[np.int32]], labels: Sequence[Labels]) -> Coded:
+        starts = np.cumsum([0, *map(len, labels)])
+        values = [each.decode(np.arange(len(each))) for each in labels]
+        return Coded(
+            np.concatenate([part + start for part, start in zip(codes, starts, strict=False)]), np.concatenate(values)
+        )
+
+    users, items, user_labels, item_labels = zip(*pairs, strict=True)
+    built = Builder(duplicates="last").arrays(column(users, user_labels), column(items, item_labels))
+    return data._of(PairLines(*built.rows[:2], len(built.items)), built.users, built.items)
+
+
+def selected(data: Data, users: NDArray[np.bool_], items: NDArray[np.bool_] | None = None) -> Data:
+    """Keep some users and some items (None: all), with their cells and all that is known of them.
+
+    What is known of users and items that are not among those of ``data`` stays. Rows and columns without labels keep
+    their number as one.
+    """
+    both = data.user_labels, data.item_labels
+    masks = users, np.ones(data.n_items, np.bool_) if items is None else items
+    user_labels, item_labels = (
+        own if mask.all() else Labels(own.decode(np.flatnonzero(mask)), int(mask.sum()))
+        for own, mask in zip(both, masks, strict=True)
+    )
+    ranks = (masks[1].cumsum() - 1).astype(np.int32)
+
+    def lines(part: LabelledCells) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int32]]:
+        cells = np.repeat(users, np.diff(part.indptr)) & masks[1][part.indices]
+        indptr = np.concatenate(([0], cells.cumsum()))[part.indptr]
+        return cells, np.append(indptr[:-1][users], indptr[-1]), ranks[part.indices[cells]]
+
+    cells, indptr, indices = lines(data)
+    kept = data._canonical((indptr, indices, data.values[cells]), None, user_labels, item_labels)
+    known, elsewhere = data._known
+    if known is not None:
+        _, indptr, indices = lines(known)
+        pairs = PairLines(indptr, indices, len(item_labels))
+        known = data._of(pairs, user_labels, item_labels) if len(indices) else None
+    if elsewhere is not None:
+        (left,) = pairs_of(elsewhere)
+        stays = np.ones(len(left.users), np.bool_)
+        for codes, theirs, own, mask in zip(left[:2], left[2:], both, masks, strict=True):
+            places = own.places("ids", theirs)
+            stays &= ((places < 0) | mask[places])[codes]
+        elsewhere = _elsewhere(data, [left.where(stays)])
+    kept = kept._knowing(Known(known, elsewhere))
+    kept.scoring = data.scoring
+    return kept
+
+
+Grown: TypeAlias = tuple[Labels, NDArray[np.int32]]
+"""Labels with new ones behind them, and which of them each label of some data is: see :meth:`Labels.grown`."""
+
+
+def append(history: Data, events: Data, users: Grown, items: Grown, duplicates: str) -> Data:
+    """Return the cells of both, those of ``history`` first and in its dtype, and what either knows besides."""
+    threads, dtype = resolve_num_threads(), history.values.dtype
+    rows = [np.repeat(np.arange(part.n_users, dtype=np.int32), np.diff(part.indptr)) for part in (history, events)]
+    builder = Builder(duplicates=duplicates, dtype=dtype, num_threads=threads)
+    builder.lines = tables.bucket(
+        np.concatenate((rows[0], users[1][rows[1]])),
+        np.concatenate((history.indices, items[1][events.indices])),
+        np.concatenate((history.values, events.arrays(dtype)[2])),
+        len(users[0]),
+        dtype,
+        threads,
+    )
+    merged = history._canonical(*builder.finish(dtype, users[0], items[0]))
+    return knowing(merged, [*known_pairs(history), *known_pairs(events)])

@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import zlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,52 +27,39 @@ from .._core import (
     read_tensors,
     reading,
     resolve_num_threads,
+    tables,
 )
 from .checks import MAX_INDEX
 from .labels import Labels, decode_labels
-from .lines import MANIFEST, MARKER, VERSION, ArrayLines, Compressed, FileLines, Lines, Numbers
+from .lines import (
+    MANIFEST,
+    MARKER,
+    VERSIONS,
+    ArrayLines,
+    Compressed,
+    FileLines,
+    Known,
+    Lines,
+    Lists,
+    Numbers,
+    PairLines,
+)
 
 if TYPE_CHECKING:
     from typing import Self
 
 
-class Store:
-    """Interactions in a directory, opened.
+class StoredCells:
+    """Cells in the files of a directory, both ways."""
 
-    Raises
-    ------
-    FileFormatError
-        The directory holds none, or damaged ones.
-    """
+    def __init__(self, path: str, digest: str, crc32: Mapping[str, int], lines: Mapping[Axis, FileLines]) -> None:
+        self.path, self.digest = path, digest
+        self._crc32, self._lines = crc32, lines
 
-    def __init__(self, path: str) -> None:
-        self.path = os.path.abspath(path)
-        manifest = os.path.join(self.path, MANIFEST)
-        if not os.path.exists(manifest):
-            why = " any more: making them was interrupted" if os.path.exists(os.path.join(path, MARKER)) else ""
-            raise FileFormatError(f"{path} holds no interactions{why}; from_arrays(..., on_disk={path!r}) makes them")
-        with reading(manifest, "interactions"):
-            content, arrays = read_tensors(manifest, "interactions", VERSION, mmap=False)
-            n_users, n_items, n_cells = (field(content, name, int) for name in ("n_users", "n_items", "n_cells"))
-            if not (min(n_users, n_items, n_cells) >= 1 and max(n_users, n_items) <= MAX_INDEX):
-                raise ValueError(f"{n_users} users x {n_items} items, {n_cells} cells")
-            dtype = field(content, "dtype", str)
-            if dtype not in ("float32", "float64"):
-                raise ValueError(f"its values are of type {dtype!r}, not float32 or float64")
-            self.repeats, ones = field(content, "repeats", bool), field(content, "ones", bool)
-            self.scoring: dict[str, Any] | None = field(content, "scoring", dict) or None
-            self._crc32, kinds = field(content, "files_crc32", dict), field(content, "labels", dict)
-            sizes, tensors = {"users": n_users, "items": n_items}, Tensors(arrays)
-            self.users, self.items = (decode_labels(a, field(kinds, a, str), sizes[a], tensors) for a in AXES)
-            indptr = {axis: tensors.take_offsets(f"{axis}_indptr", sizes[axis], n_cells).copy() for axis in AXES}
-            tensors.check_empty()
-        self.digest = hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
-        self._lines: dict[Axis, FileLines] = {}
-        for axis, other in zip(AXES, AXES[::-1], strict=True):
-            indices = Numbers(os.path.join(self.path, f"{axis}.indices"), np.int32, n_cells)
-            values = None if ones else Numbers(os.path.join(self.path, f"{axis}.values"), dtype, n_cells)
-            others = sizes[other], indices, values, np.dtype(dtype)
-            self._lines[axis] = FileLines(indptr[axis], *others, repeats=self.repeats)
+    @property
+    def repeats(self) -> bool:
+        """Whether a cell may be there several times."""
+        return self._lines["users"].repeats
 
     def lines(self, axis: Axis, dtype: np.dtype[Any] | None = None) -> FileLines:
         lines = self._lines[axis]
@@ -87,10 +75,63 @@ class Store:
         """
         lines = self._lines["users"]
         indices, values, _ = lines.read(0, len(lines.indptr) - 1)
-        for name, numbers in (("users.indices", indices), ("users.values", values)):
-            if zlib.crc32(numbers.data) != self._crc32.get(name, zlib.crc32(numbers.data)):
-                raise FileFormatError(f"{os.path.join(self.path, name)} is damaged: its checksum differs")
+        for file, numbers in zip(lines.files, (indices, values), strict=False):
+            if zlib.crc32(numbers.data) != self._crc32.get(os.path.basename(file.path)):
+                raise FileFormatError(f"{file.path} is damaged: its checksum differs")
         return lines.indptr, indices, values
+
+
+class Store(StoredCells):
+    """Interactions in a directory, opened.
+
+    Raises
+    ------
+    FileFormatError
+        The directory holds none, or damaged ones.
+    """
+
+    def __init__(self, path: str) -> None:
+        directory = os.path.abspath(path)
+        manifest = os.path.join(directory, MANIFEST)
+        if not os.path.exists(manifest):
+            why = " any more: making them was interrupted" if os.path.exists(os.path.join(path, MARKER)) else ""
+            raise FileFormatError(f"{path} holds no interactions{why}; from_arrays(..., on_disk={path!r}) makes them")
+        with reading(manifest, "interactions"):
+            content, arrays = read_tensors(manifest, "interactions", VERSIONS, mmap=False)
+            n_users, n_items, n_cells = (field(content, name, int) for name in ("n_users", "n_items", "n_cells"))
+            n_known = field(content, "n_known", int) if "n_known" in content else 0
+            if not (min(n_users, n_items, n_cells) >= 1 and max(n_users, n_items) <= MAX_INDEX and n_known >= 0):
+                raise ValueError(f"{n_users} users x {n_items} items, {n_cells} cells, {n_known} known pairs")
+            dtype = field(content, "dtype", str)
+            if dtype not in ("float32", "float64"):
+                raise ValueError(f"its values are of type {dtype!r}, not float32 or float64")
+            repeats, ones = field(content, "repeats", bool), field(content, "ones", bool)
+            self.scoring: dict[str, Any] | None = field(content, "scoring", dict) or None
+            crc32, kinds = field(content, "files_crc32", dict), field(content, "labels", dict)
+            sizes, tensors = {"users": n_users, "items": n_items}, Tensors(arrays)
+            self.users, self.items = (decode_labels(a, field(kinds, a, str), sizes[a], tensors) for a in AXES)
+            kinds_of_cells = [("", n_cells, dtype, ones, repeats)]
+            if n_known:
+                kinds_of_cells.append(("known_", n_known, "float32", True, False))
+            indptr = {
+                prefix + axis: tensors.take_offsets(f"{prefix}{axis}_indptr", sizes[axis], count).copy()
+                for prefix, count, *_ in kinds_of_cells
+                for axis in AXES
+            }
+            tensors.check_empty()
+        digest = hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+        both: list[dict[Axis, FileLines]] = []
+        for prefix, count, kind, all_one, repeated in kinds_of_cells:
+            lines: dict[Axis, FileLines] = {}
+            for axis, other in zip(AXES, AXES[::-1], strict=True):
+                name = os.path.join(directory, prefix.replace("_", ".") + axis)
+                indices = Numbers(f"{name}.indices", np.int32, count)
+                values = None if all_one else Numbers(f"{name}.values", kind, count)
+                others = sizes[other], indices, values, np.dtype(kind)
+                lines[axis] = FileLines(indptr[prefix + axis], *others, repeats=repeated)
+            both.append(lines)
+        super().__init__(directory, digest, crc32, both[0])
+        self.known = StoredCells(directory, digest, crc32, both[1]) if n_known else None
 
 
 def is_stored(path: Any) -> bool:
@@ -105,37 +146,53 @@ class LabelledCells:
     item_labels: Labels
     scoring: dict[str, Any] | None = None
     _cells: ArrayLines | FileLines
-    _store: Store | None = None
+    _store: StoredCells | None = None
+    _known: Known
     _derived: dict[tuple[Axis, np.dtype[Any]], ArrayLines]
 
     @classmethod
-    def _canonical(cls, rows: Compressed, columns: Compressed | None, users: Labels, items: Labels) -> Self:
+    def _canonical(
+        cls, rows: Compressed, columns: Compressed | None, users: Labels, items: Labels, known: Known | None = None
+    ) -> Self:
         """Trust what is given: cells by user, by item (None: made when needed), canonical and nobody else's."""
-        self = cls._of(ArrayLines(rows, len(items)), users, items)
+        self = cls._of(ArrayLines(rows, len(items)), users, items, known=known)
         if columns is not None:
             self._derived["items", self._cells.dtype] = ArrayLines(columns, len(users))
         return self
 
     @classmethod
     def _of(
-        cls, cells: ArrayLines | FileLines, users: Labels, items: Labels, scoring: dict[str, Any] | None = None
+        cls,
+        cells: ArrayLines | FileLines,
+        users: Labels,
+        items: Labels,
+        scoring: dict[str, Any] | None = None,
+        known: Known | None = None,
     ) -> Self:
         self = object.__new__(cls)
         self.user_labels, self.item_labels, self.scoring = users, items, scoring
-        self._cells, self._derived = cells, {}
+        self._cells, self._derived, self._known = cells, {}, known or Known()
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._store is not None:
-            return self._reopened, (self._store.path, self._store.digest)
-        return self._of, (self._cells, self.user_labels, self.item_labels, self.scoring)
+            return self._reopened, (self._store.path, self._store.digest, isinstance(self._store, Store))
+        return self._of, (self._cells, self.user_labels, self.item_labels, self.scoring, self._known)
+
+    def _knowing(self, known: Known) -> Self:
+        """The same cells with other pairs known."""
+        other = self._of(self._cells, self.user_labels, self.item_labels, self.scoring, known)
+        other._derived = self._derived
+        return other
 
     @classmethod
-    def _reopened(cls, path: str, digest: str) -> Self:
+    def _reopened(cls, path: str, digest: str, whole: bool = True) -> Self:
         data = cls.open(path)
         if data._store is None or data._store.digest != digest:
             raise FileFormatError(f"{path} holds other interactions than those that were pickled")
-        return data
+        found = data if whole else data.known
+        assert found is not None
+        return found
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -179,7 +236,11 @@ class LabelledCells:
         >>> directory.cleanup()
         """
         store = Store(check_path("path", path))
-        self = cls._of(store.lines("users"), store.users, store.items, store.scoring)
+        known = None
+        if store.known is not None:
+            known = cls._of(store.known.lines("users"), store.users, store.items)
+            known._store = store.known
+        self = cls._of(store.lines("users"), store.users, store.items, store.scoring, Known(known))
         self._store = store
         return self
 
@@ -212,6 +273,25 @@ class LabelledCells:
     def items(self) -> LabelArray | None:
         """Labels of the items in index order, or None."""
         return self.item_labels.values
+
+    @property
+    def known(self) -> Self | None:
+        """Pairs of a user and an item that are known beside the cells, as interactions of value 1, or None.
+
+        What scoring has dropped, or what ``known=`` names: users have had these items, so no list gives them to them,
+        but no training sees them. A pair is known or a cell, never both. Users and items are those of the cells.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> plays = fastals.Interactions.from_arrays(["ann", "bob"], ["x", "y"], known=(["bob"], ["x"]))
+        >>> plays
+        <Interactions: 2 users x 2 items, 2 cells and 1 known pair, float32>
+        >>> plays.known.matrix.toarray()
+        array([[0., 0.],
+               [1., 0.]], dtype=float32)
+        """
+        return cast("Self | None", self._known.beside)
 
     @property
     def indptr(self) -> NDArray[np.int64]:
@@ -281,8 +361,11 @@ class LabelledCells:
         """
         if self._store is None:
             return self
-        cells = ArrayLines(self._store.cells(), self.n_items)
-        return self._of(cells, self.user_labels, self.item_labels, self.scoring)
+        arrays = self._store.cells()
+        if not isinstance(self._store, Store):
+            return self._of(PairLines(*arrays[:2], self.n_items), self.user_labels, self.item_labels)
+        known = Known(None if self.known is None else self.known.in_memory())
+        return self._of(ArrayLines(arrays, self.n_items), self.user_labels, self.item_labels, self.scoring, known)
 
     def lines(self, axis: Axis, dtype: Any = None, *, num_threads: int | None = None) -> Lines:
         """Return the cells of each user, or of each item, to be read some lines at a time, wherever they are.
@@ -345,10 +428,19 @@ class LabelledCells:
         return self._derived[axis, dtype]
 
     def __repr__(self) -> str:
-        return f"<Interactions: {self.n_users} users x {self.n_items} items, {self.nnz} cells, {self._cells.dtype}>"
+        known = ""
+        if self.known is not None:
+            known = f" and {self.known.nnz} known pair{'s' if self.known.nnz > 1 else ''}"
+        size = f"{self.n_users} users x {self.n_items} items, {self.nnz} cells{known}"
+        return f"<Interactions: {size}, {self._cells.dtype}>"
 
 
 # What others of the package ask, and nobody else.
+
+
+def known_of(data: LabelledCells) -> Known:
+    """All that is known beside the cells, for other interactions of the same users and items, and of no other cells."""
+    return data._known
 
 
 def manifest_digest(data: LabelledCells) -> str | None:
@@ -362,13 +454,40 @@ def may_repeat(data: LabelledCells) -> bool:
 
 
 def cell_arrays(data: LabelledCells, *, values: bool = False) -> list[NDArray[Any]]:
-    """All that says which cells there are, with their values or not: equal for equal ones, in the same place."""
+    """All that says which cells and known pairs there are, with values or not: equal for equal ones in one place."""
     if data._store is not None:
         return [np.frombuffer(data._store.digest.encode(), np.uint8)]
-    return [data.indptr, data.indices, *([data.values] if values else [])]
+    known = [] if data.known is None else cell_arrays(data.known)
+    return [data.indptr, data.indices, *([data.values] if values else []), *known]
 
 
-def cells_of(data: LabelledCells, users: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the cells of some users as numbers user * n_items + item: ascending where the users are."""
-    places, items = data.lines("users").lists(users).pairs()
-    return users[places].astype(np.int64) * data.n_items + items
+def met_by(data: LabelledCells, users: Any) -> Lists:
+    """Return the items that some users have met: of their cells, and those that are known beside."""
+    lists = data.lines("users").lists(users)
+    return lists if data.known is None else lists.joined(data.known.lines("users").lists(users))
+
+
+def cells_of(data: LabelledCells, users: NDArray[Any], *, met: bool = False) -> NDArray[np.int64]:
+    """Return the cells of some users as numbers user * n_items + item: ascending where the users are.
+
+    ``met``: and the pairs that are known beside.
+    """
+    lists = met_by(data, users) if met else data.lines("users").lists(users)
+    places, items = lists.pairs()
+    numbers: NDArray[np.int64] = users[places].astype(np.int64) * data.n_items + items
+    if met and data.known is not None:
+        numbers.sort()
+    return numbers
+
+
+def ones_like(data: LabelledCells) -> Any:
+    """Return the same cells, all of value 1."""
+    ones = np.ones_like(data.values)
+    return data._canonical((data.indptr, data.indices, ones), None, data.user_labels, data.item_labels)
+
+
+def has_repeats(data: LabelledCells) -> bool:
+    """Whether a cell is stored more than once."""
+    return bool(
+        tables.check_rows(data.indptr, data.indices, data.n_items, None, resolve_num_threads()) & tables.REPEATED
+    )

@@ -120,8 +120,8 @@ def _as(dtype: np.dtype[Any], values: NDArray[Any] | None, count: int, threads: 
 class Unsorted:
     """Cells in the order in which they come."""
 
-    def __init__(self, directory: str, threads: int) -> None:
-        path = os.path.join(directory, "scratch.unsorted")
+    def __init__(self, directory: str, name: str, threads: int) -> None:
+        path = os.path.join(directory, f"scratch.{name}")
         self.keys, self.others = Column(path + ".keys", np.int32), Column(path + ".others", np.int32)
         self.values = Values(path + ".values", threads)
         self.counts = np.zeros(0, np.int64)
@@ -139,8 +139,17 @@ class Unsorted:
         self.others.append(others)
         self.values.append(values, len(keys))
 
-    def chunks(self, ranks: tuple[Rank, Rank]) -> Iterator[Chunk]:
-        """Yield all cells, line c being line ``ranks[0][c]`` now, and others likewise; the files are then gone."""
+    def others_met(self) -> NDArray[np.bool_]:
+        """Which of the others have a cell; False for those behind the last of them."""
+        met = np.zeros(0, np.bool_)
+        for first in range(0, self.values.count, CHUNK_CELLS):
+            others = self.others.read(first, min(first + CHUNK_CELLS, self.values.count))
+            met = np.append(met, np.zeros(max(0, int(others.max()) + 1 - len(met)), np.bool_))
+            met[others] = True
+        return met
+
+    def chunks(self, ranks: tuple[Rank, Rank], *, keep: bool = False) -> Iterator[Chunk]:
+        """Yield all cells, line c being line ``ranks[0][c]`` now, and others likewise; unless ``keep``, then remove."""
         for first in range(0, self.values.count, CHUNK_CELLS):
             last = min(first + CHUNK_CELLS, self.values.count)
             keys, others = (
@@ -148,6 +157,11 @@ class Unsorted:
                 for codes, rank in zip((self.keys.read(first, last), self.others.read(first, last)), ranks, strict=True)
             )
             yield keys, others, self.values.read(first, last)
+        if not keep:
+            self.remove()
+
+    def remove(self) -> None:
+        """Remove the files."""
         for column in (self.keys, self.others, self.values):
             column.remove()
 

@@ -6,24 +6,21 @@ import json
 import os
 from collections.abc import Sequence
 from copy import copy
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from .._core import ArgumentTypeError, resolve_num_threads, tables
+from .._core import ArgumentTypeError
 from .._files import is_single_file
-from .builder import NAMES, Builder
+from .builder import NAMES, Builder, Pairs, id_pairs, known_pairs, pairs_of
 from .cells import LabelledCells
 from .checks import check_sample_weight, check_weight_count, check_weighted_format
 from .frames import Columns, array_rows, frame_columns, is_frame
 from .labels import Labels
-from .lines import Compressed
-from .readers import Files, read_csv
-
-SCORING = b"fastals.scoring"
-"""Where a Parquet file of scores keeps the specification they were made by."""
+from .lines import Compressed, Known, PairLines
+from .readers import SCORING, Files, read_csv
 
 
 class Interactions(LabelledCells):
@@ -60,13 +57,16 @@ class Interactions(LabelledCells):
         raise TypeError("make Interactions with from_arrays, from_matrix, from_frame, from_csv, from_parquet or open")
 
     @classmethod
-    def _of_columns(cls, columns: Columns, duplicates: str, on_disk: Any) -> Interactions:
-        (arrays, names), builder = columns, Builder(duplicates=duplicates)
+    def _of_columns(
+        cls, columns: Columns, duplicates: str, on_disk: Any, known: Any = None, unscored: bool = False
+    ) -> Interactions:
+        (arrays, names), builder = columns, Builder(duplicates=duplicates, unscored=unscored)
+        pairs = given_pairs(known)
         if on_disk is not None:
             from .store import store_rows  # not every program makes any
 
-            return cls.open(store_rows(on_disk, array_rows(columns), names, builder))
-        return cls._canonical(*builder.arrays(*arrays, names=names))
+            return cls.open(store_rows(on_disk, array_rows(columns), names, builder, known=pairs))
+        return builder.made(cls, builder.arrays(*arrays, names=names), pairs)
 
     @classmethod
     def _of_files(cls, files: Files, duplicates: str, on_disk: Any) -> Interactions:
@@ -74,9 +74,10 @@ class Interactions(LabelledCells):
         if on_disk is not None:
             from .store import store_rows
 
-            builder, numeric = Builder(duplicates=duplicates), files.source.format == "csv"
+            builder = Builder(duplicates=duplicates, unscored=files.unscored)
+            numeric = files.source.format == "csv"
             return cls.open(store_rows(on_disk, files.rows(), files.names, builder, numeric=numeric, scoring=scoring))
-        data = cls._of_columns(files.read(), duplicates, None)
+        data = cls._of_columns(files.read(), duplicates, None, unscored=files.unscored)
         data.scoring = scoring
         return data
 
@@ -89,6 +90,7 @@ class Interactions(LabelledCells):
         items: ArrayLike,
         values: ArrayLike | None = None,
         *,
+        known: Any = None,
         duplicates: str = "sum",
         on_disk: str | os.PathLike[str] | None = None,
     ) -> Interactions:
@@ -101,6 +103,10 @@ class Interactions(LabelledCells):
             are numbered by ascending id, so ids that are just 0..n-1 keep their number.
         values : array-like of shape (n,), optional
             Ratings or counts; None: all ones.
+        known : (users, items), data frame or Interactions, optional
+            Pairs that users have met though they are no events to train on, such as what they disliked: see
+            :attr:`known`. Ids of the same kinds; those that are also events are events. What is known of users or
+            items without an event waits until :meth:`~ImplicitALS.partial_fit` brings some (in memory).
         duplicates : {"sum", "last", "max", "mean", "error", "keep"}
             What becomes of several values for one user and item. "keep": each stays an observation of its own.
         on_disk : path, optional
@@ -122,7 +128,7 @@ class Interactions(LabelledCells):
         array([[0., 1.],
                [2., 0.]], dtype=float32)
         """
-        return cls._of_columns(((users, items, values), NAMES), duplicates, on_disk)
+        return cls._of_columns(((users, items, values), NAMES), duplicates, on_disk, known)
 
     @classmethod
     def from_matrix(
@@ -131,6 +137,7 @@ class Interactions(LabelledCells):
         *,
         users: ArrayLike | None = None,
         items: ArrayLike | None = None,
+        known: Any = None,
         duplicates: str = "sum",
         on_disk: str | os.PathLike[str] | None = None,
     ) -> Interactions:
@@ -143,6 +150,8 @@ class Interactions(LabelledCells):
             must store zeros to fill blocks and diagonals (BSR, DIA).
         users, items : array-like of shape (n_users,), (n_items,), optional
             Distinct ids of the rows and the columns. Rows and columns are put into ascending order of them.
+        known : (users, items), sparse matrix of the same shape or Interactions, optional
+            As in :meth:`from_arrays`; a matrix' stored cells, whose rows and columns are in the order of ``matrix``.
         duplicates : {"sum", "last", "max", "mean", "error", "keep"}
             What becomes of a cell that is stored several times.
         on_disk : path, optional
@@ -168,12 +177,12 @@ class Interactions(LabelledCells):
         """
         if not sparse.issparse(matrix):
             raise ArgumentTypeError(f"matrix must be a scipy.sparse matrix or array, got {type(matrix).__name__}")
-        builder = Builder(duplicates=duplicates)
+        builder, pairs = Builder(duplicates=duplicates), given_pairs(known, users=users, items=items)
         if on_disk is not None:
             from .store import store_matrix
 
-            return cls.open(store_matrix(on_disk, matrix, users, items, builder))
-        return cls._canonical(*builder.matrix(matrix, users, items))
+            return cls.open(store_matrix(on_disk, matrix, users, items, builder, known=pairs))
+        return builder.made(cls, builder.matrix(matrix, users, items), pairs)
 
     @classmethod
     def from_frame(
@@ -183,6 +192,7 @@ class Interactions(LabelledCells):
         user: str | None = None,
         item: str | None = None,
         value: str | None = None,
+        known: Any = None,
         duplicates: str = "sum",
         on_disk: str | os.PathLike[str] | None = None,
     ) -> Interactions:
@@ -194,6 +204,8 @@ class Interactions(LabelledCells):
         user, item, value : str, optional
             Names of the columns. None: a column called user, userId or user_id; item, itemId or item_id; value,
             rating, count or score, in any letter case. Without a column of values all are one.
+        known : data frame with the same two columns, (users, items) or Interactions, optional
+            As in :meth:`from_arrays`.
         duplicates : {"sum", "last", "max", "mean", "error", "keep"}
             What becomes of several values for one user and item.
         on_disk : path, optional
@@ -215,7 +227,8 @@ class Interactions(LabelledCells):
         >>> fastals.Interactions.from_frame(ratings, item="film")
         <Interactions: 2 users x 2 items, 2 cells, float32>
         """
-        return cls._of_columns(frame_columns(frame, user, item, value), duplicates, on_disk)
+        known = frame_columns(known, user, item, "")[0][:2] if is_frame(known) else known
+        return cls._of_columns(frame_columns(frame, user, item, value), duplicates, on_disk, known)
 
     @classmethod
     def from_csv(
@@ -273,7 +286,8 @@ class Interactions(LabelledCells):
         <Interactions: 2 users x 2 items, 2 cells, float32>
         """
         if columns is None and on_disk is None and is_single_file(path):
-            return cls._of_columns(read_csv(path, user, item, value, delimiter), duplicates, None)
+            # a value that is none is refused there, but in files of scores
+            return cls._of_columns(read_csv(path, user, item, value, delimiter), duplicates, None, unscored=True)
         files = Files(path, user, item, value, format="csv", delimiter=delimiter, columns=columns)
         return cls._of_files(files, duplicates, on_disk)
 
@@ -363,9 +377,31 @@ class Interactions(LabelledCells):
         return cls._of_files(Files(path, user, item, value, format="json"), duplicates, on_disk)
 
 
-def trusted(rows: Compressed, columns: Compressed | None, users: Labels, items: Labels) -> Interactions:
+def trusted(
+    rows: Compressed, columns: Compressed | None, users: Labels, items: Labels, known: Known | None = None
+) -> Interactions:
     """Return interactions of cells by user, by item (None: made when needed), which are canonical and nobody else's."""
-    return Interactions._canonical(rows, columns, users, items)
+    return Interactions._canonical(rows, columns, users, items, known)
+
+
+def of_pairs(indptr: NDArray[np.int64], indices: NDArray[np.int32], users: Labels, items: Labels) -> Interactions:
+    """Return interactions of value 1, which take 4 bytes a pair, as known pairs are held; trusted likewise."""
+    return Interactions._of(PairLines(indptr, indices, len(items)), users, items)
+
+
+def given_pairs(known: Any, *, users: Any = None, items: Any = None) -> list[Pairs]:
+    """Return what a caller gives as known pairs; ``users`` and ``items`` are ids of a matrix' rows and columns."""
+    if known is None:
+        return []
+    if isinstance(known, Interactions):
+        return [*pairs_of(known), *known_pairs(known)]
+    if sparse.issparse(known):
+        return pairs_of(Interactions.from_matrix(known, users=users, items=items, duplicates="last"))
+    if is_frame(known):
+        known = frame_columns(known, None, None, "")[0][:2]
+    if not isinstance(known, tuple) or len(known) != 2:
+        raise ArgumentTypeError(f"known must be a pair of arrays (users, items), got {_describe(known)}")
+    return [id_pairs(*known)]
 
 
 def as_interactions(
@@ -376,6 +412,7 @@ def as_interactions(
     num_threads: int | None = None,
     users: Labels | None = None,
     items: Labels | None = None,
+    unscored: bool = False,
 ) -> Interactions:
     """Return any accepted data as interactions.
 
@@ -389,12 +426,17 @@ def as_interactions(
     users, items : Labels, optional
         Those of a model, to which the data are to belong: a matrix must have as many rows or columns; events of labels
         that are not among them are left out, indices that are not are an error. The data may then be empty.
+    unscored : bool
+        In arrays a value of NaN is none, and its pair no cell but known.
     """
-    builder = Builder(duplicates=duplicates, dtype=dtype, num_threads=num_threads, users=users, items=items)
+    builder = Builder(
+        duplicates=duplicates, dtype=dtype, num_threads=num_threads, users=users, items=items, unscored=unscored
+    )
+    pairs: list[Pairs] = []
     if isinstance(data, Interactions):
         if users is None and items is None:
             return data
-        built = builder.cells(data.arrays(), data.user_labels, data.item_labels)
+        built, pairs = builder.cells(data.arrays(), data.user_labels, data.item_labels), known_pairs(data)
     elif sparse.issparse(data):
         built = builder.matrix(data)
     elif isinstance(data, tuple) and len(data) in (2, 3):
@@ -407,40 +449,7 @@ def as_interactions(
             "data must be fastals.Interactions, a scipy.sparse matrix (rows are users), a tuple of arrays (users, "
             f"items) or (users, items, values), or a data frame, got {_describe(data)}"
         )
-    return Interactions._canonical(*built)
-
-
-Grown: TypeAlias = tuple[Labels, NDArray[np.int32]]
-"""Labels with new ones behind them, and which of them each label of some data is: see :meth:`Labels.grown`."""
-
-
-def append(history: Interactions, events: Interactions, users: Grown, items: Grown, duplicates: str) -> Interactions:
-    """Return the cells of both, those of ``history`` first and in its dtype."""
-    threads, dtype = resolve_num_threads(), history.values.dtype
-    rows = [np.repeat(np.arange(part.n_users, dtype=np.int32), np.diff(part.indptr)) for part in (history, events)]
-    builder = Builder(duplicates=duplicates, dtype=dtype, num_threads=threads)
-    builder.lines = tables.bucket(
-        np.concatenate((rows[0], users[1][rows[1]])),
-        np.concatenate((history.indices, items[1][events.indices])),
-        np.concatenate((history.values, events.arrays(dtype)[2])),
-        len(users[0]),
-        dtype,
-        threads,
-    )
-    return Interactions._canonical(*builder.finish(dtype, users[0], items[0]))
-
-
-def ones_like(data: Interactions) -> Interactions:
-    """Return the same cells, all of value 1."""
-    ones = np.ones_like(data.values)
-    return Interactions._canonical((data.indptr, data.indices, ones), None, data.user_labels, data.item_labels)
-
-
-def has_repeats(data: Interactions) -> bool:
-    """Whether a cell is stored more than once."""
-    return bool(
-        tables.check_rows(data.indptr, data.indices, data.n_items, None, resolve_num_threads()) & tables.REPEATED
-    )
+    return builder.made(Interactions, built, pairs)
 
 
 def as_observations(

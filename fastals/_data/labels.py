@@ -99,6 +99,23 @@ class Labels:
             raise UnknownLabelError(f"{name} {rule}, got {label!r} at position {at}")
         return indices
 
+    def places(self, name: str, others: "Labels") -> NDArray[np.int32]:
+        """Return the index of each of the others, -1 where it is none of these.
+
+        Raises
+        ------
+        DataError
+            They are of another kind, or rows or columns of a matrix that has not one for each of these labels.
+        """
+        if others.values is None:
+            if self.values is not None and len(others) != self._size:
+                raise DataError(f"{name}: the matrix must have {self._size} of them, as the cells, got {len(others)}")
+            return _within(np.arange(len(others)), self._size)
+        kind = "integers" if self.values is None else self.kind
+        if len(others) and self._size and others.kind != kind:
+            raise DataError(f"{name} must be {kind}, as those of the cells, not {others.kind}")
+        return self.encode(others.values, name)
+
     def grown(self, name: str, others: "Labels") -> tuple["Labels", NDArray[np.int32]]:
         """Return these labels with what others there are behind them, and the index of each of the others.
 

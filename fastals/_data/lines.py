@@ -4,6 +4,7 @@ Interactions on disk are a directory: both orientations in files of plain number
 
     users.indices, items.indices   int32, little-endian: the items of each user, the users of each item, ascending
     users.values, items.values     float32 or float64; not there where all values are one
+    known.users.indices, …         likewise the pairs that are known beside the cells; not there where there are none
     interactions.safetensors       the rest: shape, dtype, labels, where each line begins, checksums
 """
 
@@ -14,14 +15,18 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._core import frozen, reading, refuse_huge, tables
 
-MANIFEST, VERSION = "interactions.safetensors", "1"
+if TYPE_CHECKING:
+    from .cells import LabelledCells
+
+MANIFEST, VERSIONS = "interactions.safetensors", ("1", "2")
+"""Versions of what is in the directory: without known pairs, and with some."""
 
 MARKER = "building"
 """A file that is there while interactions are made, and when that was interrupted."""
@@ -45,6 +50,26 @@ class Lists(NamedTuple):
         lengths = self.last - self.first
         starts = np.repeat(self.first - (lengths.cumsum() - lengths), lengths)
         return np.repeat(np.arange(len(lengths)), lengths), self.others[starts + np.arange(lengths.sum())]
+
+    def joined(self, more: Lists) -> Lists:
+        """The same lists, each with that of ``more`` behind it."""
+        own, further = self.last - self.first, more.last - more.first
+        last = np.cumsum(own + further)
+        first = last - own - further
+        others = np.empty(int(last[-1]) if len(last) else 0, np.int32)
+        for lists, lengths, begins in ((self, own, first), (more, further, first + own)):
+            starts = np.repeat(begins - (lengths.cumsum() - lengths), lengths)
+            others[starts + np.arange(lengths.sum())] = lists.pairs()[1]
+        return Lists(first, last, others)
+
+
+class Known(NamedTuple):
+    """Pairs of a user and an item that are no cells, so that training does not see them, and are known all the same."""
+
+    beside: LabelledCells | None = None
+    """Those of users and items of the cells, in the same order; lists leave them out."""
+    elsewhere: LabelledCells | None = None
+    """The others, with labels of their own: what they are about may get cells later."""
 
 
 class Lines(Protocol):
@@ -123,6 +148,33 @@ class ArrayLines:
         equal = len(values) > 0 and values.min() == values.max()
         turned = tables.transpose(indptr, indices, None if equal else values, self.n_others, values.dtype, num_threads)
         return ArrayLines((*turned[:2], values) if equal else turned, len(indptr) - 1)
+
+
+class PairLines(ArrayLines):
+    """Lines in memory whose values are all one, and not there before they are asked for."""
+
+    def __init__(self, indptr: NDArray[np.int64], indices: NDArray[np.int32], n_others: int) -> None:
+        indptr.flags.writeable = indices.flags.writeable = False
+        self.indptr, self.indices, self.n_others = indptr, indices, n_others
+
+    @property
+    def values(self) -> NDArray[Any]:  # type: ignore[override]
+        """Made anew each time."""
+        ones = np.ones(len(self.indices), self.dtype)
+        ones.flags.writeable = False
+        return ones
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.float32)
+
+    def read(self, first: int, last: int, out: Cells | None = None) -> Cells:
+        indices = self.indices[self.indptr[first] : self.indptr[last]]
+        return indices, np.ones(len(indices), self.dtype), None
+
+    def transposed(self, num_threads: int) -> PairLines:
+        turned = tables.transpose(self.indptr, self.indices, None, self.n_others, self.dtype, num_threads)
+        return PairLines(*turned[:2], len(self.indptr) - 1)
 
 
 class Numbers:
@@ -204,7 +256,12 @@ class FileLines:
     ) -> None:
         self.indptr: NDArray[np.int64] = frozen(indptr)
         self.n_others, self.dtype = n_others, dtype
-        self._indices, self._values, self._repeats = indices, values, repeats
+        self._indices, self._values, self.repeats = indices, values, repeats
+
+    @property
+    def files(self) -> list[Numbers]:
+        """Those of the indices and, unless all values are one, of the values."""
+        return [self._indices] if self._values is None else [self._indices, self._values]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update({name: frozen(value) for name, value in state.items()})
@@ -218,7 +275,7 @@ class FileLines:
         if len(indices) < n or len(values) < n or values.dtype != self.dtype:
             raise ValueError(f"out must have room for the {n} cells of lines {first} to {last - 1}, in {self.dtype}")
         self._indices.read(begin, indices)
-        wrong = tables.OUT_OF_RANGE | tables.UNSORTED | (0 if self._repeats else tables.REPEATED)
+        wrong = tables.OUT_OF_RANGE | tables.UNSORTED | (0 if self.repeats else tables.REPEATED)
         with reading(self._indices.path, "interactions"):
             if tables.check_rows(self.indptr[first : last + 1] - begin, indices, self.n_others, None, 1) & wrong:
                 raise ValueError(f"its indices are not within 0..{self.n_others - 1}, or do not ascend in each line")
@@ -227,7 +284,7 @@ class FileLines:
 
     def astype(self, dtype: np.dtype[Any]) -> FileLines:
         """Return the same with values that are read as another dtype."""
-        return FileLines(self.indptr, self.n_others, self._indices, self._values, dtype, repeats=self._repeats)
+        return FileLines(self.indptr, self.n_others, self._indices, self._values, dtype, repeats=self.repeats)
 
     def _read_values(self, first: int, out: NDArray[Any]) -> None:
         if self._values is None:

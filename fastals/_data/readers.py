@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate, chain
-from math import isfinite
+from math import isfinite, nan
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -30,6 +30,13 @@ from .frames import Columns, choose_columns, frame_columns, text_chunks
 if TYPE_CHECKING:
     import pyarrow as pa
 
+
+SCORING = b"fastals.scoring"
+"""Where a Parquet file of scores keeps the specification they were made by."""
+
+SCORE, KNOWN = "score", "known"
+"""Columns of files of scores. A pair that is merely known has no score there. In CSV, where an empty field may be
+anything, a column behind all others says so; in Parquet the specification of the scores does, which others lack."""
 
 END = "\uffff"
 """What a line put behind the last one ends with; if there is more in front of it, an open quote has swallowed it."""
@@ -75,6 +82,17 @@ class Files:
         if self.chosen[2] is not None:
             self.types[self.chosen[2]] = pa.float64() if format != "parquet" else None
         self.names = [f"{self.source.name}, column {column!r}" for column in self.chosen]
+        self.unscored = self._has_scores()
+        """Whether they are scores as fastals.scoring writes them, where a row without one is a known pair."""
+        if self.unscored and format == "csv":
+            self.types[KNOWN] = pa.bool_()
+
+    def _has_scores(self) -> bool:
+        if self.chosen[2] != SCORE:
+            return False
+        if self.source.format == "csv":
+            return is_scores_header(self.source.schema.names)
+        return SCORING in self.metadata and self.source.all_have(SCORING)
 
     @property
     def metadata(self) -> dict[bytes, bytes]:
@@ -94,23 +112,45 @@ class Files:
 
         types = {name: kind or plain(self.source.type_of(name)) for name, kind in self.types.items()}
         for batch in self.source.batches(types):
-            columns = self._columns(pa.Table.from_batches([batch.rows]))
             where = f", in {batch.file}, counted from row {batch.first} on"
+            columns = self._columns(pa.Table.from_batches([batch.rows]), where)
             for ids, name in zip(columns, self.chosen[:2], strict=False):
                 if isinstance(ids, Text) and ids.numeric and (empty := ids.first_empty()) is not None:
                     raise DataError(f"{batch.file}: missing id at row {batch.first + empty}, column {name!r}")
             yield where, *columns
 
-    def _columns(self, table: "pa.Table") -> tuple[Any, Any, Any]:
+    def _columns(self, table: "pa.Table", where: str = "") -> tuple[Any, Any, Any]:
         """Return the columns of a table; ids of CSV may be numbers."""
         (users, items, values), _ = frame_columns(table, *(column or "" for column in self.chosen))
+        if self.unscored:
+            self._check_scores(table, values, where)
         if self.source.format == "csv":
             users, items = (replace(ids, numeric=True) if isinstance(ids, Text) else ids for ids in (users, items))
         return users, items, values
 
+    def _check_scores(self, table: "pa.Table", values: NDArray[Any], where: str) -> None:
+        """Refuse a score that is no number where none is missing, and one that is missing where the pair is scored."""
+        from pyarrow import compute
+
+        missing = table[SCORE].is_null()
+        wrong = np.isnan(values) & ~np.asarray(missing)
+        if KNOWN in table.column_names:
+            wrong |= np.asarray(compute.not_equal(table[KNOWN].fill_null(False), missing))
+        if wrong.any():
+            at = int(np.argmax(wrong))
+            got = {name: table[name][at].as_py() for name in (SCORE, KNOWN) if name in table.column_names}
+            raise DataError(f"{self.names[2]}: bad score at position {at}{where}: {got}")
+
+
+def is_scores_header(names: Sequence[str]) -> bool:
+    """Whether CSV is of scores as fastals.scoring writes it where some pairs are known without one."""
+    return list(names[-2:]) == [SCORE, KNOWN]
+
 
 def read_csv(path: Any, user: str | None, item: str | None, value: str | None, delimiter: str) -> Columns:
     """Return the columns of a CSV file, ids as numeric Text.
+
+    Values are finite, but for known pairs in files of scores, which have NaN.
 
     Where pyarrow reads it without a doubt, its answer is taken. Everything else, and every error, is the slow
     reader's, so that results and messages do not depend on what is installed.
@@ -184,6 +224,7 @@ def _read_csv_fast(
     from pyarrow import csv as arrow_csv
 
     user, item, value = chosen
+    unscored = value == SCORE and is_scores_header(header)
     types = {user: pa.string(), item: pa.string()} | ({} if value is None else {value: pa.float64()})
     end = delimiter.join("0" if column == value else END for column in header)
 
@@ -194,7 +235,9 @@ def _read_csv_fast(
                 # a block becomes a chunk of strings, large enough to be shared out to threads again
                 read_options=arrow_csv.ReadOptions(block_size=BLOCK_BYTES),
                 parse_options=arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=quotes),
-                convert_options=arrow_csv.ConvertOptions(column_types=types, include_columns=list(types)),
+                convert_options=arrow_csv.ConvertOptions(
+                    column_types=types, include_columns=list(types), **({"null_values": [""]} if unscored else {})
+                ),
             )
 
     try:
@@ -215,10 +258,11 @@ def _read_csv_fast(
     if value is None:
         return users, items, None
     values = table[value]
-    if values.null_count:
+    if values.null_count and not unscored:
         return None
     numbers = values.to_numpy()
-    return (users, items, numbers) if np.isfinite(numbers).all() else None
+    # of scores only what is missing is no number
+    return (users, items, numbers) if np.isfinite(numbers).sum() == len(numbers) - values.null_count else None
 
 
 def _read_csv(name: str, rows: Any, header: Sequence[str], chosen: tuple[str, str, str | None]) -> tuple[Any, Any, Any]:
@@ -227,6 +271,7 @@ def _read_csv(name: str, rows: Any, header: Sequence[str], chosen: tuple[str, st
     values = array("d")
     positions = [None if column is None else header.index(column) for column in chosen]
     user_position, item_position, value_position = positions
+    unscored = chosen[2] == SCORE and is_scores_header(header)
 
     def refuse(column: str | None, rule: str, got: str) -> NoReturn:
         raise DataError(f"{name}: {rule} at line {rows.line_num}, column {column!r}: {got!r}")
@@ -244,6 +289,9 @@ def _read_csv(name: str, rows: Any, header: Sequence[str], chosen: tuple[str, st
             builder.append(text)
         if value_position is not None:
             text = row[value_position]
+            if unscored and not text:
+                values.append(nan)
+                continue
             try:
                 number = float(text)
             except ValueError:

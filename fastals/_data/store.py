@@ -10,7 +10,8 @@ import mmap
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Protocol
+from copy import copy
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,9 +42,12 @@ from .checks import (
     refuse_line_value,
 )
 from .columns import Rows
-from .external import Column, Part, Rank, Unsorted
+from .external import Chunk, Column, Part, Rank, Sorted, Unsorted
 from .labels import Labels, StreamEncoder, encode_labels, line_labels
-from .lines import MANIFEST, MARKER, VERSION, Compressed, cut
+from .lines import MANIFEST, MARKER, VERSIONS, Compressed, cell_numbers, contains, cut
+
+if TYPE_CHECKING:
+    from .builder import Pairs
 
 
 class Canonical(Protocol):
@@ -51,6 +55,7 @@ class Canonical(Protocol):
 
     duplicates: str
     threads: int
+    unscored: bool
 
     def settled(self, lines: Compressed, users: Labels, items: Labels, *, by_item: bool) -> Compressed: ...
 
@@ -63,39 +68,51 @@ def store_rows(
     *,
     numeric: bool = False,
     scoring: Mapping[str, Any] | None = None,
+    known: Sequence[Pairs] = (),
 ) -> str:
     """Make interactions of events in a directory; returns its path. ``numeric``: see StreamEncoder."""
     with _building(path) as directory:
-        unsorted = Unsorted(directory, canonical.threads)
+        unsorted = Unsorted(directory, "cells", canonical.threads)
+        bare = Unsorted(directory, "known", canonical.threads) if canonical.unscored else None
         encoders = [StreamEncoder(name, numeric) for name in names[:2]]
         for where, *ids, values in rows:
             try:
                 users, items = (encoder.encode(some) for encoder, some in zip(encoders, ids, strict=True))
+                if bare is not None and values is not None and not (scored := ~np.isnan(values)).all():
+                    bare.append(users[~scored], items[~scored], None)
+                    users, items, values = users[scored], items[scored], values[scored]
                 unsorted.append(users, items, None if values is None else _finite(names[2], values, canonical.threads))
             except (DataError, ArgumentTypeError) as error:
                 raise type(error)(f"{error}{where}") from None
             forget(*ids, values)
         (users, user_labels), (items, item_labels) = (encoder.ranked() for encoder in encoders)
-        _sort(directory, unsorted, (users, items), user_labels, item_labels, canonical, scoring)
+        if bare is not None and bare.values.count:
+            users, user_labels = _used(users, user_labels, unsorted.counts > 0)
+            items, item_labels = _used(items, item_labels, unsorted.others_met())
+        besides = Besides(known, bare, (users, items))
+        _sort(directory, unsorted, (users, items), user_labels, item_labels, canonical, scoring, besides)
         return directory
 
 
-def store_matrix(path: Any, matrix: Any, users: Any, items: Any, canonical: Canonical) -> str:
+def store_matrix(
+    path: Any, matrix: Any, users: Any, items: Any, canonical: Canonical, *, known: Sequence[Pairs] = ()
+) -> str:
     """Make interactions of a sparse matrix in a directory; returns its path."""
     n_users, n_items = check_shape(matrix.shape)
     threads = canonical.threads
     user_rank, user_labels = line_labels("users", users, n_users, threads)
     item_rank, item_labels = line_labels("items", items, n_items, threads)
     by_item = matrix.format == "csc"
+    besides = Besides(known)
     with _building(path) as directory:
         if users is None and items is None and matrix.format in ("csr", "csc"):
             parts = _compressed(matrix, *((n_items, n_users) if by_item else (n_users, n_items)), by_item, threads)
-            _write(directory, parts, user_labels, item_labels, canonical, None, by_item=by_item)
+            _write(directory, parts, user_labels, item_labels, canonical, None, besides, by_item=by_item)
         else:
-            unsorted = Unsorted(directory, threads)
+            unsorted = Unsorted(directory, "cells", threads)
             for chunk in _cells(matrix, n_users, n_items):
                 unsorted.append(*chunk)
-            _sort(directory, unsorted, (user_rank, item_rank), user_labels, item_labels, canonical, None)
+            _sort(directory, unsorted, (user_rank, item_rank), user_labels, item_labels, canonical, None, besides)
         return directory
 
 
@@ -114,13 +131,12 @@ def _sort(
     items: Labels,
     canonical: Canonical,
     scoring: Any,
+    besides: Besides,
 ) -> None:
-    counts, counted = np.zeros(len(users), np.int64), np.zeros(len(users), np.int64)
-    known = min(len(users), len(unsorted.counts))  # those behind have no cells
-    counted[:known] = unsorted.counts[:known]
-    counts[slice(None) if ranks[0] is None else ranks[0]] = counted
+    counts, (lines,) = np.zeros(len(users), np.int64), unsorted.counts.nonzero()  # those behind have no cells
+    counts[lines if ranks[0] is None else ranks[0][lines]] = unsorted.counts[lines]
     parts = external.deal(directory, unsorted.chunks(ranks), counts, unsorted.values, canonical.threads)
-    _write(directory, parts, users, items, canonical, scoring, by_item=False)
+    _write(directory, parts, users, items, canonical, scoring, besides, by_item=False)
 
 
 def _write(
@@ -130,6 +146,7 @@ def _write(
     items: Labels,
     canonical: Canonical,
     scoring: Any,
+    besides: Besides,
     *,
     by_item: bool,
 ) -> None:
@@ -148,10 +165,11 @@ def _write(
     turned = external.deal(directory, first.chunks(), first.counts, first.values, canonical.threads)
     second = external.write(directory, axes[1], turned, len(labels[0]), canonical.threads)
     sides = dict(zip(axes, (first, second), strict=True))
+    known = besides.write(directory, sides["users"], users, items, canonical)
     columns: dict[str, Column] = {}
     tensors: dict[str, NDArray[Any]] = {}
-    for axis, side in sides.items():
-        columns[f"{axis}.indices"], tensors[f"{axis}_indptr"] = side.indices, side.indptr
+    for axis, side in (sides | known).items():
+        columns[f"{axis}.indices"], tensors[f"{axis.replace('.', '_')}_indptr"] = side.indices, side.indptr
         if side.values.column is not None:
             columns[f"{axis}.values"] = side.values.column
     for column in columns.values():
@@ -166,8 +184,88 @@ def _write(
         "files_crc32": {name: column.crc32 for name, column in columns.items()},
         "labels": {axis: encode_labels(axis, some, tensors) for axis, some in zip(AXES, (users, items), strict=True)},
         "scoring": scoring or {},
+        **({"n_known": known["known.users"].values.count} if known else {}),
     }
-    write_tensors(os.path.join(directory, MANIFEST), "interactions", VERSION, content, tensors)
+    write_tensors(os.path.join(directory, MANIFEST), "interactions", VERSIONS[bool(known)], content, tensors)
+
+
+class Besides:
+    """Pairs that are known beside cells, on their way to the files that hold those of the cells' users and items.
+
+    Parameters
+    ----------
+    pairs : sequence of Pairs
+        Given by the caller.
+    bare : Unsorted, optional
+        Rows of events without a value, and ``ranks``, the places of their codes; -1: of no cell.
+    """
+
+    def __init__(
+        self, pairs: Sequence[Pairs], bare: Unsorted | None = None, ranks: tuple[Rank, Rank] = (None, None)
+    ) -> None:
+        self.pairs, self.bare, self.ranks = pairs, bare, ranks
+
+    def write(
+        self, directory: str, cells: Sorted, users: Labels, items: Labels, canonical: Canonical
+    ) -> dict[str, Sorted]:
+        """Write both orientations of those that are no cells; nothing where there are none."""
+        counts, n_known = np.zeros(len(users), np.int64), 0
+        for rows, _, _ in self._chunks(users, items):
+            counts += np.bincount(rows, minlength=len(users))
+            n_known += len(rows)
+        ones, threads, once = external.Values("", canonical.threads), canonical.threads, copy(canonical)
+        once.duplicates = "last"
+        parts = external.deal(directory, self._chunks(users, items), counts, ones, threads)
+        first = external.write(directory, "known.users", self._beside(parts, cells, items, once), len(items), threads)
+        if self.bare is not None:
+            self.bare.remove()
+        if not first.values.count:
+            first.indices.remove()
+            return {}
+        turned = external.deal(directory, first.chunks(), first.counts, first.values, threads)
+        return {
+            "known.users": first,
+            "known.items": external.write(directory, "known.items", turned, len(users), threads),
+        }
+
+    def _chunks(self, users: Labels, items: Labels) -> Iterator[Chunk]:
+        """Yield the pairs whose user and item have a place."""
+        for codes, others, theirs, their_items in self.pairs:
+            rows, columns = users.places("known users", theirs), items.places("known items", their_items)
+            yield _placed(rows[codes], columns[others])
+        if self.bare is not None:
+            for codes, others, _ in self.bare.chunks(self.ranks, keep=True):
+                yield _placed(codes, others)
+
+    def _beside(self, parts: Iterator[Part], cells: Sorted, items: Labels, once: Canonical) -> Iterator[Part]:
+        """Yield lines sorted, each pair once, without those that are cells."""
+        ones: Any = None
+        for first, last, (indptr, indices, _) in parts:
+            bounds = first + cut(cells.indptr[first : last + 1] - cells.indptr[first], external.BUCKET_CELLS)
+            for a, b in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+                own = indptr[a - first : b - first + 1]
+                some = own - own[0], indices[own[0] : own[-1]], ones
+                lines = once.settled(some, Labels(None, b - a), items, by_item=False)
+                numbers = cell_numbers(lines[0], lines[1], len(items))
+                held = cells.indptr[a : b + 1] - cells.indptr[a]
+                theirs = cells.indices.read(int(cells.indptr[a]), int(cells.indptr[b]))
+                new = ~contains(cell_numbers(held, theirs, len(items)), numbers)
+                yield a, b, (np.concatenate(([0], new.cumsum()))[lines[0]], lines[1][new], ones)
+
+
+def _placed(rows: NDArray[np.int32], columns: NDArray[np.int32]) -> Chunk:
+    """Leave out pairs with a user or an item that has no place, which is -1."""
+    placed = (rows >= 0) & (columns >= 0)
+    return rows[placed], columns[placed], None
+
+
+def _used(rank: NDArray[np.int32], labels: Labels, used: NDArray[np.bool_]) -> tuple[NDArray[np.int32], Labels]:
+    """Leave out the labels of codes that are not used (nor are those behind the last one): their rank becomes -1."""
+    kept = np.zeros(len(labels), np.bool_)
+    kept[rank[np.flatnonzero(used)]] = True
+    places = np.where(kept, kept.cumsum() - 1, -1).astype(np.int32)
+    assert labels.values is not None
+    return places[rank], Labels(labels.values[kept], int(kept.sum()))
 
 
 def _some(labels: Labels, first: int, last: int, duplicates: str) -> Labels:
@@ -283,7 +381,8 @@ def _check_free(directory: str) -> None:
 
 def _own(directory: str) -> list[str]:
     """Return the names of what is written there but the marker."""
-    data = [f"{axis}.{kind}{wide}" for axis in AXES for kind in ("indices", "values") for wide in ("", ".wide")]
+    axes = [*AXES, *(f"known.{axis}" for axis in AXES)]
+    data = [f"{axis}.{kind}{wide}" for axis in axes for kind in ("indices", "values") for wide in ("", ".wide")]
     scratch = [name for name in os.listdir(directory) if name.startswith("scratch.")]
     return [*data, *scratch, *map(os.path.basename, files.leftovers(os.path.join(directory, MANIFEST)))]
 

@@ -83,7 +83,7 @@ class Checkpoint:
         if not os.path.lexists(self.path):
             return
         with reading(self.path, "checkpoint"):
-            content, tensors = read_tensors(self.path, "checkpoint", CHECKPOINT_VERSION, mmap=False)
+            content, tensors = read_tensors(self.path, "checkpoint", (CHECKPOINT_VERSION,), mmap=False)
             parameters, digests = (json_field(content, name, dict) for name in ("parameters", "digests"))
             best, metrics = json_field(content, "best", int), json_field(content, "metrics_history", list)
         for name in {**self.parameters, **parameters}:

@@ -112,6 +112,10 @@ class Source:
         """Columns and types of the first file, as far as its beginning tells, and those of hive's directory names."""
         return self._open(None).schema
 
+    def all_have(self, key: bytes) -> bool:
+        """Whether the metadata of every file have this entry."""
+        return all(key in (part.physical_schema.metadata or {}) for part in self._open(None).get_fragments())
+
     def batches(self, types: Mapping[str, pa.DataType]) -> Iterator[Batch]:
         """Yield these columns, in these types, of all rows in order.
 

@@ -7,15 +7,19 @@ Tensors in a file of :mod:`fastals._core.container`:
     loss_history   (n,)                F64                seen_values   (nnz,)          as the factors, may be missing
     user_biases    (n_users,)          as the factors;    seen_weights  (nnz,)          as the factors; both and
     item_biases    (n_items,)          these may be missing
+    known_indptr, known_indices            pairs known beside the cells, as seen_*; where there are any
+    elsewhere_indptr, elsewhere_indices    pairs known of a user or an item that is none of the model's, likewise, and
+    elsewhere_users, elsewhere_items       their labels
     users, items   labels by kind:  "index"  none         "int64"  (n,) I64      "uuid"  (n, 16) U8
                                     "string", "bytes"  the (UTF-8) bytes, U8, and users_offsets, items_offsets
                                                        (n + 1,) I64: label i is bytes offsets[i] to offsets[i + 1]
 
-Of a model trained on interactions on disk the file says in which directory they are, and has no seen_*.
+Of a model trained on interactions on disk the file says in which directory they are, and has no seen_* and known_*.
+A file without known pairs is of version 1, one with some of version 2, which earlier releases refuse.
 
 The content holds the class, its parameters, what those that are "auto" stood for (``settings``, which files of older
 versions do not have) and the kinds of the labels. Every value that compiled code uses as an
-address (`seen_indptr`, `seen_indices`, the offsets) is checked before the model exists.
+address (`seen_indptr`, `seen_indices`, likewise of known pairs, the offsets) is checked before the model exists.
 """
 
 from __future__ import annotations
@@ -28,10 +32,22 @@ from numpy.typing import NDArray
 
 from .._core import FileFormatError, field, read_tensors, reading, resolve_num_threads, tables, write_tensors
 from .._core import Tensors as AnyTensors
-from .._data import Interactions, Labels, decode_labels, encode_labels, is_stored, manifest_digest, trusted
+from .._data import (
+    Interactions,
+    Known,
+    Labels,
+    decode_labels,
+    encode_labels,
+    is_stored,
+    known_of,
+    manifest_digest,
+    of_pairs,
+    trusted,
+)
 from .state import FittedState
 
-VERSION = "1"
+VERSIONS = ("1", "2")
+"""Without known pairs, and with some."""
 
 
 class Stored(Protocol):
@@ -72,10 +88,8 @@ def save_state(path: str, kind: type, state: FittedState, *, history: bool = Tru
         "item_factors": state.item_factors,
         "loss_history": np.array(state.loss_history, dtype=np.float64),
     }
-    if not state.pairs.on_disk:
-        tensors |= {"seen_indptr": state.pairs.indptr, "seen_indices": state.pairs.indices}
-        if history and state.has_history:
-            tensors["seen_values"] = state.pairs.values
+    if not state.pairs.on_disk and history and state.has_history:
+        tensors["seen_values"] = state.pairs.values
     if history and state.weights is not None:
         tensors["seen_weights"] = state.weights.values
     if state.biases is not None:
@@ -91,25 +105,37 @@ def save_state(path: str, kind: type, state: FittedState, *, history: bool = Tru
     }
     if state.pairs.on_disk:
         content["on_disk"] = {"path": state.pairs.on_disk, "digest": manifest_digest(state.pairs)}
-    write_model(path, kind, state.parameters, {"users": state.users, "items": state.items}, content, tensors)
+    write_model(path, kind, state.parameters, state.pairs, content, tensors)
 
 
 def write_model(
     path: str,
     kind: type,
     parameters: Mapping[str, Any],
-    labels: Mapping[str, Labels],
+    pairs: Interactions,
     content: Mapping[str, Any],
     tensors: dict[str, NDArray[Any]],
 ) -> None:
-    """Write what all model files have, and the content and tensors that are this model's own."""
+    """Write what all model files have, and the content and tensors that are this model's own.
+
+    Of the training cells and of what is known beside them all is written but the values, unless it is on disk.
+    """
+    labels = {"users": pairs.user_labels, "items": pairs.item_labels}
+    known, elsewhere = Known() if pairs.on_disk else known_of(pairs)
+    for name, part in {"seen": None if pairs.on_disk else pairs, "known": known, "elsewhere": elsewhere}.items():
+        if part is not None:
+            tensors |= {f"{name}_indptr": part.indptr, f"{name}_indices": part.indices}
+    if elsewhere is not None:
+        labels |= {"elsewhere_users": elsewhere.user_labels, "elsewhere_items": elsewhere.item_labels}
+        content = {**content, "elsewhere": list(elsewhere.shape)}
+    version = VERSIONS[known is not None or elsewhere is not None]
     common = {
         "class": kind.__name__,
         # how many threads there are is the reader's matter
         "parameters": {name: plain(value) for name, value in parameters.items() if name != "num_threads"},
         "labels": {side: encode_labels(side, ids, tensors) for side, ids in labels.items()},
     }
-    write_tensors(path, "model", VERSION, {**common, **content}, tensors)
+    write_tensors(path, "model", version, {**common, **content}, tensors)
 
 
 def load_model(path: str, *, mmap: bool = True) -> Any:
@@ -124,7 +150,7 @@ def load_model(path: str, *, mmap: bool = True) -> Any:
         The file is missing, damaged, or not a fastals model.
     """
     with reading(path, "model"):
-        content, tensors = read_tensors(path, "model", VERSION, mmap=mmap)
+        content, tensors = read_tensors(path, "model", VERSIONS, mmap=mmap)
         name = field(content, "class", str)
         if name in LATER:
             LATER[name]()
@@ -157,6 +183,19 @@ class Tensors(AnyTensors):
         if tables.check_rows(indptr, indices, n_columns, None, resolve_num_threads()) & ~tables.REPEATED:
             raise ValueError(f"{name}_indices are not within 0..{n_columns - 1}, or do not ascend within each row")
         return indptr, indices
+
+    def take_known(self, users: Labels, items: Labels) -> Known:
+        """Return what is known beside the training cells."""
+        known = elsewhere = None
+        if "known_indptr" in self:
+            known = of_pairs(*self.take_rows("known", len(users), len(items)), users, items)
+        if "elsewhere" in self.content:
+            shape = n_users, n_items = field(self.content, "elsewhere", list)
+            if not all(type(n) is int and 0 < n < 2**31 for n in shape):
+                raise ValueError(f"elsewhere is of shape {shape!r}")
+            users, items = self.take_labels("elsewhere_users", n_users), self.take_labels("elsewhere_items", n_items)
+            elsewhere = of_pairs(*self.take_rows("elsewhere", n_users, n_items), users, items)
+        return Known(known, elsewhere)
 
 
 def read_state(content: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
@@ -210,12 +249,10 @@ def _held(
         name: tensors.take(name, dtype.str, len(indices)) for name in ("seen_values", "seen_weights") if name in tensors
     }
     values = kept.get("seen_values", np.broadcast_to(dtype.type(1), indices.shape))
-    pairs, weights = (
-        None if each is None else trusted((indptr, indices, each), None, users, items)
-        for each in (values, kept.get("seen_weights"))
-    )
-    assert pairs is not None
-    return pairs, weights, "seen_values" in kept
+    weights = kept.get("seen_weights")
+    pairs = trusted((indptr, indices, values), None, users, items, tensors.take_known(users, items))
+    twin = None if weights is None else trusted((indptr, indices, weights), None, users, items)
+    return pairs, twin, "seen_values" in kept
 
 
 def _stored(content: Mapping[str, Any], shape: tuple[int, int]) -> Interactions:

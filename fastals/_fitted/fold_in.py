@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._core import AXES, Axis, DataError, FactorArray, check_choice, single_threaded_blas
-from .._data import DUPLICATES, Interactions, append, as_observations, has_repeats, ones_like, trusted
+from .._data import DUPLICATES, Interactions, append, as_observations, has_repeats, known_of, ones_like, trusted
 from .._equation import Training, check_finite_factors
 from .state import FittedState, parts_of
 
@@ -130,4 +130,4 @@ def in_dtype(data: Interactions, dtype: Any) -> Interactions:
     """The same cells with values of this dtype; of those on disk, the same."""
     if data.on_disk:
         return data
-    return trusted(data.arrays(dtype), None, data.user_labels, data.item_labels)
+    return trusted(data.arrays(dtype), None, data.user_labels, data.item_labels, known_of(data))

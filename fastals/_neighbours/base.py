@@ -186,22 +186,19 @@ class Neighbours(Estimator):
         array(['y'], dtype=object)
         """
         state = self.state_
-        S, (indptr, indices, values) = state.similarity, state.pairs.arrays("float32")
+        S = state.similarity
         tensors: dict[str, NDArray[Any]] = {
             "similarity_indptr": S.indptr.astype(np.int64),
             "similarity_indices": S.indices.astype(np.int32),
             "similarity": S.data,
-            "seen_indptr": indptr,
-            "seen_indices": indices,
-            "seen_values": values,
+            "seen_values": state.pairs.arrays("float32")[2],
         }
         content = {
             "fitted_feedback": "explicit" if state.ratings else "implicit",
             "shape": list(state.pairs.shape),
             "settings": dict(state.settings),
         }
-        labels = {"users": state.users, "items": state.items}
-        write_model(check_path("path", path), type(self), state.parameters, labels, content, tensors)
+        write_model(check_path("path", path), type(self), state.parameters, state.pairs, content, tensors)
 
     @classmethod
     def _read(cls: type[Self], content: Mapping[str, Any], tensors: Tensors) -> Self:
@@ -221,7 +218,7 @@ class Neighbours(Estimator):
         similarity = sparse.csr_array((values, indices, indptr), shape=(m, m))
         rows = tensors.take_rows("seen", n_users, n_items)
         seen_values = tensors.take("seen_values", "<f4", len(rows[1]))
-        data = trusted((*rows, seen_values), None, users, items)
+        data = trusted((*rows, seen_values), None, users, items, tensors.take_known(users, items))
         explicit = field(content, "fitted_feedback", str) == "explicit"
         means = line_means(both_ways(data, cls._axis)[0]) if explicit else None
         model._state = model._made(data, similarity, means, weighting)

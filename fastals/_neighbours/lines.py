@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import Axis, resolve_num_threads, tables
-from .._data import Compressed, Interactions, as_interactions, has_repeats, trusted
+from .._data import Compressed, Interactions, as_interactions, has_repeats, known_of, trusted
 
 WEIGHTINGS = ("logidf", "tfidf", "bm25")
 BM25_K1, BM25_B = 1.2, 0.75
@@ -20,7 +20,7 @@ def distinct_cells(data: Interactions) -> Interactions:
     if not has_repeats(data):
         return data
     merged = as_interactions(data.matrix, dtype="float32")
-    return trusted(merged.arrays(), None, data.user_labels, data.item_labels)
+    return trusted(merged.arrays(), None, data.user_labels, data.item_labels, known_of(data))
 
 
 def both_ways(data: Interactions, axis: Axis) -> tuple[Compressed, Compressed]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -119,12 +120,7 @@ def part(lists: ItemLists, q: int) -> ItemLists:
 
 def joined(lists: list[ItemLists]) -> ItemLists | None:
     """Return the items of all, query by query."""
-    if len(lists) < 2:
-        return lists[0] if lists else None
-    m = len(lists[0].first)
-    parts = [each.items[each.first[q] : each.last[q]] for q in range(m) for each in lists]
-    last = np.sum([each.last - each.first for each in lists], axis=0).cumsum()
-    return ItemLists(np.concatenate(([0], last[:-1])), last, np.concatenate(parts))
+    return reduce(ItemLists.joined, lists) if lists else None
 
 
 def padded(items: NDArray[np.int32], scores: Scores, n: int) -> Found:

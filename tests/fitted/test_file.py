@@ -447,7 +447,7 @@ def test_metadata_is_checked(saved):
         edit(saved, **changes)
         refuse(saved, reason)
 
-    refuse_with("format version '2'", metadata={"version": "2"})
+    refuse_with("format version '3'", metadata={"version": "3"})
     refuse_with("format version None", metadata={"version": None})
     refuse_with("not a fastals model", metadata={"format": "pt"})
     refuse_with("Expecting value", metadata={"content": None})
