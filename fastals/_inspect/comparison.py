@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import FastalsError, resolve_num_threads
-from .._data import Interactions, Labels, contains, distinct, trusted
+from .._data import Interactions, Known, Labels, contains, distinct, selected, trusted
 from .._equation import LEAST_ERROR
 from .._fitted import FittedState
 from ..evaluation import evaluate, popularity_baseline
@@ -59,11 +59,11 @@ class Cells(NamedTuple):
         """Some of them."""
         return Cells(self.users[chosen], self.items[chosen], self.values[chosen], self.weights[chosen])
 
-    def matrix(self, shape: tuple[int, int]) -> Interactions:
-        """As interactions without labels."""
+    def matrix(self, shape: tuple[int, int], known: Interactions | None = None) -> Interactions:
+        """As interactions without labels, beside which some pairs are known."""
         indptr = np.searchsorted(self.users, np.arange(shape[0] + 1))
-        labels = (Labels(None, n) for n in shape)
-        return trusted((indptr, self.items, self.values), None, *labels)
+        users, items = (Labels(None, n) for n in shape)
+        return trusted((indptr, self.items, self.values), None, users, items, Known(known))
 
 
 def check(model: Any) -> Check:
@@ -85,14 +85,14 @@ def check(model: Any) -> Check:
     name = f"biases damped by {DAMPING:g} ratings" if ratings else "popularity"
     if not state.has_history:
         return Check(f"saved without its history, which a comparison with {name} needs: save(..., history=True)")
-    cells, shape, share = _cells(state)
+    cells, shape, share, known = _cells(state)
     hidden, n_users = _hide(cells, shape, ratings)
     if n_users < FEWEST_USERS:
         return Check(
             f"not compared with {name}: {n_users:,} users have {CELLS} cells or more, {FEWEST_USERS} are needed"
         )
     left, asked = cells.where(~hidden), cells.where(hidden)
-    train = left.matrix(shape)
+    train = left.matrix(shape, known)
     weights = None if state.weights is None else left.weights
     try:
         other = type(model)(**_parameters(state, share), num_threads=threads)
@@ -123,11 +123,11 @@ def check(model: Any) -> Check:
     return Check(text, f"{worry}: {figures}" if loses else None, True)
 
 
-def _cells(state: FittedState) -> tuple[Cells, tuple[int, int], float]:
-    """Return the cells to work on, how many users and items they have, and the share of the users."""
+def _cells(state: FittedState) -> tuple[Cells, tuple[int, int], float, Interactions | None]:
+    """Return the cells to work on, how many users and items they have, the share of the users, and what is known."""
     data, twin = state.history()
     lengths = np.diff(data.indptr)
-    users, shape, share = np.arange(data.n_users), data.shape, 1.0
+    users, shape, share, besides = np.arange(data.n_users), data.shape, 1.0, data.known
     if data.nnz > MAX_CELLS:
         order = np.random.default_rng(SEED).permutation(data.n_users)
         order = order[lengths[order] <= MAX_CELLS // FEWEST_USERS]  # no single user is to be the sample
@@ -137,8 +137,12 @@ def _cells(state: FittedState) -> tuple[Cells, tuple[int, int], float]:
     if share < 1:
         known, places = np.unique(items, return_inverse=True)
         items, shape = places.astype(np.int32), (len(users), len(known))
+        if besides is not None:
+            of_users, of_items = np.zeros(data.n_users, np.bool_), np.zeros(data.n_items, np.bool_)
+            of_users[users] = of_items[known] = True
+            besides = selected(besides.in_memory(), of_users, of_items)
     weights = np.ones(len(items)) if twin is None else _values(twin, users).astype(np.float64)
-    return Cells(rows, items, _values(data, users), weights), shape, share
+    return Cells(rows, items, _values(data, users), weights), shape, share, besides
 
 
 def _values(data: Interactions, users: NDArray[np.intp]) -> NDArray[Any]:

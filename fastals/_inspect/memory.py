@@ -16,7 +16,7 @@ class MemoryEstimate(NamedTuple):
     Attributes
     ----------
     cells : int
-        The interactions, by user and by item.
+        The interactions, by user and by item, and the pairs known beside them.
     factors : int
         The factors, those of the iteration before, and with validation those of the best one.
     work : int
@@ -53,6 +53,7 @@ def estimate(
     centered: bool,
     held_out: int,
     ranked: bool,
+    known: int = 0,
 ) -> MemoryEstimate:
     """Add up what the steps of a fit allocate.
 
@@ -66,6 +67,8 @@ def estimate(
         Scores are made of more than the factors: of a mean, or of biases.
     held_out : int
         Cells for validation; ``ranked``: lists are made for them.
+    known : int
+        Pairs known beside the cells.
     """
     n_users, n_items = shape
     biased, copies = equation.joint_biases, equation.value_copies
@@ -73,6 +76,8 @@ def estimate(
     size, wide = np.dtype(dtype).itemsize, max(n_users, n_items)
     padded = kernels.padded(dtype, k)
     cells = n_cells * (CELL + 2 * size + copies * size + (WEIGHTED_CELL if weighted else 0)) + 8 * (n_users + n_items)
+    if known:
+        cells += 4 * known + 8 * n_users
     factors = size * k * (n_users + n_items) * (3 if held_out else 2)
     held = ROW * wide + held_out * HELD_OUT_CELL
     if equation.solver == "auto" and equation.sweep_solver == "cg":

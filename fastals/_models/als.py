@@ -404,7 +404,7 @@ class ALS(FactorModel, Estimator):
         return describe(model, state, self._threads(), check(model))
 
     def estimate_memory(
-        self, n_users: int, n_items: int, nnz: int, *, sample_weight: bool = False, validation: int = 0
+        self, n_users: int, n_items: int, nnz: int, *, sample_weight: bool = False, validation: int = 0, known: int = 0
     ) -> MemoryEstimate:
         """Say what :meth:`fit` will need at its peak, beside the data that the caller holds.
 
@@ -416,6 +416,8 @@ class ALS(FactorModel, Estimator):
             Each cell has a weight.
         validation : int, default 0
             Held-out cells, measured by the default metric.
+        known : int, default 0
+            Pairs that are known beside the cells, see :attr:`Interactions.known`.
 
         Returns
         -------
@@ -448,6 +450,7 @@ class ALS(FactorModel, Estimator):
             centered=self._predicts_ratings and (equation.joint_biases or equation.value_copies > 0),
             held_out=check_int("validation", validation, low=0),
             ranked=self._default_metric != "rmse",
+            known=check_int("known", known, low=0),
         )
 
     # -- files --------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._core import DataError, FactorArray, check_bool, check_int, check_path
-from .._data import as_observations
+from .._data import as_observations, met_by
 from .._equation import Settings
 from .._fitted import FittedState, fold_in, save_state, solve_new
 from .._topn import ItemLists, Recommender
@@ -152,7 +152,7 @@ class FactorModel(Recommender):
         duplicates = state.equation.duplicates
         data, _ = as_observations(histories, None, duplicates=duplicates, items=state.items, num_threads=threads)
         factors = solve_new(state, "users", data, None, threads)
-        return state.queries_of_factors(factors), ItemLists.of_rows(data.indptr, data.indices)
+        return state.queries_of_factors(factors), ItemLists(*met_by(data, slice(None)))
 
     def explain(self, user: Any, item: Any, n: int = 10, *, history: Any = None) -> Explanation:
         """Take a score apart: how much of it comes from each item of the user's history ([1]_, section 5).

@@ -56,7 +56,7 @@ class Validation:
         if self.k:
             keep = held_out.values > 0
             keep &= np.diff(cells, prepend=-1) > 0
-            keep &= ~contains(cells_of(train, np.unique(rows)), cells)
+            keep &= ~contains(cells_of(train, np.unique(rows), met=True), cells)
         self.rows, self.columns, self.cells = rows[keep], held_out.indices[keep], cells[keep]
         self.values = held_out.values[keep].astype(np.float64)
         if not len(self.cells):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import Axis, DataError, FactorArray, check_factors, kernels, tables
-from .._data import cell_arrays
+from .._data import cell_arrays, known_of
 from .panels import ItemLists, Panels
 from .search import Wanted
 
@@ -32,7 +32,7 @@ class Fitted(ABC):
     users, items : Labels
         Of the rows of either side.
     pairs : Interactions
-        The cells of the training, which lists leave out.
+        The cells of the training and what is known beside them; lists leave out both.
     ratings : bool
         Whether scores are ratings.
     """
@@ -76,6 +76,34 @@ class Fitted(ABC):
     def seen(self, rows: NDArray[Any] | slice) -> ItemLists:
         """The items of some users in the training cells."""
         return ItemLists(*self.pairs.lines("users").lists(rows))
+
+    def known(self, rows: NDArray[Any] | slice) -> ItemLists | None:
+        """The items that some users are known to have met beside; None: nothing is known of anybody."""
+        known = self.pairs.known
+        return None if known is None else ItemLists(*known.lines("users").lists(rows))
+
+    def known_to(self, rows: NDArray[np.int32], elsewhere: NDArray[np.int32]) -> ItemLists | None:
+        """As :meth:`known`, of users some of whom are not in the model (-1).
+
+        ``elsewhere`` are their places among the users of whom pairs are known that the model has not; -1 likewise.
+        """
+        lists, others = self.known(rows), known_of(self.pairs).elsewhere
+        if lists is not None:
+            lists = lists._replace(last=np.where(rows < 0, lists.first, lists.last))
+        if others is not None:
+            places = self.derive("items elsewhere", lambda: self.items.places("known items", others.item_labels))
+            found = others.lines("users").lists(elsewhere)
+            queries, items = found._replace(last=np.where(elsewhere < 0, found.first, found.last)).pairs()
+            items = places[items]
+            last = np.cumsum(np.bincount(queries[items >= 0], minlength=len(rows)))
+            more = ItemLists(np.append(0, last[:-1]), last, items[items >= 0])
+            lists = more if lists is None else lists.joined(more)
+        return lists
+
+    def known_by_item(self, items: NDArray[np.int32], threads: int) -> ItemLists | None:
+        """The users of some items who are known to have met them beside."""
+        known = self.pairs.known
+        return None if known is None else ItemLists(*known.lines("items", num_threads=threads).lists(items))
 
     def seen_by_item(self, items: NDArray[np.int32], threads: int) -> ItemLists:
         """The users of some items in the training cells."""
@@ -137,15 +165,19 @@ class Fitted(ABC):
         self, users: NDArray[np.int32] | slice, n: int, exclude_seen: bool, threads: int, wanted: Wanted | None = None
     ) -> Found:
         """The n best items of some users."""
-        seen = self.seen(users) if exclude_seen else None
-        return self.search("items", self.queries("users", users), n, seen, wanted or Wanted(), threads)
+        seen, wanted = None, wanted or Wanted()
+        if exclude_seen:
+            seen, wanted = self.seen(users), wanted.without(self.known(users))
+        return self.search("items", self.queries("users", users), n, seen, wanted, threads)
 
     def top_users(
         self, items: NDArray[np.int32], n: int, exclude_seen: bool, threads: int, wanted: Wanted | None = None
     ) -> Found:
         """The n best users of some items."""
-        seen = self.seen_by_item(items, threads) if exclude_seen else None
-        return self.search("users", self.queries("items", items), n, seen, wanted or Wanted(), threads)
+        seen, wanted = None, wanted or Wanted()
+        if exclude_seen:
+            seen, wanted = self.seen_by_item(items, threads), wanted.without(self.known_by_item(items, threads))
+        return self.search("users", self.queries("items", items), n, seen, wanted, threads)
 
     def top_unknown(self, unknown: str, n: int, m: int, wanted: Wanted, threads: int) -> Found:
         """Lists for m users of whom nothing is known: the items of most cells ("popular"), or none."""

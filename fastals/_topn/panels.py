@@ -34,6 +34,10 @@ class ItemLists(NamedTuple):
         """The lists of some of the queries."""
         return ItemLists(self.first[queries], self.last[queries], self.items)
 
+    def joined(self, more: ItemLists) -> ItemLists:
+        """The same lists, each with that of ``more`` behind it."""
+        return ItemLists(*Lists(*self).joined(Lists(*more)))
+
     def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Every (query, item), by query."""
         return Lists(*self).pairs()

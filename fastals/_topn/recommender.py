@@ -23,7 +23,7 @@ from .._core import (
 from .boost import narrowed
 from .fitted import Fitted
 from .panels import ItemLists
-from .requests import Recommendations, UserRecommendations, decode, encode, wanted_of
+from .requests import Recommendations, UserRecommendations, decode, elsewhere, encode, wanted_of
 
 State = TypeVar("State", bound=Fitted)
 
@@ -76,7 +76,8 @@ class Recommender(ABC):
             Labels, or indices where the training data had no labels.
         n : int, default 10
         exclude_seen : bool, default True
-            Leave out each user's items of the training data, or of ``histories``.
+            Leave out each user's items of the training data, or of ``histories``; also those that are merely known,
+            see :attr:`Interactions.known`.
         items : array, list of m arrays, or bool array of shape (n_items,), optional
             The only items to choose from, repeats counting once: the same for all users, a list for each user, or a
             mask in the order of ``item_factors_``.
@@ -151,7 +152,10 @@ class Recommender(ABC):
                 best, scores = state.top_items(rows[known], n, exclude_seen, threads, wanted.part(known))
                 found = np.empty((len(rows), n), np.int32), np.empty((len(rows), n), scores.dtype)
                 found[0][known], found[1][known] = best, scores
-                others, counts = state.top_unknown(unknown, n, len(strangers), wanted.part(strangers), threads)
+                asked_of = wanted.part(strangers)
+                if exclude_seen:
+                    asked_of = asked_of.without(state.known_to(rows[strangers], elsewhere(state, users)[strangers]))
+                others, counts = state.top_unknown(unknown, n, len(strangers), asked_of, threads)
                 found[0][strangers], found[1][strangers] = others, narrowed(counts, scores.dtype)
             return Recommendations(*decode(state.items, found, single))
         seen: ItemLists | None = None
@@ -180,7 +184,7 @@ class Recommender(ABC):
         ----------
         n : int, default 10
         exclude_seen : bool, default True
-            Leave out each user's items of the training data.
+            Leave out each user's items of the training data, also those that are merely known.
         items, exclude, boost : optional
             As for :meth:`recommend`, the same for all users.
         batch_size : int, default 8192
@@ -230,7 +234,7 @@ class Recommender(ABC):
             Labels, or indices where the training data had no labels.
         n : int, default 10
         exclude_seen : bool, default False
-            Leave out the users who have the item in the training data.
+            Leave out the users who have the item in the training data, or are known to have met it.
         users, exclude : arrays, optional
             The only users to choose from, and users not to choose; as ``items`` and ``exclude`` of :meth:`recommend`.
 

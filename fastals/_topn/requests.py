@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import DataError, FactorArray, LabelArray
+from .._data import Labels, known_of
 from .boost import check_boost
 from .panels import ItemLists
 from .search import Wanted
 
 if TYPE_CHECKING:
-    from .._data import Labels
+    from .fitted import Fitted
 
 
 class Recommendations(NamedTuple):
@@ -115,6 +116,13 @@ def encode(labels: Labels, name: str, ids: Any, known: bool = True) -> tuple[NDA
     if single:
         ids = [ids[()] if isinstance(ids, np.ndarray) else ids]
     return (labels.encode_known(name, ids) if known else labels.encode(ids, name)), single
+
+
+def elsewhere(state: Fitted, users: Any) -> NDArray[np.int32]:
+    """Return the places of users among those of whom pairs are known that the model does not have; -1: not there."""
+    others = known_of(state.pairs).elsewhere
+    labels = Labels(None, 0) if others is None else others.user_labels
+    return encode(labels, "users", users, False)[0]
 
 
 def decode(

@@ -186,6 +186,12 @@ class Wanted:
         asked = self.candidates, self.own, self.exclude, self.exclude_each, self.boost
         return all(each is None for each in asked)
 
+    def without(self, lists: ItemLists | None) -> Wanted:
+        """The same, and each query without its list of these."""
+        if lists is None:
+            return self
+        return replace(self, exclude_each=lists if self.exclude_each is None else self.exclude_each.joined(lists))
+
     def part(self, queries: NDArray[Any]) -> Wanted:
         """What is asked for some of the queries."""
         own, each = (None if lists is None else lists.of(queries) for lists in (self.own, self.exclude_each))

@@ -134,7 +134,8 @@ def size(path: str) -> str:
 
 def count(data: Interactions) -> str:
     """Return the size of data as text."""
-    return f"{data.nnz:,} interactions of {data.n_users:,} users with {data.n_items:,} items"
+    known = "" if data.known is None else f", {data.known.nnz:,} known pairs"
+    return f"{data.nnz:,} interactions of {data.n_users:,} users with {data.n_items:,} items{known}"
 
 
 def loss(model: ALS) -> str:

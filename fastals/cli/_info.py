@@ -31,7 +31,8 @@ def command(arguments: argparse.Namespace) -> None:
         "users": _describe(model.users_, len(model.state_.users)),
         "items": _describe(model.items_, len(model.state_.items)),
     }
-    trained = f"{model.state_.pairs.nnz:,} interactions"
+    pairs = model.state_.pairs
+    trained = f"{pairs.nnz:,} interactions" + ("" if pairs.known is None else f", {pairs.known.nnz:,} known pairs")
     if isinstance(model, ALS):
         lines["settings"] = told(model.settings_)
         lines["factors"] = f"{model.user_factors_.shape[1]}, {model.user_factors_.dtype}"

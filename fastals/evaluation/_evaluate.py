@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import DataError, check_int, resolve_num_threads
-from .._data import Interactions, as_interactions, cell_numbers, cells_of, contains, distinct
+from .._data import (
+    Interactions,
+    as_interactions,
+    cell_numbers,
+    cells_of,
+    contains,
+    distinct,
+    knowing,
+    known_pairs,
+    met_by,
+)
 from ._metrics import RANKING, coverage_at_k, judge, mae, novelty_at_k, r2, rmse, runs, users_of_items
 from ._splits import select_cells
 
@@ -77,7 +87,7 @@ def _areas(
     relevant = [held_out.indices[held_out.indptr[u] : held_out.indptr[u + 1]] for u in users]
     found = [row[items] for row, items in zip(scores, relevant, strict=True)]
     lengths = np.zeros(len(users), np.int64)
-    first, last, met = seen.lines("users").lists(users)
+    first, last, met = met_by(seen, users)
     for j, (row, items) in enumerate(zip(scores, relevant, strict=True)):
         row[items] = np.inf
         row[met[first[j] : last[j]]] = np.inf
@@ -92,11 +102,17 @@ def _areas(
 
 
 def _seen(state: Fitted, train: Any) -> Interactions:
-    """Return the training cells in terms of the model's users and items; None: those that the model remembers."""
+    """Return the training cells in terms of the model's users and items; None: those that the model remembers.
+
+    What the model knows beside them is known here too: no list holds it, and nobody is judged by it.
+    """
     on_disk = train.on_disk if isinstance(train, Interactions) else None
     if train is None or (on_disk is not None and on_disk == state.pairs.on_disk):
         return state.pairs
-    return as_interactions(train, users=state.users, items=state.items)
+    seen = as_interactions(train, users=state.users, items=state.items)
+    if state.pairs.known is None:
+        return seen
+    return knowing(seen, [*known_pairs(seen), *known_pairs(state.pairs)])
 
 
 def most_popular(train: Any, n: int = 10) -> NDArray[Any]:
@@ -140,7 +156,7 @@ def _most_popular(train: Interactions, users: NDArray[np.intp], n: int) -> NDArr
 
 def _unseen(train: Interactions, users: NDArray[np.intp], rank_of: NDArray[np.intp], n: int) -> NDArray[np.int64]:
     """The first n ranks of items that each user has not seen."""
-    places, items = train.lines("users").lists(users).pairs()
+    places, items = met_by(train, users).pairs()
     seen = distinct(np.sort(places * train.n_items + rank_of[items]))
     places, ranks = np.divmod(seen, train.n_items)
     # The j-th rank that a user has not seen is j + (seen ranks below it). The i-th seen rank r has r - i unseen ones
@@ -254,7 +270,7 @@ def _new_to_users(state: Fitted, seen: Interactions, test: Any) -> Interactions:
     new = np.ones(len(cells), bool)
     for run in runs(seen, np.flatnonzero(np.diff(interactions.indptr))):
         own = slice(interactions.indptr[run[0]], interactions.indptr[run[-1] + 1])
-        new[own] = (items[own] < 0) | ~contains(cells_of(seen, run), cells[own])
+        new[own] = (items[own] < 0) | ~contains(cells_of(seen, run, met=True), cells[own])
     if not (new & (interactions.values > 0)).any():
         raise DataError("test has no cell above 0 of a user whom the model knows that is not in train as well")
     return select_cells(interactions, new)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core import ArgumentTypeError, DataError, check_choice, check_int, check_random_state, check_real, check_values
-from .._data import Interactions, Labels, as_interactions, trusted
+from .._data import Interactions, as_interactions, known_of, selected, trusted
 
 
 def train_test_split(
@@ -51,7 +51,7 @@ def train_test_split(
         raise DataError(f"test_fraction {test_fraction} of {interactions.nnz} cells leaves one part empty")
     in_test = np.zeros(interactions.nnz, dtype=bool)
     in_test[check_random_state(random_state).choice(interactions.nnz, n_test, replace=False)] = True
-    return select_cells(interactions, ~in_test), select_cells(interactions, in_test)
+    return _parted(interactions, in_test)
 
 
 def leave_last_out(
@@ -185,7 +185,7 @@ def split_users(
     n_test = round(fraction * interactions.n_users)
     in_test = np.zeros(interactions.n_users, dtype=bool)
     in_test[check_random_state(random_state).choice(interactions.n_users, n_test, replace=False)] = True
-    parts = [_select_users(interactions, users) for users in (~in_test, in_test)]
+    parts = [selected(interactions, users) for users in (~in_test, in_test)]
     if not all(part.nnz for part in parts):
         raise DataError(f"test_fraction {test_fraction} of {interactions.n_users} users leaves one part empty")
     return parts[0], parts[1]
@@ -205,21 +205,17 @@ def _leave_out(data: Interactions, order: NDArray[Any], n: int) -> tuple[Interac
     in_test[ascending[(from_last <= n) & (lengths > n)[users]]] = True
     if not in_test.any():
         raise DataError(f"no user has more than n={n} items, so the test part would be empty")
-    return select_cells(data, ~in_test), select_cells(data, in_test)
+    return _parted(data, in_test)
+
+
+def _parted(data: Interactions, in_test: NDArray[np.bool_]) -> tuple[Interactions, Interactions]:
+    """Put some of the cells aside. What is known beside the cells stays where it is trained and lists are made."""
+    train, test = select_cells(data, ~in_test), select_cells(data, in_test)
+    return trusted(train.arrays(), None, train.user_labels, train.item_labels, known_of(data)), test
 
 
 def select_cells(data: Interactions, keep: NDArray[np.bool_]) -> Interactions:
-    """Keep some of the cells, and all users and items."""
+    """Keep some of the cells, and all users and items; of what is known beside nothing."""
     indptr = np.concatenate(([0], keep.cumsum()))[data.indptr]
     rows = indptr, data.indices[keep], data.values[keep]
     return trusted(rows, None, data.user_labels, data.item_labels)
-
-
-def _select_users(data: Interactions, keep: NDArray[np.bool_]) -> Interactions:
-    """Keep some of the users, and all items."""
-    lengths = np.diff(data.indptr)
-    cells = np.repeat(keep, lengths)
-    rows = np.concatenate(([0], lengths[keep].cumsum())), data.indices[cells], data.values[cells]
-    numbers = np.flatnonzero(keep)
-    labels = numbers if data.users is None else data.users[numbers]
-    return trusted(rows, None, Labels(labels, len(labels)), data.item_labels)

@@ -150,6 +150,8 @@ def _facts(model: Any) -> str:
         ["interactions", state.pairs.nnz],
         ["parameters", parameters],
     ]
+    if state.pairs.known is not None:
+        facts.append(["known pairs", state.pairs.known.nnz])
     if state.pairs.on_disk:
         facts.append(["data", f"in {state.pairs.on_disk}"])
     if settings := getattr(model, "settings_", None):
