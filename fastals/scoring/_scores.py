@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import DataError, ParameterError, check_int, check_path, resolve_num_threads
-from .._data import SCORING, Coded, Interactions, as_interactions
+from .._data import KNOWN, SCORE, SCORING, Coded, Interactions, as_interactions, contains, distinct
 from .._files import Batch, Source, has_pyarrow, is_single_file, replacing, suffix_of
 from ._events import Events, Plain, Plan, arrays_of, arrow_table, in_parallel, read_plain_csv, table_batches
 from ._spec import ScoreSpec, seconds, seconds_since_1970, transform
@@ -173,18 +173,38 @@ class Scores:
         self._events.close()
 
     def _parts(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]]:
-        """Yield codes of users and items with their score, the users of a part in no other."""
+        """Yield codes of users and items with their score, the users of a part in no other.
+
+        A score of NaN is none: the pair has met, and that is all there is to know.
+        """
         for part in self._events.parts():
-            users, items, values = self._aggregate(part)
+            bare = np.isnan(part["score"]) if self._events.unscored else np.zeros(1, np.bool_)
+            if bare.all():
+                users, items, values = part["user"][:0], part["item"][:0], part["score"][:0]
+            else:
+                users, items, values = self._aggregate(part[~bare] if bare.any() else part)
             values = transform(values, self.spec.total, self.spec.at)
-            if self.spec.minimum is not None:
-                kept = values >= self.spec.minimum
-                users, items, values = users[kept], items[kept], values[kept]
             with np.errstate(over="ignore"):
                 short = values.astype(np.float32)
-            if not np.isfinite(short).all():
+            if self.spec.minimum is not None:
+                short[values < self.spec.minimum] = np.nan
+            if np.isinf(short).any():
                 raise DataError("a score is beyond float32's range, 3.4e38: make the weights smaller")
             yield users, items, short
+            if bare.any():
+                yield self._unscored(part[bare], users, items)
+
+    def _unscored(
+        self, events: NDArray[np.void], users: NDArray[np.int32], items: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+        """Return the pairs of events that have no score, without those given, as :meth:`_parts` yields them."""
+        numbers, given = (
+            np.sort(rows * np.int64(self.n_items) + columns)
+            for rows, columns in ((events["user"], events["item"]), (users, items))
+        )
+        numbers = distinct(numbers)
+        rows, columns = np.divmod(numbers[~contains(given, numbers)], self.n_items)
+        return rows.astype(np.int32), columns.astype(np.int32), np.full(len(rows), np.nan, np.float32)
 
     def _aggregate(self, events: NDArray[np.void]) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
         spec, values = self.spec, events["score"]
@@ -206,6 +226,10 @@ class Scores:
     def interactions(self) -> Interactions:
         """Return the scores in the form that models are trained on; they must fit into memory, 12 bytes each.
 
+        A pair of a user and an item that has events and no score (it is below ``minimum``) is
+        :attr:`~fastals.Interactions.known`: models are not trained on it, and their lists leave it out, so that nobody
+        is recommended what they had or disliked. Users and items are those of the scores.
+
         Raises
         ------
         DataError
@@ -219,21 +243,25 @@ class Scores:
         <Interactions: 2 users x 1 items, 2 cells, float32>
         """
         parts = list(self._parts())
-        if not sum(len(part[2]) for part in parts):
+        if all(np.isnan(part[2]).all() for part in parts):
             raise DataError(
                 f"no score is left of {self.n_events} events"
                 + ("" if self.spec.minimum is None else f": none is at least minimum={self.spec.minimum}")
             )
         users, items, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         parts.clear()
-        data = as_interactions((Coded(users, self._users), Coded(items, self._items), values), duplicates="error")
+        columns = Coded(users, self._users), Coded(items, self._items), values
+        data = as_interactions(columns, duplicates="error", unscored=True)
         data.scoring = self.spec.to_dict()
         return data
 
     def write(self, path: str | os.PathLike[str]) -> int:
         """Write the scores to a Parquet or CSV file, with the specification inside (Parquet); returns their number.
 
-        Columns: the users' and the items' as in the events, and "score". In bounded memory.
+        Columns: the users' and the items' as in the events, and "score". A pair that has events and no score (it is
+        below ``minimum``) has a row too: null in Parquet; empty in CSV, which then has one more column, "known": true
+        in these rows, false in others. :meth:`Interactions.from_parquet` and :meth:`Interactions.from_csv` read such
+        rows as :attr:`~fastals.Interactions.known`. In bounded memory.
 
         Raises
         ------
@@ -257,8 +285,14 @@ class Scores:
         if kind not in ((".parquet", ""), (".csv", "")):
             raise ParameterError(f"path must end in .parquet or .csv, got {name!r}")
         users, items = (_arrow_labels(labels, text=kind[0] == ".csv") for labels in (self._users, self._items))
+        flagged = kind[0] == ".csv" and (self.spec.minimum is not None or self._events.unscored)
         schema = pa.schema(
-            [(self._plan.user, users.type), (self._plan.item, items.type), ("score", pa.float32())],
+            [
+                (self._plan.user, users.type),
+                (self._plan.item, items.type),
+                (SCORE, pa.float32()),
+                *([(KNOWN, pa.bool_())] if flagged else []),
+            ],
             metadata={SCORING: json.dumps(self.spec.to_dict()).encode()},
         )
         n = 0
@@ -266,7 +300,9 @@ class Scores:
             writers = {".parquet": parquet.ParquetWriter, ".csv": csv.CSVWriter}
             with writers[kind[0]](temporary, schema) as writer:
                 for user_codes, item_codes, values in self._parts():
-                    columns = [users.take(pa.array(user_codes)), items.take(pa.array(item_codes)), pa.array(values)]
+                    missing = np.isnan(values)
+                    columns = [users.take(pa.array(user_codes)), items.take(pa.array(item_codes))]
+                    columns += [pa.array(values, mask=missing), *([pa.array(missing)] if flagged else [])]
                     writer.write_table(pa.table(columns, schema=schema))
-                    n += len(values)
+                    n += len(values) - int(missing.sum())
         return n
