@@ -1,10 +1,12 @@
-"""Files of the version before there was a fitted state: they open, and answer what that version answered.
+"""Files of former versions: they open, and answer what these answered.
 
-``python tests/fitted/test_golden.py`` has written them, and ``answers.json``, run by that version: a newer one is not
-to write them again.
+Those of ``golden`` are of the version before there was a fitted state, those of ``golden/known`` of the first that had
+known pairs. ``python tests/fitted/test_golden.py DIRECTORY`` has written them, and ``answers.json``, run by that
+version: a newer one is not to write them again.
 """
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,18 +63,43 @@ def answers(model: Any) -> dict[str, tuple[list[Any], list[Any]]]:
     return found
 
 
+def some_known() -> fastals.Interactions:
+    """The same events, and pairs that are no cells: of users and items there are, of a user and an item without any."""
+    known = [
+        ("u0", "i1"),
+        ("u3", "i2"),
+        ("u3", "i8"),
+        ("u13", "i4"),
+        ("u5", "later"),
+        ("nobody", "i2"),
+        ("nobody", "i6"),
+    ]
+    users, items, values = events()
+    return fastals.Interactions.from_arrays(users, items, values, known=tuple(zip(*known, strict=True)))
+
+
+KNOWING: dict[str, Callable[[], Any]] = {
+    "known/ExplicitALS": lambda: fastals.ExplicitALS(factors=3, num_threads=1, random_state=0).fit(some_known()),
+    "known/ImplicitALS": lambda: fastals.ImplicitALS(factors=3, num_threads=1, random_state=0).fit(some_known()),
+    "known/ItemKNN": lambda: fastals.ItemKNN(neighbors=5, num_threads=1).fit(some_known()),
+    "known/UserKNN": lambda: fastals.UserKNN(neighbors=6, feedback="explicit", num_threads=1).fit(some_known()),
+}
+EVERY = MAKE | KNOWING
+
+
 def rounded(numbers: Any) -> list[float]:
     return [float(f"{number:.6g}") for number in np.ravel(numbers)]
 
 
 @pytest.mark.parametrize("mmap", [True, False])
-@pytest.mark.parametrize("name", MAKE)
+@pytest.mark.parametrize("name", EVERY)
 def test_it_answers_as_it_did(name: str, mmap: bool, tmp_path: Path) -> None:
-    expected = json.loads((GOLDEN / "answers.json").read_text())[name]
-    model = fastals.load(GOLDEN / f"{name}.fastals", mmap=mmap)
+    file = GOLDEN / f"{name}.fastals"
+    expected = json.loads((file.parent / "answers.json").read_text())[name]
+    model = fastals.load(file, mmap=mmap)
     model.save(tmp_path / "again")
     for each in (model, fastals.load(tmp_path / "again", mmap=mmap)):
-        assert type(each).__name__ == name
+        assert type(each).__name__ == name.removeprefix("known/")
         # that version stored it
         assert each.num_threads is None
         found = answers(each)
@@ -82,9 +109,9 @@ def test_it_answers_as_it_did(name: str, mmap: bool, tmp_path: Path) -> None:
             np.testing.assert_allclose(found[question][1], numbers, rtol=1e-4, atol=1e-5, err_msg=question)
 
 
-@pytest.mark.parametrize("name", MAKE)
+@pytest.mark.parametrize("name", EVERY)
 def test_it_is_the_model_that_is_fitted_now(name: str) -> None:
-    old, new = fastals.load(GOLDEN / f"{name}.fastals"), MAKE[name]()
+    old, new = fastals.load(GOLDEN / f"{name}.fastals"), EVERY[name]()
     assert old.get_params() == {**new.get_params(), "num_threads": None}
     assert old.settings_.keys() == new.settings_.keys()
     for setting, value in new.settings_.items():
@@ -93,17 +120,31 @@ def test_it_is_the_model_that_is_fitted_now(name: str) -> None:
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["ExplicitALS", "ImplicitALS"])
+@pytest.mark.parametrize("name", [name for name in EVERY if name.endswith("ALS")])
 def test_it_can_go_on(name: str) -> None:
     later = ["u0", "zoe", "zoe"], ["i1", "i1", "new"], [5, 4, 3]
-    old, new = fastals.load(GOLDEN / f"{name}.fastals").partial_fit(later), MAKE[name]().partial_fit(later)
+    old, new = fastals.load(GOLDEN / f"{name}.fastals").partial_fit(later), EVERY[name]().partial_fit(later)
     np.testing.assert_allclose(old.predict("zoe", old.items_), new.predict("zoe", new.items_), rtol=1e-3, atol=1e-4)
     assert old.recommend("zoe", n=3).items.tolist() == new.recommend("zoe", n=3).items.tolist()
 
 
+@pytest.mark.parametrize("name", KNOWING)
+def test_what_it_knew_it_knows(name: str) -> None:
+    model, met = fastals.load(GOLDEN / f"{name}.fastals"), set(zip(*events()[:2], strict=True))
+    met |= {("u0", "i1"), ("u3", "i2"), ("u3", "i8"), ("u13", "i4")}
+    assert {(u, i) for u in model.users_ for i in model.recommend(u, n=9).items if i is not None}.isdisjoint(met)
+    popular = model.recommend(["nobody", "else"], n=9, unknown="popular").items
+    assert set(popular[1]) - set(popular[0]) == {"i2", "i6"}
+    if name.endswith("ALS"):
+        model.partial_fit((["u1", "nobody"], ["later", "i0"], [3, 4]))
+        assert "later" not in model.recommend("u5", n=10).items
+        assert not {"i2", "i6"} & set(model.recommend("nobody", n=10).items)
+
+
 if __name__ == "__main__":
-    models = {name: make() for name, make in MAKE.items()}
+    directory = sys.argv[1]
+    models = {name: make() for name, make in EVERY.items() if (GOLDEN / name).parent == GOLDEN / directory}
     for name, model in models.items():
         model.save(GOLDEN / f"{name}.fastals")
     lines = [f'"{name}": {json.dumps(answers(model), separators=(",", ":"))}' for name, model in models.items()]
-    (GOLDEN / "answers.json").write_text("{" + ",\n".join(lines) + "}\n")
+    (GOLDEN / directory / "answers.json").write_text("{" + ",\n".join(lines) + "}\n")
