@@ -1,6 +1,6 @@
 """Interactions, from whatever they come in: labels, readers, batches, stores."""
 
-from .builder import DUPLICATES, append, knowing, known_pairs, selected
+from .builder import DUPLICATES, append, knowing, known_pairs, left_known, selected
 from .cells import (
     cell_arrays,
     cells_of,
@@ -53,6 +53,7 @@ __all__ = [
     "knowing",
     "known_of",
     "known_pairs",
+    "left_known",
     "manifest_digest",
     "may_repeat",
     "met_by",

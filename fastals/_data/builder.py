@@ -411,42 +411,57 @@ def _elsewhere(data: Data, pairs: Sequence[Pairs]) -> Data | None:
     return data._of(PairLines(*built.rows[:2], len(built.items)), built.users, built.items)
 
 
-def selected(data: Data, users: NDArray[np.bool_], items: NDArray[np.bool_] | None = None) -> Data:
-    """Keep some users and some items (None: all), with their cells and all that is known of them.
+def selected(data: Data, users: NDArray[np.bool_]) -> Data:
+    """Keep some users and all items, with their cells and what is known of them.
 
-    What is known of users and items that are not among those of ``data`` stays. Rows and columns without labels keep
-    their number as one.
+    Rows without labels keep their number as one.
     """
-    both = data.user_labels, data.item_labels
-    masks = users, np.ones(data.n_items, np.bool_) if items is None else items
-    user_labels, item_labels = (
-        own if mask.all() else Labels(own.decode(np.flatnonzero(mask)), int(mask.sum()))
-        for own, mask in zip(both, masks, strict=True)
-    )
-    ranks = (masks[1].cumsum() - 1).astype(np.int32)
+    items, numbers = np.ones(data.n_items, np.bool_), np.flatnonzero(users)
+    labels = Labels(data.user_labels.decode(numbers), len(numbers)), data.item_labels
+    cells, indptr, indices = _left(data, users, items, labels)
+    lines, known = (indptr, indices, data.values[cells]), left_known(data, users, items, labels)
+    kept = data._canonical(lines, None, *labels, known=known)
+    kept.scoring = data.scoring
+    return kept
 
-    def lines(part: LabelledCells) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int32]]:
-        cells = np.repeat(users, np.diff(part.indptr)) & masks[1][part.indices]
-        indptr = np.concatenate(([0], cells.cumsum()))[part.indptr]
-        return cells, np.append(indptr[:-1][users], indptr[-1]), ranks[part.indices[cells]]
 
-    cells, indptr, indices = lines(data)
-    kept = data._canonical((indptr, indices, data.values[cells]), None, user_labels, item_labels)
+def left_known(data: Data, users: NDArray[np.bool_], items: NDArray[np.bool_], labels: tuple[Labels, Labels]) -> Known:
+    """Return what is known when users and items leave: all but what is about these.
+
+    Parameters
+    ----------
+    users, items : bool arrays of shape (n_users,), (n_items,)
+        Who stays.
+    labels : pair of Labels
+        Of those who stay, or still of all, who are then rows and columns of nothing.
+    """
     known, elsewhere = data._known
     if known is not None:
-        _, indptr, indices = lines(known)
-        pairs = PairLines(indptr, indices, len(item_labels))
-        known = data._of(pairs, user_labels, item_labels) if len(indices) else None
+        _, indptr, indices = _left(known.in_memory(), users, items, labels)
+        lines = PairLines(indptr, indices, len(labels[1]))
+        known = data._of(lines, *labels) if len(indices) else None
     if elsewhere is not None:
         (left,) = pairs_of(elsewhere)
         stays = np.ones(len(left.users), np.bool_)
-        for codes, theirs, own, mask in zip(left[:2], left[2:], both, masks, strict=True):
+        both = (data.user_labels, users), (data.item_labels, items)
+        for codes, theirs, (own, mask) in zip(left[:2], left[2:], both, strict=True):
             places = own.places("ids", theirs)
             stays &= ((places < 0) | mask[places])[codes]
         elsewhere = _elsewhere(data, [left.where(stays)])
-    kept = kept._knowing(Known(known, elsewhere))
-    kept.scoring = data.scoring
-    return kept
+    return Known(known, elsewhere)
+
+
+def _left(
+    data: LabelledCells, users: NDArray[np.bool_], items: NDArray[np.bool_], labels: tuple[Labels, Labels]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int32]]:
+    """Return which cells stay, and indptr and indices of them."""
+    cells = np.repeat(users, np.diff(data.indptr)) & items[data.indices]
+    indptr, indices = np.append(0, cells.cumsum())[data.indptr], data.indices[cells]
+    if len(labels[0]) < len(users):
+        indptr = np.append(indptr[:-1][users], indptr[-1])
+    if len(labels[1]) < len(items):
+        indices = (items.cumsum() - 1).astype(np.int32)[indices]
+    return cells, indptr, indices
 
 
 Grown: TypeAlias = tuple[Labels, NDArray[np.int32]]

@@ -152,7 +152,7 @@ class LabelledCells:
 
     @classmethod
     def _canonical(
-        cls, rows: Compressed, columns: Compressed | None, users: Labels, items: Labels, known: Known | None = None
+        cls, rows: Compressed, columns: Compressed | None, users: Labels, items: Labels, *, known: Known | None = None
     ) -> Self:
         """Trust what is given: cells by user, by item (None: made when needed), canonical and nobody else's."""
         self = cls._of(ArrayLines(rows, len(items)), users, items, known=known)

@@ -378,10 +378,10 @@ class Interactions(LabelledCells):
 
 
 def trusted(
-    rows: Compressed, columns: Compressed | None, users: Labels, items: Labels, known: Known | None = None
+    rows: Compressed, columns: Compressed | None, users: Labels, items: Labels, *, known: Known | None = None
 ) -> Interactions:
     """Return interactions of cells by user, by item (None: made when needed), which are canonical and nobody else's."""
-    return Interactions._canonical(rows, columns, users, items, known)
+    return Interactions._canonical(rows, columns, users, items, known=known)
 
 
 def of_pairs(indptr: NDArray[np.int64], indices: NDArray[np.int32], users: Labels, items: Labels) -> Interactions:

@@ -250,7 +250,7 @@ def _held(
     }
     values = kept.get("seen_values", np.broadcast_to(dtype.type(1), indices.shape))
     weights = kept.get("seen_weights")
-    pairs = trusted((indptr, indices, values), None, users, items, tensors.take_known(users, items))
+    pairs = trusted((indptr, indices, values), None, users, items, known=tensors.take_known(users, items))
     twin = None if weights is None else trusted((indptr, indices, weights), None, users, items)
     return pairs, twin, "seen_values" in kept
 

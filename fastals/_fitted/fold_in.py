@@ -130,4 +130,4 @@ def in_dtype(data: Interactions, dtype: Any) -> Interactions:
     """The same cells with values of this dtype; of those on disk, the same."""
     if data.on_disk:
         return data
-    return trusted(data.arrays(dtype), None, data.user_labels, data.item_labels, known_of(data))
+    return trusted(data.arrays(dtype), None, data.user_labels, data.item_labels, known=known_of(data))

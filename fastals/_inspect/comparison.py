@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import FastalsError, resolve_num_threads
-from .._data import Interactions, Known, Labels, contains, distinct, selected, trusted
+from .._data import Interactions, Known, Labels, contains, distinct, known_of, left_known, trusted
 from .._equation import LEAST_ERROR
 from .._fitted import FittedState
 from ..evaluation import evaluate, popularity_baseline
@@ -59,11 +59,11 @@ class Cells(NamedTuple):
         """Some of them."""
         return Cells(self.users[chosen], self.items[chosen], self.values[chosen], self.weights[chosen])
 
-    def matrix(self, shape: tuple[int, int], known: Interactions | None = None) -> Interactions:
+    def matrix(self, shape: tuple[int, int], known: Known) -> Interactions:
         """As interactions without labels, beside which some pairs are known."""
         indptr = np.searchsorted(self.users, np.arange(shape[0] + 1))
         users, items = (Labels(None, n) for n in shape)
-        return trusted((indptr, self.items, self.values), None, users, items, Known(known))
+        return trusted((indptr, self.items, self.values), None, users, items, known=known)
 
 
 def check(model: Any) -> Check:
@@ -113,7 +113,7 @@ def check(model: Any) -> Check:
         loses = not errors[0] <= errors[1] + LEAST_ERROR * size_of_ratings
         worry = "means of users and items predict unseen ratings better than a model of these settings"
     else:
-        test, metric = asked.matrix(shape), f"ndcg@{LENGTH}"
+        test, metric = asked.matrix(shape, Known()), f"ndcg@{LENGTH}"
         gains = [measure(other, None, test, LENGTH)[metric] for measure in (evaluate, popularity_baseline)]
         figures = f"{metric.upper()} {gains[0]:.4f}, {name} {gains[1]:.4f}"
         loses = gains[0] < gains[1]
@@ -123,11 +123,11 @@ def check(model: Any) -> Check:
     return Check(text, f"{worry}: {figures}" if loses else None, True)
 
 
-def _cells(state: FittedState) -> tuple[Cells, tuple[int, int], float, Interactions | None]:
+def _cells(state: FittedState) -> tuple[Cells, tuple[int, int], float, Known]:
     """Return the cells to work on, how many users and items they have, the share of the users, and what is known."""
     data, twin = state.history()
     lengths = np.diff(data.indptr)
-    users, shape, share, besides = np.arange(data.n_users), data.shape, 1.0, data.known
+    users, shape, share, besides = np.arange(data.n_users), data.shape, 1.0, known_of(data)
     if data.nnz > MAX_CELLS:
         order = np.random.default_rng(SEED).permutation(data.n_users)
         order = order[lengths[order] <= MAX_CELLS // FEWEST_USERS]  # no single user is to be the sample
@@ -137,10 +137,9 @@ def _cells(state: FittedState) -> tuple[Cells, tuple[int, int], float, Interacti
     if share < 1:
         known, places = np.unique(items, return_inverse=True)
         items, shape = places.astype(np.int32), (len(users), len(known))
-        if besides is not None:
-            of_users, of_items = np.zeros(data.n_users, np.bool_), np.zeros(data.n_items, np.bool_)
-            of_users[users] = of_items[known] = True
-            besides = selected(besides.in_memory(), of_users, of_items)
+        of_users, of_items = np.zeros(data.n_users, np.bool_), np.zeros(data.n_items, np.bool_)
+        of_users[users] = of_items[known] = True
+        besides = left_known(data, of_users, of_items, (Labels(None, shape[0]), Labels(None, shape[1])))
     weights = np.ones(len(items)) if twin is None else _values(twin, users).astype(np.float64)
     return Cells(rows, items, _values(data, users), weights), shape, share, besides
 

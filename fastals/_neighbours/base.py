@@ -218,7 +218,7 @@ class Neighbours(Estimator):
         similarity = sparse.csr_array((values, indices, indptr), shape=(m, m))
         rows = tensors.take_rows("seen", n_users, n_items)
         seen_values = tensors.take("seen_values", "<f4", len(rows[1]))
-        data = trusted((*rows, seen_values), None, users, items, tensors.take_known(users, items))
+        data = trusted((*rows, seen_values), None, users, items, known=tensors.take_known(users, items))
         explicit = field(content, "fitted_feedback", str) == "explicit"
         means = line_means(both_ways(data, cls._axis)[0]) if explicit else None
         model._state = model._made(data, similarity, means, weighting)

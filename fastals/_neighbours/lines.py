@@ -20,7 +20,7 @@ def distinct_cells(data: Interactions) -> Interactions:
     if not has_repeats(data):
         return data
     merged = as_interactions(data.matrix, dtype="float32")
-    return trusted(merged.arrays(), None, data.user_labels, data.item_labels, known_of(data))
+    return trusted(merged.arrays(), None, data.user_labels, data.item_labels, known=known_of(data))
 
 
 def both_ways(data: Interactions, axis: Axis) -> tuple[Compressed, Compressed]:

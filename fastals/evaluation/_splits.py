@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core import ArgumentTypeError, DataError, check_choice, check_int, check_random_state, check_real, check_values
-from .._data import Interactions, as_interactions, known_of, selected, trusted
+from .._data import Interactions, Known, as_interactions, known_of, selected, trusted
 
 
 def train_test_split(
@@ -209,13 +209,12 @@ def _leave_out(data: Interactions, order: NDArray[Any], n: int) -> tuple[Interac
 
 
 def _parted(data: Interactions, in_test: NDArray[np.bool_]) -> tuple[Interactions, Interactions]:
-    """Put some of the cells aside. What is known beside the cells stays where it is trained and lists are made."""
-    train, test = select_cells(data, ~in_test), select_cells(data, in_test)
-    return trusted(train.arrays(), None, train.user_labels, train.item_labels, known_of(data)), test
+    """Put some of the cells aside. What is known beside them stays where it is trained and lists are made."""
+    return select_cells(data, ~in_test, known_of(data)), select_cells(data, in_test)
 
 
-def select_cells(data: Interactions, keep: NDArray[np.bool_]) -> Interactions:
-    """Keep some of the cells, and all users and items; of what is known beside nothing."""
+def select_cells(data: Interactions, keep: NDArray[np.bool_], known: Known | None = None) -> Interactions:
+    """Keep some of the cells, all users and items, and beside them what is given as known."""
     indptr = np.concatenate(([0], keep.cumsum()))[data.indptr]
     rows = indptr, data.indices[keep], data.values[keep]
-    return trusted(rows, None, data.user_labels, data.item_labels)
+    return trusted(rows, None, data.user_labels, data.item_labels, known=known)

@@ -17,7 +17,7 @@ from scipy import sparse
 
 import fastals
 from fastals import ArgumentTypeError, DataError, FileFormatError, Interactions
-from fastals._data import append, external, frames, known_of, selected
+from fastals._data import Labels, append, external, frames, known_of, left_known
 from fastals._data.readers import SCORING
 from fastals.evaluation import leave_last_out, leave_random_out, split_users, train_test_split
 
@@ -264,8 +264,9 @@ def test_a_split_by_users_keeps_what_is_known_of_each() -> None:
             assert elsewhere(part) == {pair for pair in elsewhere(data) if pair[0] not in others}
 
 
+@pytest.mark.parametrize("moved", [True, False])
 @pytest.mark.parametrize("seed", range(4))
-def test_selected(seed: int) -> None:
+def test_what_is_left_known_when_some_leave(seed: int, moved: bool) -> None:
     events, known = drawn(seed=seed)
     data = Interactions.from_arrays(*columns(events), known=columns(known))
     rng = np.random.default_rng(seed)
@@ -273,18 +274,20 @@ def test_selected(seed: int) -> None:
     assert data.users is not None
     assert data.items is not None
     gone = set(data.users[~users]), set(data.items[~items])
-    part = selected(data, users, items)
+    labels = data.user_labels, data.item_labels
+    if moved:
+        labels = Labels(data.users[users], int(users.sum())), Labels(data.items[items], int(items.sum()))
+    left = left_known(data, users, items, labels)
 
-    def stays(pair: Pair) -> bool:
-        return pair[0] not in gone[0] and pair[1] not in gone[1]
+    def staying(pairs: set[Pair]) -> set[Pair]:
+        return {pair for pair in pairs if pair[0] not in gone[0] and pair[1] not in gone[1]}
 
-    assert part.users is not None
-    assert set(part.users) == set(data.users[users])
-    assert pairs_of(part) == set(filter(stays, pairs_of(data)))
-    assert pairs_of(part.known) == set(filter(stays, pairs_of(data.known)))
-    assert elsewhere(part) == set(filter(stays, elsewhere(data)))
-    np.testing.assert_array_equal(part.matrix.toarray(), data.matrix.toarray()[users][:, items])
-    assert selected(data, np.ones(data.n_users, bool)).users is data.users
+    assert left.beside is not None
+    assert left.beside.shape == tuple(map(len, labels))
+    assert pairs_of(left.beside) == staying(pairs_of(data.known))  # type: ignore[arg-type]
+    assert pairs_of(left.elsewhere) == staying(elsewhere(data))  # type: ignore[arg-type]
+    nobody = np.zeros(data.n_users, bool)
+    assert left_known(data, nobody, items, labels).beside is None
 
 
 @pytest.mark.parametrize("seed", range(4))
