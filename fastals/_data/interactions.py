@@ -37,6 +37,8 @@ class Interactions(LabelledCells):
     n_users, n_items : int
     nnz : int
         Stored cells.
+    known : Interactions or None
+        Pairs that users have met without a cell; training does not see them, lists leave them out.
     scoring : dict or None
         The specification of the scores, where they come from :mod:`fastals.scoring`.
 

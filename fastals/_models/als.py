@@ -180,7 +180,8 @@ class ALS(FactorModel, Estimator):
         ----------
         data : Interactions, sparse matrix, tuple of arrays or data frame
             A scipy.sparse matrix or array of shape (n_users, n_items): rows are users, always. ``(users, items)`` or
-            ``(users, items, values)``: arrays of labels. A data frame with user, item and value columns.
+            ``(users, items, values)``: arrays of labels. A data frame with user, item and value columns. What
+            Interactions know beside their cells (:attr:`Interactions.known`) is not trained on; lists leave it out.
         y : array of shape (n,), optional
             Values, where ``data`` is an array of shape (n, 2) with a user and an item in each row: scikit-learn's form.
         sample_weight : array of shape (n,), optional
@@ -327,7 +328,8 @@ class ALS(FactorModel, Estimator):
         data : as for :meth:`fit`
             New users and items are appended behind the known ones, whose indices do not change. Without labels: a
             matrix with at least as many rows and columns as the model has users and items, or indices of which new ones
-            follow without a gap.
+            follow without a gap. What they know beside their cells comes to what is known; a known pair that gets an
+            event is a cell from now on.
         sample_weight : array of shape (n,), optional
             As for :meth:`fit`. Where either the history or the events have weights, the others weigh 1.
         duplicates : {"sum", "last", "max", "mean", "error", "keep"}, optional

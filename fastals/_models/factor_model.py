@@ -206,7 +206,8 @@ class FactorModel(Recommender):
     def save(self, path: str | os.PathLike[str], *, history: bool = True) -> None:
         """Write the model to one safetensors file; see :func:`fastals.load`.
 
-        The file holds factors, labels, parameters, loss history and the training cells that ``exclude_seen`` needs.
+        The file holds factors, labels, parameters, loss history, and the training cells and known pairs that
+        ``exclude_seen`` needs.
         It is written under a temporary name, synced and renamed: ``path`` holds the old model or the whole new one.
 
         Parameters

@@ -175,13 +175,13 @@ def evaluate(model: Recommender, train: Any, test: Any, k: int = 10) -> dict[str
     Parameters
     ----------
     model : ExplicitALS, ImplicitALS, ItemKNN or UserKNN
-        Fitted on `train`: its lists leave out what the users had there.
+        Fitted on `train`: its lists leave out what the users had there, or are known to have met.
     train : Interactions, or what :meth:`ImplicitALS.fit` takes, or None
         None: what the model itself remembers of its training cells.
     test : Interactions, or what :meth:`ImplicitALS.fit` takes
-        The held-out interactions. Left out of the ranking metrics are cells that `train` holds too, as the lists do not
-        repeat what is known, and users whom the model does not know. An item that the model does not know counts as
-        relevant, though no list can hold it.
+        The held-out interactions. Left out of the ranking metrics are cells that `train` holds or knows too, as the
+        lists do not repeat that, and users whom the model does not know. An item that the model does not know counts
+        as relevant, though no list can hold it.
     k : int, default 10
         Length of the lists.
 

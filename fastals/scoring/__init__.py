@@ -10,8 +10,9 @@ older events count less, by half for each ``half_life`` before ``now``,
     s' = s * 2 ** -((now - time) / half_life),
 
 and the events of one user with one item are put together (``aggregate``), transformed once more (``total``) and left
-out below ``minimum``. Scores do not depend on how the rows come in batches, nor on the number of threads: the events of
-a pair are added in their order, in float64.
+out below ``minimum``: who serves knows of such a pair all the same, so that nobody is recommended what they had or
+disliked (:attr:`fastals.Interactions.known`). Scores do not depend on how the rows come in batches, nor on the number
+of threads: the events of a pair are added in their order, in float64.
 
 A specification is made in Python or read from TOML, YAML or JSON, and travels with the scores and inside the model::
 

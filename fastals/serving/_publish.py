@@ -73,7 +73,7 @@ def publish(
         or .resp: the protocol file for ``redis-cli --pipe``.
     n : int, default 20
     exclude_seen : bool, default True
-        Leave out each user's items of the training data.
+        Leave out each user's items of the training data, also those that are merely known.
     prefix : str
         What the keys in Redis begin with.
     ttl : int, optional

@@ -280,3 +280,24 @@ def test_lists_of_other_known_pairs_have_another_fingerprint() -> None:
     models = [ImplicitALS(**BASE).fit(each) for each in some]
     prints = [Lists(model, 10, True, 100).fingerprint() for model in models]
     assert prints[0] != prints[1] == prints[2]
+
+
+def test_a_diagnosis_of_some_users_knows_what_is_known_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other fit is one of a share of the users: its lists leave out what is known of these."""
+    from fastals._inspect import comparison
+
+    monkeypatch.setattr(comparison, "MAX_CELLS", 300)
+    met: list[bool] = []
+    own = comparison.evaluate
+
+    def looked_at(model: Any, *arguments: Any) -> Any:
+        known = model.state_.pairs.known
+        lists = model.recommend(np.arange(known.n_users), n=known.n_items).items
+        rows, columns = known.matrix.nonzero()
+        met.append(any(column in lists[row] for row, column in zip(rows, columns, strict=True)))
+        assert 0 < known.nnz < len(MET - CELLS)
+        return own(model, *arguments)
+
+    monkeypatch.setattr(comparison, "evaluate", looked_at)
+    assert "of 40 users" in comparison.check(ImplicitALS(**BASE).fit(data())).text
+    assert met == [False]
