@@ -23,7 +23,7 @@ from .settings import (
 )
 from .side import ArraySide
 from .sweep import Common, Summary
-from .training import Callback, Training, train
+from .training import Callback, Training, interruptible, train
 
 __all__ = [
     "CHUNK",
@@ -60,6 +60,7 @@ __all__ = [
     "refuse_without_positive",
     "spread",
     "told",
+    "interruptible",
     "train",
     "unobserved_weight",
 ]

@@ -45,6 +45,8 @@ class Checkpoint:
         self.path = check_path("checkpoint", path)
         self.every = check_int("checkpoint_every", every, low=1)
         self.parameters, self.digests = dict(parameters), dict(digests)
+        self.done = 0
+        """Iterations that the file holds."""
 
     def save(self, training: Training) -> None:
         """Write the state, atomically."""
@@ -68,6 +70,7 @@ class Checkpoint:
             "metrics_history": [dict(metrics) for _, metrics in training.history],
         }
         write_tensors(self.path, "checkpoint", CHECKPOINT_VERSION, content, tensors)
+        self.done = len(training.history)
 
     def restore(self, training: Training) -> None:
         """Go on from the file, where there is one; clear away what killed writers of it have left.
@@ -106,6 +109,7 @@ class Checkpoint:
                 best_X = _take(tensors, "best_user_factors", training.X.shape)
                 best_Y = _take(tensors, "best_item_factors", training.Y.shape)
                 training.best = best, best_X, best_Y, json_field(content, "best_mean", float)
+        self.done = len(losses)
 
     def _refuse(self, difference: str) -> None:
         raise ParameterError(

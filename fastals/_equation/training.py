@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .._core import FactorArray, single_threaded_blas
+import numpy as np
 
-Callback = Callable[[int, float, Mapping[str, float], float], object]
+from .._core import ArgumentTypeError, FactorArray, single_threaded_blas
+
+Callback = Callable[[int, float, Mapping[str, float], float], "bool | np.bool_ | None"]
 
 
 @dataclass(eq=False, repr=False)
@@ -65,6 +69,24 @@ class Training:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Ctrl-C
+
+_WITHIN: ContextVar[bool] = ContextVar("within", default=False)
+"""Whether a fit is a step of something larger. A thread that is started meanwhile knows nothing of it, and needs not:
+Python interrupts the main thread alone."""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C end all that is done within, not only the fit under way: for whatever calls ``fit`` itself."""
+    token = _WITHIN.set(True)
+    try:
+        yield
+    finally:
+        _WITHIN.reset(token)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # the loop
 
 
@@ -92,6 +114,13 @@ def train(
         The least part of itself by which an iteration must lower the objective for another to follow.
     validation : Validation, optional
         Measures the present factors after each iteration.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Ctrl-C, before the first iteration was whole or within :func:`interruptible`; or a second one, at any time.
+    ArgumentTypeError
+        The callback returned what says neither to stop nor to go on.
 
     Warns
     -----
@@ -127,14 +156,16 @@ def train(
                     done = len(training.history)
                     if checkpoint and (done % checkpoint.every == 0 or finished()):
                         checkpoint.save(training)
-                    if callback and callback(done, loss, metrics, seconds) is True:
+                    if callback and _stops(callback(done, loss, metrics, seconds)):
                         break
             _close(descent, training, iterations)
     except KeyboardInterrupt:
-        warnings.warn(
-            f"interrupted: the model stands as it was after {len(training.history)} of {iterations} iterations",
-            stacklevel=3,
-        )
+        how_far = f"after {len(training.history)} of {iterations} iterations"
+        if checkpoint and checkpoint.done:
+            how_far += f"; the same call goes on from checkpoint {checkpoint.path!r}, which holds {checkpoint.done}"
+        if _WITHIN.get() or not training.history:
+            raise KeyboardInterrupt(how_far) from None
+        warnings.warn(f"interrupted: the model stands as it was {how_far}", stacklevel=3)
         kept = training.best_iteration
         training.restore_best()
         if kept:
@@ -156,9 +187,11 @@ class Validation(Protocol):
 
 
 class Savable(Protocol):
-    """What the loop needs of a checkpoint."""
+    """What the loop needs of a checkpoint: where it is, and how many iterations are between writings and in it."""
 
+    path: str
     every: int
+    done: int
 
     def save(self, training: Training) -> None:
         """Write the state, atomically."""
@@ -175,6 +208,13 @@ class Iterations(Protocol):
 
     def check(self) -> None:
         """Refuse factors that are no numbers."""
+
+
+def _stops(answer: object) -> bool:
+    """Whether a callback's answer is to stop."""
+    if answer is None or isinstance(answer, bool | np.bool_):
+        return bool(answer)
+    raise ArgumentTypeError(f"callback must return True to stop training, False or None to go on, got {answer!r}")
 
 
 def _close(descent: Iterations, training: Training, iterations: int) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .._core import FastalsError, resolve_num_threads
 from .._data import Interactions, Known, Labels, contains, distinct, known_of, left_known, trusted
-from .._equation import LEAST_ERROR
+from .._equation import LEAST_ERROR, interruptible
 from .._fitted import FittedState
 from ..evaluation import evaluate, popularity_baseline
 
@@ -96,7 +96,8 @@ def check(model: Any) -> Check:
     weights = None if state.weights is None else left.weights
     try:
         other = type(model)(**_parameters(state, share), num_threads=threads)
-        other.fit(train, sample_weight=weights, progress=False)
+        with interruptible():
+            other.fit(train, sample_weight=weights, progress=False)
     except FastalsError as error:  # a check must not keep a model from its owner
         return Check(f"not compared with {name}: {error}")
     if ratings:

@@ -6,6 +6,7 @@ import os
 import sys
 from abc import abstractmethod
 from collections.abc import Mapping
+from contextlib import nullcontext
 from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -32,6 +33,7 @@ from .._equation import (
     Settings,
     check_setting,
     chosen,
+    interruptible,
     read_settings,
     train,
 )
@@ -204,7 +206,7 @@ class ALS(FactorModel, Estimator):
         callback : callable, optional
             Called as ``callback(iteration, loss, metrics, seconds)`` after each iteration, counted from 1; metrics is a
             dict, empty without ``validation``; seconds are those of the solves alone. Training stops when it returns
-            True.
+            True, and goes on when it returns False or None.
         checkpoint : str or path-like, optional
             A file that the state of training is written to. Where it exists, training goes on from it, and ends with
             the same bits as if it had never been interrupted (on the same instruction set, see
@@ -223,13 +225,17 @@ class ALS(FactorModel, Estimator):
         DataError, ParameterError, ArgumentTypeError, FileFormatError
             Before any work; a model that was fitted before stays as it was. Among others: a ``checkpoint`` of other
             data or parameters.
+        KeyboardInterrupt
+            Ctrl-C, but not as below: before the first iteration was whole; a second time; or in a fit that is a step of
+            something larger, which then ends as a whole: the command line, :func:`fastals.tune`, a search or a
+            cross-validation of scikit-learn. The model stays as it was.
 
         Warns
         -----
         UserWarning
             Ctrl-C ended training, as soon as the half-sweep under way was done. The model is fitted, ``n_iter_`` tells
             how far: with the factors of the best iteration where there is ``validation``, else those of the last whole
-            iteration.
+            iteration. Python interrupts the main thread alone: a fit in another one is stopped by its ``callback``.
 
         Examples
         --------
@@ -288,16 +294,17 @@ class ALS(FactorModel, Estimator):
 
         if saved is not None:
             saved.restore(training)
-        train(
-            descent,
-            training,
-            iterations=self.iterations,
-            tol=settings["tol"],
-            validation=watch,
-            callback=callback,
-            checkpoint=saved,
-            progress=progress,
-        )
+        with interruptible() if self._cloned else nullcontext():
+            train(
+                descent,
+                training,
+                iterations=self.iterations,
+                tol=settings["tol"],
+                validation=watch,
+                callback=callback,
+                checkpoint=saved,
+                progress=progress,
+            )
         self._state = state(
             loss_history=tuple(loss for loss, _ in training.history),
             metrics_history=tuple(dict(metrics) for _, metrics in training.history) if watch else (),
@@ -305,6 +312,7 @@ class ALS(FactorModel, Estimator):
             n_repeated=training.n_repeated,
             best_iteration=training.best_iteration or None,
         ).sealed()
+        self._cloned = False
         return self
 
     def _beginning(self) -> Beginning:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from abc import ABC, abstractmethod
-from copy import copy
+from copy import copy, deepcopy
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,9 @@ else:
 class Estimator(Recommender, ABC):
     """A model whose constructor takes keyword arguments, stores each as it is under its name, and checks them."""
 
+    _cloned = False
+    """Made by scikit-learn's ``clone``, as searches and cross-validations make their models, and not fitted since."""
+
     @property
     def _predicts_ratings(self) -> bool:
         """Whether scores are ratings."""
@@ -40,6 +43,11 @@ class Estimator(Recommender, ABC):
 
     def __sklearn_is_fitted__(self) -> bool:
         return self._state is not None
+
+    def __sklearn_clone__(self) -> Self:
+        clone = type(self)(**deepcopy(self.get_params()))
+        clone._cloned = True
+        return clone
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The constructor's parameters by name, as scikit-learn's ``clone`` and searches expect.

@@ -13,6 +13,7 @@ import numpy as np
 
 from .._core import ArgumentTypeError, ParameterError, check_bool, check_choice, check_int, check_random_state
 from .._data import Interactions, as_interactions
+from .._equation import interruptible
 from .als import ALS
 from .estimator import Estimator
 
@@ -22,6 +23,21 @@ ERRORS = ("rmse", "mae")
 """Metrics of which less is better."""
 RATINGS = (*ERRORS, "r2")
 LISTS = ("ndcg", "recall", "precision", "map", "mrr", "hit_rate", "coverage", "novelty")
+
+
+class InterruptedTuning(KeyboardInterrupt):  # noqa: N818
+    """Ctrl-C has ended a search.
+
+    Attributes
+    ----------
+    tuning : Tuning or None
+        What had been found by then; None: nothing yet.
+    """
+
+    def __init__(self, tuning: Tuning[Any] | None, n_settings: int) -> None:
+        n = 0 if tuning is None else len(tuning.rows)
+        super().__init__(f"after {n} of {n_settings} settings" + ("; they are in this exception's tuning" if n else ""))
+        self.tuning = tuning
 
 
 class Tuning(Generic[AnyModel]):
@@ -124,6 +140,10 @@ def tune(
     ------
     ParameterError, ArgumentTypeError, DataError
         Among others: a name that is no parameter of the model, or a value that breaks its rule, before any work.
+    KeyboardInterrupt
+        Ctrl-C. Its attribute ``tuning`` is the Tuning of all settings that had been measured by then, with the best
+        model as it was measured, or None: ``except KeyboardInterrupt as stop: stop.tuning``; in an interactive session
+        ``sys.last_value.tuning``.
 
     Examples
     --------
@@ -160,34 +180,40 @@ def tune(
     rows: list[dict[str, Any]] = []
     done: list[tuple[dict[str, Any], ALS]] = []
     best: tuple[float, AnyModel] | None = None
+
+    def found() -> Tuning[AnyModel] | None:
+        return None if best is None else Tuning(sorted(rows, key=lambda row: sign * row[metric]), metric, best[1])
+
     order = sorted(range(len(settings)), key=lambda j: getattr(models[j], "factors", 0))
-    for j in order:
-        candidate, setting = models[j], settings[j]
-        start = time.perf_counter()
-        before = _nearest(setting, candidate, done) if warm and isinstance(candidate, ALS) else None
-        _fit(candidate, training, before[1] if before else None)
-        seconds = time.perf_counter() - start
-        metrics = evaluate(candidate, training, validation, k)
-        rows.append(
-            {
-                "params": setting,
-                **metrics,
-                "seconds": seconds,
-                "iterations": getattr(candidate, "n_iter_", None),
-                "warm_start": before[0] if before else None,
-            }
-        )
-        if isinstance(candidate, ALS):
-            done.append((setting, candidate))
-        if best is None or sign * metrics[metric] < best[0]:
-            best = sign * metrics[metric], candidate
-    assert best is not None
-    rows.sort(key=lambda row: sign * row[metric])
-    best_model = best[1]
-    if refit:
-        best_model = type(best_model)(**best_model.get_params())
-        _fit(best_model, interactions, None)
-    return Tuning(rows, metric, best_model)
+    try:
+        with interruptible():
+            for j in order:
+                candidate, setting = models[j], settings[j]
+                start = time.perf_counter()
+                before = _nearest(setting, candidate, done) if warm and isinstance(candidate, ALS) else None
+                _fit(candidate, training, before[1] if before else None)
+                seconds = time.perf_counter() - start
+                metrics = evaluate(candidate, training, validation, k)
+                row = {
+                    "params": setting,
+                    **metrics,
+                    "seconds": seconds,
+                    "iterations": getattr(candidate, "n_iter_", None),
+                    "warm_start": before[0] if before else None,
+                }
+                if isinstance(candidate, ALS):
+                    done.append((setting, candidate))
+                measured = sign * metrics[metric], candidate
+                # at once, as Ctrl-C may come at any time
+                rows, best = [*rows, row], measured if best is None or measured[0] < best[0] else best
+            tuning = found()
+            assert tuning is not None
+            if refit:
+                tuning.best_model = type(model)(**tuning.best_model.get_params())
+                _fit(tuning.best_model, interactions, None)
+    except KeyboardInterrupt:
+        raise InterruptedTuning(found(), len(settings)) from None
+    return tuning
 
 
 def _settings(grid: Mapping[str, Any], n_samples: int, rng: np.random.Generator) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from .._core import FastalsError, __version__
+from .._equation import interruptible
 from . import _demo, _evaluate, _info, _pipeline, _publish, _recommend, _report, _score, _train
 
 COMMANDS = {
@@ -32,14 +33,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Wrong usage raises SystemExit(2), as argparse does."""
     arguments = parser().parse_args(argv)
     try:
-        arguments.command(arguments)
+        with interruptible():
+            arguments.command(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         # `fastals recommend … | head`: what is still buffered must not raise again when Python shuts down
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except KeyboardInterrupt:
-        print("fastals: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as how_far:
+        print(f"fastals: interrupted {how_far}".rstrip(), file=sys.stderr)
         return 130
     except (FastalsError, OSError, ImportError, MemoryError, UnicodeEncodeError) as error:
         print(f"fastals: error: {_in_one_line(error)}", file=sys.stderr)
