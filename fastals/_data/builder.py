@@ -72,6 +72,8 @@ class Built(NamedTuple):
     columns: Compressed | None
     users: Labels
     items: Labels
+    summed: bool
+    """Whether values that were not all ones were added up."""
 
 
 class Builder:
@@ -101,6 +103,9 @@ class Builder:
         self.unscored = unscored
         """Whether a value may be NaN: none, and the pair then no cell but ``known``."""
         self.known: Pairs | None = None
+        self.summed = False
+        self.ones: bool | None = None
+        """Whether all values are ones; None: that is to be looked up."""
         self.lines: Compressed
 
     def arrays(self, users: Any, items: Any, values: Any = None, names: Sequence[str] = NAMES) -> Built:
@@ -246,10 +251,10 @@ class Builder:
             self.lines = *self.lines[:2], ones
             turned = turned and (*turned[:2], ones)
         if not by_item:
-            return Built(self.lines, turned, users, items)
+            return Built(self.lines, turned, users, items, self.summed)
         if turned is None:
             turned = tables.transpose(*self.lines, len(users), dtype, self.threads)
-        return Built(turned, self.lines, users, items)
+        return Built(turned, self.lines, users, items, self.summed)
 
     def sort(
         self, dtype: np.dtype[Any], users: Labels, items: Labels, *, by_item: bool, order: int | None = None
@@ -277,8 +282,8 @@ class Builder:
         return dtype, turned
 
     def settled(self, lines: Compressed, users: Labels, items: Labels, *, by_item: bool) -> Compressed:
-        """Return such lines in canonical form, without values where all are one."""
-        self.lines = lines
+        """Return some of the lines in canonical form, without values where those of all lines are one."""
+        self.lines, self.ones = lines, lines[2] is None
         dtype = np.dtype(np.float32) if lines[2] is None else lines[2].dtype
         del lines
         self.sort(dtype, users, items, by_item=by_item)
@@ -297,6 +302,8 @@ class Builder:
             refuse_repeat(indptr, indices, distinct, users.values, items.values, by_item)
         if flags & tables.NOT_FINITE:
             refuse_overflow()
+        if self.duplicates == "sum" and not self.summed:
+            self.summed = not ((values == 1).all() if self.ones is None else self.ones)
         dtype = self._stored_dtype(flags)
         merged = tables.merge_rows(indptr, indices, values, policy, distinct, dtype, self.threads)
         self.lines = distinct, *merged
@@ -420,7 +427,7 @@ def selected(data: Data, users: NDArray[np.bool_]) -> Data:
     labels = Labels(data.user_labels.decode(numbers), len(numbers)), data.item_labels
     cells, indptr, indices = _left(data, users, items, labels)
     lines, known = (indptr, indices, data.values[cells]), left_known(data, users, items, labels)
-    kept = data._canonical(lines, None, *labels, known=known)
+    kept = data._canonical(lines, None, *labels, data.summed, known=known)
     kept.scoring = data.scoring
     return kept
 

@@ -107,6 +107,7 @@ class Store(StoredCells):
                 raise ValueError(f"its values are of type {dtype!r}, not float32 or float64")
             repeats, ones = field(content, "repeats", bool), field(content, "ones", bool)
             self.scoring: dict[str, Any] | None = field(content, "scoring", dict) or None
+            self.summed = "summed" in content and field(content, "summed", bool)
             crc32, kinds = field(content, "files_crc32", dict), field(content, "labels", dict)
             sizes, tensors = {"users": n_users, "items": n_items}, Tensors(arrays)
             self.users, self.items = (decode_labels(a, field(kinds, a, str), sizes[a], tensors) for a in AXES)
@@ -145,6 +146,7 @@ class LabelledCells:
     user_labels: Labels
     item_labels: Labels
     scoring: dict[str, Any] | None = None
+    summed: bool = False
     _cells: ArrayLines | FileLines
     _store: StoredCells | None = None
     _known: Known
@@ -152,10 +154,17 @@ class LabelledCells:
 
     @classmethod
     def _canonical(
-        cls, rows: Compressed, columns: Compressed | None, users: Labels, items: Labels, *, known: Known | None = None
+        cls,
+        rows: Compressed,
+        columns: Compressed | None,
+        users: Labels,
+        items: Labels,
+        summed: bool = False,
+        *,
+        known: Known | None = None,
     ) -> Self:
         """Trust what is given: cells by user, by item (None: made when needed), canonical and nobody else's."""
-        self = cls._of(ArrayLines(rows, len(items)), users, items, known=known)
+        self = cls._of(ArrayLines(rows, len(items)), users, items, None, known, summed)
         if columns is not None:
             self._derived["items", self._cells.dtype] = ArrayLines(columns, len(users))
         return self
@@ -168,20 +177,21 @@ class LabelledCells:
         items: Labels,
         scoring: dict[str, Any] | None = None,
         known: Known | None = None,
+        summed: bool = False,
     ) -> Self:
         self = object.__new__(cls)
-        self.user_labels, self.item_labels, self.scoring = users, items, scoring
+        self.user_labels, self.item_labels, self.scoring, self.summed = users, items, scoring, summed
         self._cells, self._derived, self._known = cells, {}, known or Known()
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._store is not None:
             return self._reopened, (self._store.path, self._store.digest, isinstance(self._store, Store))
-        return self._of, (self._cells, self.user_labels, self.item_labels, self.scoring, self._known)
+        return self._of, (self._cells, self.user_labels, self.item_labels, self.scoring, self._known, self.summed)
 
     def _knowing(self, known: Known) -> Self:
         """The same cells with other pairs known."""
-        other = self._of(self._cells, self.user_labels, self.item_labels, self.scoring, known)
+        other = self._of(self._cells, self.user_labels, self.item_labels, self.scoring, known, self.summed)
         other._derived = self._derived
         return other
 
@@ -240,7 +250,7 @@ class LabelledCells:
         if store.known is not None:
             known = cls._of(store.known.lines("users"), store.users, store.items)
             known._store = store.known
-        self = cls._of(store.lines("users"), store.users, store.items, store.scoring, Known(known))
+        self = cls._of(store.lines("users"), store.users, store.items, store.scoring, Known(known), store.summed)
         self._store = store
         return self
 
@@ -364,8 +374,8 @@ class LabelledCells:
         arrays = self._store.cells()
         if not isinstance(self._store, Store):
             return self._of(PairLines(*arrays[:2], self.n_items), self.user_labels, self.item_labels)
-        known = Known(None if self.known is None else self.known.in_memory())
-        return self._of(ArrayLines(arrays, self.n_items), self.user_labels, self.item_labels, self.scoring, known)
+        cells, known = ArrayLines(arrays, self.n_items), Known(None if self.known is None else self.known.in_memory())
+        return self._of(cells, self.user_labels, self.item_labels, self.scoring, known, self.summed)
 
     def lines(self, axis: Axis, dtype: Any = None, *, num_threads: int | None = None) -> Lines:
         """Return the cells of each user, or of each item, to be read some lines at a time, wherever they are.

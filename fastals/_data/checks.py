@@ -295,3 +295,12 @@ def refuse_repeat(
         f"duplicates='error', but user {user if users is None else users[user]!r} and "
         f"item {item if items is None else items[item]!r} occur together more than once"
     )
+
+
+def refuse_sums(scored: bool) -> NoReturn:
+    """Refuse interactions whose cells are sums, where ratings are asked for; ``scored``: they are scores of events."""
+    policy = "aggregate" if scored else "duplicates"
+    raise DataError(
+        f"these interactions were made with {policy}='sum', so that ratings of one user for one item have been added: "
+        f"5 and 4 are 9. Make them with {policy}='last', which keeps the last one, 'mean' or 'max'"
+    )

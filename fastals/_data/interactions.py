@@ -16,7 +16,7 @@ from .._core import ArgumentTypeError
 from .._files import is_single_file
 from .builder import NAMES, Builder, Pairs, id_pairs, known_pairs, pairs_of
 from .cells import LabelledCells
-from .checks import check_sample_weight, check_weight_count, check_weighted_format
+from .checks import check_sample_weight, check_weight_count, check_weighted_format, refuse_sums
 from .frames import Columns, array_rows, frame_columns, is_frame
 from .labels import Labels
 from .lines import Compressed, Known, PairLines
@@ -41,6 +41,9 @@ class Interactions(LabelledCells):
         Pairs that users have met without a cell; training does not see them, lists leave them out.
     scoring : dict or None
         The specification of the scores, where they come from :mod:`fastals.scoring`.
+    summed : bool
+        Whether there are cells that several events were added up to (``duplicates="sum"``), which were not all of
+        value 1. Such are no ratings any more: models of ratings refuse them.
 
     Examples
     --------
@@ -380,10 +383,16 @@ class Interactions(LabelledCells):
 
 
 def trusted(
-    rows: Compressed, columns: Compressed | None, users: Labels, items: Labels, *, known: Known | None = None
+    rows: Compressed,
+    columns: Compressed | None,
+    users: Labels,
+    items: Labels,
+    *,
+    known: Known | None = None,
+    summed: bool = False,
 ) -> Interactions:
     """Return interactions of cells by user, by item (None: made when needed), which are canonical and nobody else's."""
-    return Interactions._canonical(rows, columns, users, items, known=known)
+    return Interactions._canonical(rows, columns, users, items, summed, known=known)
 
 
 def of_pairs(indptr: NDArray[np.int64], indices: NDArray[np.int32], users: Labels, items: Labels) -> Interactions:
@@ -410,6 +419,7 @@ def as_interactions(
     data: Any,
     *,
     duplicates: str = "sum",
+    ratings: bool = False,
     dtype: Any = None,
     num_threads: int | None = None,
     users: Labels | None = None,
@@ -423,6 +433,8 @@ def as_interactions(
     data : Interactions, scipy.sparse matrix, tuple of arrays (users, items[, values]), or data frame
     duplicates : str
         One of DUPLICATES; Interactions are returned as they are.
+    ratings : bool
+        The values are to be ratings: interactions of which some were added up are refused.
     dtype : {None, "float32", "float64"}
         Of the stored values; None: float32 where that loses nothing, else float64.
     users, items : Labels, optional
@@ -436,8 +448,11 @@ def as_interactions(
     )
     pairs: list[Pairs] = []
     if isinstance(data, Interactions):
+        if ratings and data.summed:
+            refuse_sums(data.scoring is not None)
         if users is None and items is None:
             return data
+        builder.summed = data.summed
         built, pairs = builder.cells(data.arrays(), data.user_labels, data.item_labels), known_pairs(data)
     elif sparse.issparse(data):
         built = builder.matrix(data)

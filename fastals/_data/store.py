@@ -56,6 +56,7 @@ class Canonical(Protocol):
     duplicates: str
     threads: int
     unscored: bool
+    summed: bool
 
     def settled(self, lines: Compressed, users: Labels, items: Labels, *, by_item: bool) -> Compressed: ...
 
@@ -181,6 +182,7 @@ def _write(
         "dtype": str(first.values.dtype),
         "ones": first.values.column is None,
         "repeats": canonical.duplicates == "keep",
+        "summed": canonical.summed,
         "files_crc32": {name: column.crc32 for name, column in columns.items()},
         "labels": {axis: encode_labels(axis, some, tensors) for axis, some in zip(AXES, (users, items), strict=True)},
         "scoring": scoring or {},

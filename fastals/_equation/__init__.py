@@ -55,12 +55,12 @@ __all__ = [
     "digest_of",
     "explicit_regularization",
     "implicit_regularization",
+    "interruptible",
     "pair",
     "read_settings",
     "refuse_without_positive",
     "spread",
     "told",
-    "interruptible",
     "train",
     "unobserved_weight",
 ]

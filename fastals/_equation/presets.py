@@ -31,7 +31,7 @@ class Preset(NamedTuple):
     last : {"users", "items"}
         The side that is solved last: its rows are exact, given the other's.
     duplicates : str
-        What becomes of repeated cells in data that are not yet Interactions.
+        What becomes of repeated cells in data that are not yet Interactions, where nothing else is said.
     zeros_count : bool
         Whether a stored zero is an observation (b = b0) or as good as not stored; implicit only.
     center : bool
@@ -132,7 +132,7 @@ _LENSKIT = {"factors": 64, "iterations": 10, "regularization": 0.1}
 _LENSKIT_EVENTS = {**_EVENTS, **_LENSKIT, "alpha": 40.0}
 
 EXPLICIT: Mapping[str | None, Preset] = {
-    None: Preset({}, _ratings, _normal(1.0)),
+    None: Preset({}, _ratings, _normal(1.0), duplicates="last"),
     "spark": Preset({**_RATINGS, **_SPARK}, _ratings, _unit, last="users", duplicates="keep"),
     "cmfrec": Preset(
         {**_RATINGS, "factors": 40, "iterations": 10, "regularization": 10.0, "biases": True},

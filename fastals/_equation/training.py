@@ -100,6 +100,7 @@ def train(
     callback: Callback | None = None,
     checkpoint: Savable | None = None,
     progress: bool | None = None,
+    keep: bool = True,
 ) -> None:
     """Iterate until one of these ends it: ``iterations`` are done, ``tol``, patience, the callback, or Ctrl-C.
 
@@ -114,11 +115,13 @@ def train(
         The least part of itself by which an iteration must lower the objective for another to follow.
     validation : Validation, optional
         Measures the present factors after each iteration.
+    keep : bool
+        What Ctrl-C has left of training is an outcome, but for within :func:`interruptible`.
 
     Raises
     ------
     KeyboardInterrupt
-        Ctrl-C, before the first iteration was whole or within :func:`interruptible`; or a second one, at any time.
+        Ctrl-C, before the first iteration was whole or where its outcome is not kept; or a second one, at any time.
     ArgumentTypeError
         The callback returned what says neither to stop nor to go on.
 
@@ -163,7 +166,7 @@ def train(
         how_far = f"after {len(training.history)} of {iterations} iterations"
         if checkpoint and checkpoint.done:
             how_far += f"; the same call goes on from checkpoint {checkpoint.path!r}, which holds {checkpoint.done}"
-        if _WITHIN.get() or not training.history:
+        if not keep or _WITHIN.get() or not training.history:
             raise KeyboardInterrupt(how_far) from None
         warnings.warn(f"interrupted: the model stands as it was {how_far}", stacklevel=3)
         kept = training.best_iteration

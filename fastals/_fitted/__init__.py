@@ -1,6 +1,6 @@
 """What a fit makes: one immutable state, its file, and the rows that come to it later."""
 
-from .file import LATER, Tensors, load_model, plain, read_state, save_state, stored, write_model
+from .file import LATER, Tensors, duplicates_of, load_model, plain, read_state, save_state, stored, write_model
 from .fold_in import fold_in, grown, in_dtype, solve_new
 from .state import FittedState, parts_of
 
@@ -8,6 +8,7 @@ __all__ = [
     "LATER",
     "FittedState",
     "Tensors",
+    "duplicates_of",
     "fold_in",
     "grown",
     "in_dtype",

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from .._core import FileFormatError, field, read_tensors, reading, resolve_num_threads, tables, write_tensors
 from .._core import Tensors as AnyTensors
 from .._data import (
+    DUPLICATES,
     Interactions,
     Known,
     Labels,
@@ -102,6 +103,7 @@ def save_state(path: str, kind: type, state: FittedState, *, history: bool = Tru
         "mean": state.mean,
         "scoring": state.scoring or {},
         "settings": {name: plain(value) for name, value in state.settings.items()},
+        "duplicates": state.duplicates,
     }
     if state.pairs.on_disk:
         content["on_disk"] = {"path": state.pairs.on_disk, "digest": manifest_digest(state.pairs)}
@@ -238,6 +240,14 @@ def read_state(content: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         "scoring": field(content, "scoring", dict) or None,
         "settings": _with_pairs(content, "settings") if "settings" in content else None,
     }
+
+
+def duplicates_of(content: Mapping[str, Any], default: str) -> str:
+    """What becomes of repeated cells; the default where a file is of a version that did not say it."""
+    duplicates = field(content, "duplicates", str) if "duplicates" in content else default
+    if duplicates not in DUPLICATES:
+        raise ValueError(f"duplicates is {duplicates!r}")
+    return duplicates
 
 
 def _held(

@@ -26,8 +26,13 @@ def fold_in(state: FittedState, axis: Axis, data: Any, sample_weight: Any, threa
     -------
     array of shape (n, k), or (n, k + 1) with the rows' biases behind
     """
-    duplicates = state.equation.duplicates
-    histories, twin = as_observations(data, sample_weight, duplicates=duplicates, num_threads=threads, **known)
+    options: dict[str, Any] = {
+        "duplicates": state.duplicates,
+        "ratings": state.ratings,
+        "num_threads": threads,
+        **known,
+    }
+    histories, twin = as_observations(data, sample_weight, **options)
     return solve_new(state, axis, histories, twin, threads)
 
 
@@ -85,7 +90,7 @@ def grown(
             f"this model's history is on disk, in {history.on_disk!r}, where no events can be added: make interactions "
             "of all events anew, and fit again"
         )
-    events, event_weights = as_observations(data, sample_weight, duplicates="keep")
+    events, event_weights = as_observations(data, sample_weight, duplicates="keep", ratings=state.ratings)
     weighted = weights is not None or event_weights is not None
     if duplicates is None:
         duplicates = "keep" if weighted or has_repeats(history) else otherwise

@@ -90,6 +90,11 @@ class FittedState(FactorFitted):
         self.__dict__.update(state)
         self.__post_init__()
 
+    @property
+    def duplicates(self) -> str:  # type: ignore[override]
+        """What becomes of repeated cells in the data of a question."""
+        return self.equation.duplicates
+
     def sealed(self) -> FittedState:
         """The same, of arrays that nobody writes to any more: not even who asks NumPy for it."""
         for view in (self.user_factors, self.item_factors, *(self.biases or ())):

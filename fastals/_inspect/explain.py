@@ -73,7 +73,7 @@ def _one_row(state: FittedState, user: Any) -> Rows:
 def _one_history(state: FittedState, history: Any) -> RowSource:
     """The cells of one user who is not in the model."""
     equation = state.equation
-    data, twin = as_observations(history, None, duplicates=equation.duplicates, items=state.items)
+    data, twin = as_observations(history, None, duplicates=state.duplicates, ratings=state.ratings, items=state.items)
     if data.n_users != 1:
         raise DataError(f"history must be of one user, got {data.n_users}")
     rows = equation.rows("users", data, twin, state.item_factors.dtype, None)

@@ -6,8 +6,8 @@ import os
 import sys
 from abc import abstractmethod
 from collections.abc import Mapping
-from contextlib import nullcontext
 from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -23,7 +23,7 @@ from .._core import (
     check_random_state,
     resolve_num_threads,
 )
-from .._data import Interactions, as_observations
+from .._data import DUPLICATES, Interactions, as_observations
 from .._equation import (
     Callback,
     Checkpoint,
@@ -33,14 +33,13 @@ from .._equation import (
     Settings,
     check_setting,
     chosen,
-    interruptible,
     read_settings,
     train,
 )
-from .._fitted import FittedState, Tensors, grown, in_dtype, parts_of, read_state
+from .._fitted import FittedState, Tensors, duplicates_of, grown, in_dtype, parts_of, read_state
 from .estimator import Estimator, with_values
 from .factor_model import FactorModel
-from .fitting import Beginning, identity, prepare
+from .fitting import Beginning, history_of, identity, prepare
 from .validation import Validation, check_validation_metric
 
 if TYPE_CHECKING:
@@ -62,7 +61,6 @@ class ALS(FactorModel, Estimator):
 
     _presets: ClassVar[Mapping[str | None, Preset]]
     _default_metric: ClassVar[str]
-    _merge_policy: ClassVar[str]
     _setting_names: ClassVar[tuple[str, ...]]
     """Parameters that may be "auto"."""
     _rule_scaling: ClassVar[float]
@@ -134,6 +132,10 @@ class ALS(FactorModel, Estimator):
     def _preset(self) -> Preset:
         return self._presets[self.preset]
 
+    @property
+    def _duplicates(self) -> str:
+        return self._preset.duplicates
+
     def _chosen(self) -> tuple[Settings, set[str]]:
         """The settings of a fit as far as they do not depend on the data, and those that do."""
         given = {name: getattr(self, name) for name in self._setting_names}
@@ -165,6 +167,7 @@ class ALS(FactorModel, Estimator):
         y: Any = None,
         *,
         sample_weight: Any = None,
+        duplicates: str | None = None,
         initial_factors: tuple[Any, Any] | None = None,
         validation: Any = None,
         validation_metric: str | None = None,
@@ -191,6 +194,11 @@ class ALS(FactorModel, Estimator):
             matrix' ``data`` or of Interactions' ``values``. What a cell adds to the objective, and to its row's count,
             is multiplied by it: weight 2 is the cell twice, weight 0 a cell that is not stored. Repeated cells stay
             observations of their own (``duplicates="keep"``), since each has a weight.
+        duplicates : {"sum", "last", "max", "mean", "error", "keep"}, optional
+            What becomes of several values for one user and item, in the order of the data (of a matrix: as it stores
+            them). By default implicit feedback is added ("sum") and the last of several ratings counts ("last"); with a
+            preset as its library does. Cells with weights can only be kept. Interactions were merged when they were
+            made; a model of ratings refuses those that were added up.
         initial_factors : (array of shape (n_users, factors), array of shape (n_items, factors)), optional
             Where to start; drawn from ``random_state`` otherwise. The users' part matters only with ``iterations=0``.
             Where biases are trained, these may be one more column of both.
@@ -257,33 +265,35 @@ class ALS(FactorModel, Estimator):
         self._check_params()
         check_bool_or_none("progress", progress)
         check_callable_or_none("callback", callback)
-        threads, dtype = self._threads(), np.dtype(self.dtype)
+        threads, dtype, ratings = self._threads(), np.dtype(self.dtype), self._predicts_ratings
+        allowed = DUPLICATES if sample_weight is None else ("keep", "error")
+        duplicates = self._merging(duplicates, data, allowed)
         interactions, twin = as_observations(
-            data, sample_weight, duplicates=self._preset.duplicates, dtype=dtype.name, num_threads=threads
+            data, sample_weight, duplicates=duplicates, ratings=ratings, dtype=dtype.name, num_threads=threads
         )
         training = self._beginning().of(interactions.shape, initial_factors)
         watch = saved = None
         if validation is not None:
             metric = check_validation_metric(validation_metric, self._default_metric)
             # what measuring needs is not to outlive it
-            watch = Validation(validation, metric, patience, interactions, lambda: state(), threads)
+            merging = ratings, duplicates
+            watch = Validation(validation, metric, patience, interactions, lambda: state(), *merging, threads)
         elif patience is not None or validation_metric is not None:
             raise ParameterError("patience and validation_metric need validation=, the interactions to measure")
         if checkpoint is not None:
             told = initial_factors is not None or self.random_state is not None
-            parameters = {"class": type(self).__name__, **self.get_params()}
-            what = identity(parameters, interactions, twin, training if told else None, watch)
+            what = identity(self, interactions, twin, training if told else None, watch)
             saved = Checkpoint(checkpoint, checkpoint_every, *what)
         settings, equation, descent = prepare(
             self._equation(self._chosen()[0]), self._resolve, self._equation, interactions, twin, training, threads
         )
         base: dict[str, Any] = {
-            "equation": equation,
+            "equation": replace(equation, duplicates=duplicates),
             "users": interactions.user_labels,
             "items": interactions.item_labels,
             "pairs": in_dtype(interactions, dtype),
             "weights": None if twin is None else in_dtype(twin, dtype),
-            "ratings": self._predicts_ratings,
+            "ratings": ratings,
             "parameters": self.get_params(),
             "settings": settings,
             "scoring": interactions.scoring,
@@ -294,24 +304,18 @@ class ALS(FactorModel, Estimator):
 
         if saved is not None:
             saved.restore(training)
-        with interruptible() if self._cloned else nullcontext():
-            train(
-                descent,
-                training,
-                iterations=self.iterations,
-                tol=settings["tol"],
-                validation=watch,
-                callback=callback,
-                checkpoint=saved,
-                progress=progress,
-            )
-        self._state = state(
-            loss_history=tuple(loss for loss, _ in training.history),
-            metrics_history=tuple(dict(metrics) for _, metrics in training.history) if watch else (),
-            n_iter=len(training.history),
-            n_repeated=training.n_repeated,
-            best_iteration=training.best_iteration or None,
-        ).sealed()
+        train(
+            descent,
+            training,
+            iterations=self.iterations,
+            tol=settings["tol"],
+            validation=watch,
+            callback=callback,
+            checkpoint=saved,
+            progress=progress,
+            keep=not self._cloned,
+        )
+        self._state = state(**history_of(training, measured=watch is not None)).sealed()
         self._cloned = False
         return self
 
@@ -374,7 +378,7 @@ class ALS(FactorModel, Estimator):
             data,
             sample_weight,
             duplicates=duplicates,
-            otherwise=self._merge_policy,
+            otherwise=self._presets[None].duplicates,
             passes=check_int("passes", passes, low=1),
             threads=self._threads(),
         )
@@ -475,6 +479,7 @@ class ALS(FactorModel, Estimator):
         settings = model._settings_of(found, parts["biases"] is not None)
         parts["parameters"] = model.get_params()
         ratings, equation = model._predicts_ratings, model._equation(settings)
+        equation = replace(equation, duplicates=duplicates_of(content, equation.duplicates))
         model._state = FittedState(**parts, settings=settings, equation=equation, ratings=ratings)
         return model
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .._core import check_choice, check_pairs
-from .._data import as_interactions
+from .._core import ParameterError, check_choice, check_pairs
+from .._data import Interactions, as_interactions
 from .._topn import Recommender
 
 if sys.version_info >= (3, 11):
@@ -36,6 +36,23 @@ class Estimator(Recommender, ABC):
     def _predicts_ratings(self) -> bool:
         """Whether scores are ratings."""
         return False
+
+    @property
+    @abstractmethod
+    def _duplicates(self) -> str:
+        """What becomes of several values for one user and item, where nothing else is said."""
+
+    def _merging(self, duplicates: str | None, data: Any, allowed: tuple[str, ...]) -> str:
+        """What becomes of them in a fit, which may say something else."""
+        if duplicates is None:
+            return self._duplicates
+        check_choice("duplicates", duplicates, allowed)
+        if isinstance(data, Interactions):
+            raise ParameterError(
+                f"duplicates={duplicates!r} has no meaning with Interactions, whose cells were merged when they were "
+                f"made: Interactions.from_...(..., duplicates={duplicates!r})"
+            )
+        return duplicates
 
     @abstractmethod
     def _check_params(self) -> None:
@@ -126,7 +143,7 @@ class Estimator(Recommender, ABC):
         state, held_out = self.state_, with_values(data, y)
         if not state.ratings:
             return float(evaluate(self, None, held_out)["ndcg@10"])
-        cells = as_interactions(held_out, duplicates="keep")
+        cells = as_interactions(held_out, duplicates="keep", ratings=True)
         rows = np.repeat(np.arange(cells.n_users), np.diff(cells.indptr))
         users, items = cells.user_labels.decode(rows), cells.item_labels.decode(cells.indices)
         return r2(cells.values, self.predict(users, items, unknown="mean"))

@@ -112,7 +112,6 @@ class ExplicitALS(ALS):
 
     _presets = EXPLICIT
     _default_metric = "rmse"
-    _merge_policy = "last"
 
     _setting_names = ("regularization", "regularization_scaling", "biases", "bias_regularization", "tol")
     _rule_scaling = EXPLICIT_SCALING

@@ -98,7 +98,7 @@ class FactorModel(Recommender):
         ----------
         data : as for :meth:`fit`
             One row per new user. A matrix has the model's items as columns; labelled data may name items that the model
-            does not know: they are passed over.
+            does not know: they are passed over. Repeated cells become one as in the fit.
         sample_weight : array of shape (n,), optional
             As for :meth:`fit`.
 
@@ -149,8 +149,8 @@ class FactorModel(Recommender):
         return fold_in(state, "items", data, sample_weight, self._threads(), users=state.users)
 
     def _queries_of_histories(self, state: Any, histories: Any, threads: int) -> tuple[FactorArray, ItemLists]:
-        duplicates = state.equation.duplicates
-        data, _ = as_observations(histories, None, duplicates=duplicates, items=state.items, num_threads=threads)
+        options: dict[str, Any] = {"duplicates": state.duplicates, "ratings": state.ratings, "num_threads": threads}
+        data, _ = as_observations(histories, None, items=state.items, **options)
         factors = solve_new(state, "users", data, None, threads)
         return state.queries_of_factors(factors), ItemLists(*met_by(data, slice(None)))
 

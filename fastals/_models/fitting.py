@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from .._core import AXES, ArgumentTypeError, FactorArray, check_factors, check_r
 from .._data import Interactions
 from .._equation import Descent, RowEquation, RowSource, Settings, Start, Training, digest, digest_of
 from .._fitted import plain
+from .estimator import Estimator
 from .validation import Validation
 
 
@@ -43,7 +44,7 @@ class Beginning(NamedTuple):
 
 
 def identity(
-    parameters: Mapping[str, Any],
+    model: Estimator,
     data: Interactions,
     twin: Interactions | None,
     training: Training | None,
@@ -53,13 +54,24 @@ def identity(
 
     ``training`` is that of a fit which begins where it was told to.
     """
-    told = {name: plain(value) for name, value in parameters.items()}
+    told = {"class": type(model).__name__, **{name: plain(value) for name, value in model.get_params().items()}}
     del told["num_threads"], told["random_state"]
     digests = {"data": digest_of(data), "sample_weight": digest(twin.values) if twin else ""}
     if training is not None:
         digests["initial factors or random_state"] = digest(training.X, training.Y)
     digests["validation"] = validation.digest() if validation else ""
     return told, digests
+
+
+def history_of(training: Training, *, measured: bool) -> dict[str, Any]:
+    """What a state tells of the training that made it; ``measured``: there was a validation."""
+    return {
+        "loss_history": tuple(loss for loss, _ in training.history),
+        "metrics_history": tuple(dict(metrics) for _, metrics in training.history) if measured else (),
+        "n_iter": len(training.history),
+        "n_repeated": training.n_repeated,
+        "best_iteration": training.best_iteration or None,
+    }
 
 
 def prepare(

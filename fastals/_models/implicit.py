@@ -135,7 +135,6 @@ class ImplicitALS(ALS):
 
     _presets = IMPLICIT
     _default_metric = "ndcg@10"
-    _merge_policy = "sum"
 
     _setting_names = ("regularization", "regularization_scaling", "unobserved_weight", "confidence", "tol")
     _rule_scaling = IMPLICIT_SCALING

@@ -12,8 +12,9 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from .._core import ArgumentTypeError, ParameterError, check_bool, check_choice, check_int, check_random_state
-from .._data import Interactions, as_interactions
+from .._data import Interactions
 from .._equation import interruptible
+from .._topn import held_out
 from .als import ALS
 from .estimator import Estimator
 
@@ -25,7 +26,7 @@ RATINGS = (*ERRORS, "r2")
 LISTS = ("ndcg", "recall", "precision", "map", "mrr", "hit_rate", "coverage", "novelty")
 
 
-class InterruptedTuning(KeyboardInterrupt):  # noqa: N818
+class InterruptedTuning(KeyboardInterrupt):
     """Ctrl-C has ended a search.
 
     Attributes
@@ -166,12 +167,13 @@ def tune(
     metric, k = _check_metric(metric, [_with(model, setting) for setting in settings])
     warm = check_bool("warm_start", warm_start) and "iterations" not in grid
     check_bool("refit", refit)
-    interactions = as_interactions(data)
+    ratings, duplicates = model._predicts_ratings, model._duplicates
+    interactions = held_out(data, ratings, duplicates)
     training = interactions
     if validation is None:
         training, validation = train_test_split(interactions, 0.1, random_state=rng)
     else:
-        validation = as_interactions(validation)
+        validation = held_out(validation, ratings, duplicates)
 
     base = _settled(model, training)
     by_rule = _by_rule(model, settings, training)

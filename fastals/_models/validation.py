@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from .._core import DataError, ParameterError, check_int
-from .._data import Interactions, as_interactions, cell_numbers, cells_of, contains
+from .._data import Interactions, cell_numbers, cells_of, contains
 from .._equation import Training, digest
-from .._topn import FactorFitted
+from .._topn import FactorFitted, held_out
 
 
 class Validation:
@@ -28,6 +28,9 @@ class Validation:
         The training data, whose cells no list holds and nobody is judged by.
     state : callable
         Gives the state of the present factors.
+    ratings : bool
+    duplicates : str
+        How those data are merged: see :func:`held_out`.
 
     Raises
     ------
@@ -42,6 +45,8 @@ class Validation:
         patience: int | None,
         train: Interactions,
         state: Callable[[], FactorFitted],
+        ratings: bool,
+        duplicates: str,
         num_threads: int,
     ) -> None:
         self.metric, self.state, self.num_threads = metric, state, num_threads
@@ -49,16 +54,16 @@ class Validation:
         name, _, k = metric.partition("@")
         self.k = int(k or 0)
         self.sign = -1 if name == "rmse" else 1
-        held_out = as_interactions(data, users=train.user_labels, items=train.item_labels)
-        rows = np.repeat(np.arange(held_out.n_users, dtype=np.int32), np.diff(held_out.indptr))
-        cells = cell_numbers(held_out.indptr, held_out.indices, held_out.n_items)
+        held = held_out(data, ratings, duplicates, users=train.user_labels, items=train.item_labels)
+        rows = np.repeat(np.arange(held.n_users, dtype=np.int32), np.diff(held.indptr))
+        cells = cell_numbers(held.indptr, held.indices, held.n_items)
         keep = np.ones(len(cells), bool)
         if self.k:
-            keep = held_out.values > 0
+            keep = held.values > 0
             keep &= np.diff(cells, prepend=-1) > 0
             keep &= ~contains(cells_of(train, np.unique(rows), met=True), cells)
-        self.rows, self.columns, self.cells = rows[keep], held_out.indices[keep], cells[keep]
-        self.values = held_out.values[keep].astype(np.float64)
+        self.rows, self.columns, self.cells = rows[keep], held.indices[keep], cells[keep]
+        self.values = held.values[keep].astype(np.float64)
         if not len(self.cells):
             new = "above 0 that the training data do not hold, " if self.k else ""
             raise DataError(f"validation must have a cell {new}of users and items that the training data hold")

@@ -27,7 +27,7 @@ from .._core import (
     resolve_num_threads,
 )
 from .._data import Interactions, as_interactions, trusted
-from .._fitted import Tensors, write_model
+from .._fitted import Tensors, duplicates_of, write_model
 from .._models import Estimator, with_values
 from .lines import WEIGHTINGS, both_ways, centred, distinct_cells, line_means, weighted
 from .similarity import nearest
@@ -80,7 +80,7 @@ class Neighbours(Estimator):
 
     # -- training -----------------------------------------------------------------------------------------------------
 
-    def fit(self: Self, data: Any, y: Any = None) -> Self:
+    def fit(self: Self, data: Any, y: Any = None, *, duplicates: str | None = None) -> Self:
         """Find each line's neighbours.
 
         Costs one multiplication for each pair of cells that share a user (:class:`ItemKNN`) or an item
@@ -89,9 +89,14 @@ class Neighbours(Estimator):
         Parameters
         ----------
         data : Interactions, sparse matrix, tuple of arrays or data frame
-            As for :meth:`ImplicitALS.fit`; rows are users. Cells that are stored several times are summed.
+            As for :meth:`ImplicitALS.fit`; rows are users.
         y : array of shape (n,), optional
             Values, where ``data`` is an array of shape (n, 2) with a user and an item in each row: scikit-learn's form.
+        duplicates : {"sum", "last", "max", "mean", "error"}, optional
+            What becomes of several values for one user and item, in the order of the data. By default counts are added
+            ("sum"), and the last of several ratings counts ("last"). Interactions were merged when they were made;
+            those that hold each by itself ("keep") are merged by default, and with ``feedback="explicit"`` those that
+            were added up are refused.
 
         Returns
         -------
@@ -114,7 +119,9 @@ class Neighbours(Estimator):
         """
         self._check_params()
         threads = resolve_num_threads(self.num_threads)
-        interactions = distinct_cells(as_interactions(with_values(data, y), dtype="float32", num_threads=threads))
+        duplicates = self._merging(duplicates, data, ("sum", "last", "max", "mean", "error"))
+        options: dict[str, Any] = {"duplicates": duplicates, "ratings": self._predicts_ratings, "num_threads": threads}
+        interactions = distinct_cells(as_interactions(with_values(data, y), dtype="float32", **options), duplicates)
         lines, others = both_ways(interactions, self._axis)
         means, weighting = None, self.weighting
         if weighting == "auto":
@@ -127,7 +134,7 @@ class Neighbours(Estimator):
                 raise DataError(f"values must be >= 0 with weighting={weighting!r}, got {interactions.values.min()}")
             lines, others = weighted(lines, others, weighting)
         similarity = nearest(lines, others, self.neighbors, self.similarity, self.shrinkage, threads)
-        self._state = self._made(interactions, similarity, means, weighting)
+        self._state = self._made(interactions, similarity, means, weighting, duplicates)
         return self
 
     def _made(
@@ -136,6 +143,7 @@ class Neighbours(Estimator):
         similarity: sparse.csr_array[Any],
         means: NDArray[np.float64] | None,
         weighting: str | None,
+        duplicates: str,
     ) -> NeighbourState:
         return NeighbourState(
             name=type(self).__name__,
@@ -147,6 +155,7 @@ class Neighbours(Estimator):
             means=means,
             parameters=self.get_params(),
             settings={"weighting": weighting},
+            duplicates=duplicates,
         )
 
     # -- the fitted state ---------------------------------------------------------------------------------------------
@@ -170,6 +179,10 @@ class Neighbours(Estimator):
     @property
     def _predicts_ratings(self) -> bool:
         return self.feedback == "explicit"
+
+    @property
+    def _duplicates(self) -> str:
+        return "last" if self._predicts_ratings else "sum"
 
     # -- files --------------------------------------------------------------------------------------------------------
 
@@ -197,6 +210,7 @@ class Neighbours(Estimator):
             "fitted_feedback": "explicit" if state.ratings else "implicit",
             "shape": list(state.pairs.shape),
             "settings": dict(state.settings),
+            "duplicates": state.duplicates,
         }
         write_model(check_path("path", path), type(self), state.parameters, state.pairs, content, tensors)
 
@@ -221,5 +235,6 @@ class Neighbours(Estimator):
         data = trusted((*rows, seen_values), None, users, items, known=tensors.take_known(users, items))
         explicit = field(content, "fitted_feedback", str) == "explicit"
         means = line_means(both_ways(data, cls._axis)[0]) if explicit else None
-        model._state = model._made(data, similarity, means, weighting)
+        duplicates = duplicates_of(content, "last" if explicit else "sum")
+        model._state = model._made(data, similarity, means, weighting, duplicates)
         return model

@@ -80,7 +80,8 @@ class ItemKNN(Neighbours):
     _axis = "items"
 
     def _queries_of_histories(self, state: Any, histories: Any, threads: int) -> tuple[Any, ItemLists]:
-        data = distinct_cells(as_interactions(histories, dtype="float32", items=state.items))
+        options: dict[str, Any] = {"duplicates": state.duplicates, "ratings": state.ratings, "items": state.items}
+        data = distinct_cells(as_interactions(histories, dtype="float32", **options), state.duplicates)
         if state.means is None:
             values = played(data.values, state.settings["weighting"])
         else:

@@ -15,11 +15,11 @@ BM25_K1, BM25_B = 1.2, 0.75
 """The usual constants: how fast repeated events saturate, how much the length of a line counts."""
 
 
-def distinct_cells(data: Interactions) -> Interactions:
-    """Sum the cells that are stored several times."""
+def distinct_cells(data: Interactions, duplicates: str) -> Interactions:
+    """Make one of the cells that are stored several times."""
     if not has_repeats(data):
         return data
-    merged = as_interactions(data.matrix, dtype="float32")
+    merged = as_interactions(data.matrix, duplicates=duplicates, dtype="float32")
     return trusted(merged.arrays(), None, data.user_labels, data.item_labels, known=known_of(data))
 
 

@@ -38,6 +38,8 @@ class NeighbourState(Fitted):
         Each line's mean rating.
     parameters, settings : mappings
         The constructor's parameters of the fit, and what those that may be "auto" stood for.
+    duplicates : str
+        What became of repeated cells, and becomes of those in histories.
     """
 
     name: str
@@ -49,6 +51,7 @@ class NeighbourState(Fitted):
     means: NDArray[np.float64] | None
     parameters: Mapping[str, Any]
     settings: Mapping[str, Any]
+    duplicates: str
 
     def __post_init__(self) -> None:
         for array in (self.similarity.data, self.similarity.indices, self.similarity.indptr, self.means):

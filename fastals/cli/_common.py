@@ -40,7 +40,7 @@ def add_data_options(parser: argparse.ArgumentParser, text: str, **options: Any)
     parser.add_argument(
         "--duplicates",
         choices=DUPLICATES,
-        help="what becomes of several lines with the same user and item (default: sum)",
+        help="what becomes of several lines with the same user and item (default: sum; of ratings: last)",
     )
 
 
@@ -71,7 +71,7 @@ def format_options(arguments: argparse.Namespace) -> dict[str, Any]:
 # --- reading and saving ----------------------------------------------------------------------------------------------
 
 
-def read(arguments: argparse.Namespace) -> Interactions:
+def read(arguments: argparse.Namespace, *, ratings: bool) -> Interactions:
     """Read the interactions that the options of :func:`add_data_options` name, or open what --on-disk made."""
     if is_stored(arguments.data):
         for name in ("user", "item", "rating", "format", "delimiter", "columns", "duplicates", "on_disk"):
@@ -82,7 +82,8 @@ def read(arguments: argparse.Namespace) -> Interactions:
         return Interactions.open(arguments.data)
     columns = {name: getattr(arguments, name) for name in ("user", "item")} | {"value": arguments.rating}
     options = format_options(arguments) | columns | {"on_disk": getattr(arguments, "on_disk", None)}
-    return read_interactions(arguments.data, **options, duplicates=arguments.duplicates or "sum")
+    duplicates = arguments.duplicates or ("last" if ratings else "sum")
+    return read_interactions(arguments.data, **options, duplicates=duplicates)
 
 
 def read_interactions(

@@ -20,7 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def command(arguments: argparse.Namespace) -> None:
     """Measure a model against held-out interactions."""
     model = load(arguments.model)
-    test = read(arguments)
+    test = read(arguments, ratings=model.state_.ratings)
     metrics = evaluation.evaluate(model, None, test, arguments.k)
     baseline = evaluation.popularity_baseline(model, None, test, arguments.k)
     print_metrics(type(model).__name__, metrics, baseline)

@@ -23,7 +23,8 @@ def command(arguments: argparse.Namespace) -> None:
     from .. import report
 
     check_target(arguments.out)
-    test = read(arguments) if arguments.data else None
-    report.write_report(load(arguments.model), arguments.out, test=test)
+    model = load(arguments.model)
+    test = read(arguments, ratings=model.state_.ratings) if arguments.data else None
+    report.write_report(model, arguments.out, test=test)
     if not arguments.quiet:
         print(f"wrote    {arguments.out}{size(arguments.out)}")

@@ -75,6 +75,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(option, dest=name, type=read_, metavar=metavar, default=argparse.SUPPRESS, help=help_)
     text = "make the interactions in this new directory instead of in memory; give DIR as FILE next time"
     parser.add_argument("--on-disk", metavar="DIR", help=text)
+    text = "where the state of training is kept, and taken up again where it was interrupted; delete it to start afresh"
+    parser.add_argument("--checkpoint", metavar="FILE", help=text)
     parser.add_argument("--out", required=True, metavar="MODEL", help="file to write")
     add_quiet(parser)
 
@@ -104,9 +106,9 @@ def command(arguments: argparse.Namespace) -> None:
         arguments.parser.error("--explicit needs --rating: the column of the ratings")
     model = cls(**given)
     check_target(arguments.out)  # before the work, not after it
-    data = read(arguments)
+    data = read(arguments, ratings=arguments.explicit)
     start = time.perf_counter()
-    model.fit(data, progress=False if arguments.quiet else None)
+    model.fit(data, checkpoint=arguments.checkpoint, progress=False if arguments.quiet else None)
     seconds = time.perf_counter() - start
     save(model, arguments.out)
     if not arguments.quiet:

@@ -66,7 +66,7 @@ def auc(model: Recommender, train: Any, test: Any) -> float:
     """
     state, threads = model.state_, resolve_num_threads(model.num_threads)
     seen = _seen(state, train)
-    held_out = as_interactions(test, users=state.users, items=state.items)
+    held_out = state.held_out(test, items=state.items)
     held_out = select_cells(held_out, held_out.values > 0)
     users = np.flatnonzero(np.diff(held_out.indptr))
     block = max(1, AUC_BYTES // (8 * seen.n_items))
@@ -179,9 +179,9 @@ def evaluate(model: Recommender, train: Any, test: Any, k: int = 10) -> dict[str
     train : Interactions, or what :meth:`ImplicitALS.fit` takes, or None
         None: what the model itself remembers of its training cells.
     test : Interactions, or what :meth:`ImplicitALS.fit` takes
-        The held-out interactions. Left out of the ranking metrics are cells that `train` holds or knows too, as the
-        lists do not repeat that, and users whom the model does not know. An item that the model does not know counts
-        as relevant, though no list can hold it.
+        The held-out interactions; several ratings of one user for one item become one as in the fit. Left out of the
+        ranking metrics are cells that `train` holds or knows too, as the lists do not repeat that, and users whom the
+        model does not know. An item that the model does not know counts as relevant, though no list can hold it.
     k : int, default 10
         Length of the lists.
 
@@ -215,7 +215,7 @@ def evaluate(model: Recommender, train: Any, test: Any, k: int = 10) -> dict[str
     users = np.flatnonzero(np.diff(new.indptr))
     metrics = _measure(model.recommend(new.user_labels.decode(users), n=k).items, seen, new, users, k)
     if state.ratings:
-        ratings = as_interactions(test, users=state.users, items=state.items)
+        ratings = state.held_out(test, items=state.items)
         rows = np.repeat(np.arange(ratings.n_users), np.diff(ratings.indptr))
         predicted = model.predict(ratings.user_labels.decode(rows), ratings.item_labels.decode(ratings.indices))
         errors = {metric.__name__: metric(ratings.values, predicted) for metric in (rmse, mae)}
@@ -264,7 +264,7 @@ def _measure(
 
 def _new_to_users(state: Fitted, seen: Interactions, test: Any) -> Interactions:
     """Return the cells of `test` that a list could hold: of the model's users, and not seen. The items are test's."""
-    interactions = as_interactions(test, users=state.users)
+    interactions = state.held_out(test)
     items = state.items.encode(interactions.item_labels.decode(np.arange(interactions.n_items)))[interactions.indices]
     cells = cell_numbers(interactions.indptr, items, seen.n_items)
     new = np.ones(len(cells), bool)

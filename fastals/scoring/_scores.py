@@ -149,6 +149,7 @@ class Scores:
                 spec = ScoreSpec(**{f.name: getattr(spec, f.name) for f in fields(spec)} | {"now": self._now})
         self.spec = spec
         self._users, self._items = events.users.labels(), events.items.labels()
+        self._summed = False
         self.n_events, self.n_users, self.n_items = events.count, len(self._users), len(self._items)
 
     def __repr__(self) -> str:
@@ -218,6 +219,7 @@ class Scores:
         cells = as_interactions(
             tuple(columns), duplicates=spec.aggregate, dtype="float64", num_threads=self._events.threads
         )
+        self._summed = self._summed or cells.summed
         assert cells.users is not None
         assert cells.items is not None
         rows = np.repeat(cells.users.astype(np.int32), np.diff(cells.indptr))
@@ -252,7 +254,7 @@ class Scores:
         parts.clear()
         columns = Coded(users, self._users), Coded(items, self._items), values
         data = as_interactions(columns, duplicates="error", unscored=True)
-        data.scoring = self.spec.to_dict()
+        data.scoring, data.summed = self.spec.to_dict(), self._summed
         return data
 
     def write(self, path: str | os.PathLike[str]) -> int:

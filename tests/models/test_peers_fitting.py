@@ -313,8 +313,8 @@ def test_one_policy_for_repeats_in_any_dtype(model: Any) -> None:
     for dtype in (np.float32, np.float64, np.int32):
         matrix = sparse.csr_array((data.astype(dtype), indices, indptr), shape=(2, 2))
         fits.append(model(factors=2, random_state=0).fit(matrix).item_factors_)
-    summed = sparse.csr_array([[3.0, 3], [0, 4]])
-    fits.append(model(factors=2, random_state=0).fit(summed).item_factors_)
+    merged = sparse.csr_array([[3.0 if model is ImplicitALS else 2.0, 3], [0, 4]])
+    fits.append(model(factors=2, random_state=0).fit(merged).item_factors_)
     for other in fits[1:]:
         np.testing.assert_array_equal(fits[0], other)
 
