@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -11,8 +11,10 @@ from .._core import AXES, ArgumentTypeError, FactorArray, check_factors, check_r
 from .._data import Interactions
 from .._equation import Descent, RowEquation, RowSource, Settings, Start, Training, digest, digest_of
 from .._fitted import plain
-from .estimator import Estimator
 from .validation import Validation
+
+if TYPE_CHECKING:
+    from .estimator import Estimator
 
 
 class Beginning(NamedTuple):

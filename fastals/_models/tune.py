@@ -14,7 +14,6 @@ import numpy as np
 from .._core import ArgumentTypeError, ParameterError, check_bool, check_choice, check_int, check_random_state
 from .._data import Interactions
 from .._equation import interruptible
-from .._topn import held_out
 from .als import ALS
 from .estimator import Estimator
 
@@ -158,7 +157,7 @@ def tune(
     >>> found.best_model.get_params()["factors"] == found.best_params["factors"]
     True
     """
-    from ..evaluation import evaluate, train_test_split  # not every program tunes
+    from ..evaluation import evaluate, held_out, train_test_split  # not every program tunes
 
     if not isinstance(model, Estimator):
         raise ArgumentTypeError(f"model must be a model of fastals, got {type(model).__name__}")

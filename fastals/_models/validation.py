@@ -10,7 +10,7 @@ import numpy as np
 from .._core import DataError, ParameterError, check_int
 from .._data import Interactions, cell_numbers, cells_of, contains
 from .._equation import Training, digest
-from .._topn import FactorFitted, held_out
+from .._topn import FactorFitted
 
 
 class Validation:
@@ -49,6 +49,8 @@ class Validation:
         duplicates: str,
         num_threads: int,
     ) -> None:
+        from ..evaluation import held_out  # not every fit measures
+
         self.metric, self.state, self.num_threads = metric, state, num_threads
         self.patience = None if patience is None else check_int("patience", patience, low=1)
         name, _, k = metric.partition("@")

@@ -1,6 +1,6 @@
 """The best of all scores, exactly, and what a model is asked for."""
 
-from .fitted import FactorFitted, Fitted, held_out
+from .fitted import FactorFitted, Fitted
 from .panels import ItemLists
 from .recommender import Recommender
 from .requests import Recommendations
@@ -14,6 +14,5 @@ __all__ = [
     "Recommendations",
     "Recommender",
     "Wanted",
-    "held_out",
     "mmr",
 ]

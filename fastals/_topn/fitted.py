@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import Axis, DataError, FactorArray, check_factors, kernels, tables
-from .._data import as_interactions, cell_arrays, known_of
+from .._data import cell_arrays, known_of
 from .panels import ItemLists, Panels
 from .search import Wanted
 
@@ -73,10 +73,6 @@ class Fitted(ABC):
                     derived[key] = found
         made: Made = derived[key]
         return made
-
-    def held_out(self, data: Any, *, items: Labels | None = None) -> Interactions:
-        """Data of its users that the model is to be judged by."""
-        return held_out(data, self.ratings, self.duplicates, users=self.users, items=items)
 
     # -- the training cells -------------------------------------------------------------------------------------------
 
@@ -304,14 +300,6 @@ class FactorFitted(Fitted):
             return total
 
         return self.derive(f"mean of {axis}", mean)
-
-
-def held_out(
-    data: Any, ratings: bool, duplicates: str, *, users: Labels | None = None, items: Labels | None = None
-) -> Interactions:
-    """Return data that a model is to be judged by: ratings are merged as for the training, all else is added."""
-    policy = duplicates if ratings else "sum"
-    return as_interactions(data, duplicates=policy, ratings=ratings, users=users, items=items)
 
 
 def unit_rows(factors: FactorArray) -> FactorArray:

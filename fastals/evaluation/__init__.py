@@ -13,6 +13,7 @@ from ._evaluate import (
 )
 
 # for the rest of the package
+from ._evaluate import held_out as held_out
 from ._metrics import RANKING as RANKING
 from ._metrics import (
     coverage_at_k,

@@ -24,6 +24,7 @@ from ._metrics import RANKING, coverage_at_k, judge, mae, novelty_at_k, r2, rmse
 from ._splits import select_cells
 
 if TYPE_CHECKING:
+    from .._data import Labels
     from .._topn import Fitted, Recommender
 
 AUC_BYTES = 1 << 25
@@ -66,13 +67,12 @@ def auc(model: Recommender, train: Any, test: Any) -> float:
     """
     state, threads = model.state_, resolve_num_threads(model.num_threads)
     seen = _seen(state, train)
-    held_out = state.held_out(test, items=state.items)
-    held_out = select_cells(held_out, held_out.values > 0)
-    users = np.flatnonzero(np.diff(held_out.indptr))
+    held = held_out(test, state.ratings, state.duplicates, users=state.users, items=state.items)
+    held = select_cells(held, held.values > 0)
+    users = np.flatnonzero(np.diff(held.indptr))
     block = max(1, AUC_BYTES // (8 * seen.n_items))
     areas = np.concatenate(
-        [_areas(state, users[i : i + block], seen, held_out, threads) for i in range(0, len(users), block)]
-        or [np.empty(0)]
+        [_areas(state, users[i : i + block], seen, held, threads) for i in range(0, len(users), block)] or [np.empty(0)]
     )
     if np.isnan(areas).all():
         raise DataError("no user has both a relevant item and one never met")
@@ -80,11 +80,11 @@ def auc(model: Recommender, train: Any, test: Any) -> float:
 
 
 def _areas(
-    state: Fitted, users: NDArray[np.intp], seen: Interactions, held_out: Interactions, threads: int
+    state: Fitted, users: NDArray[np.intp], seen: Interactions, held: Interactions, threads: int
 ) -> NDArray[np.float64]:
     """AUC of each user; NaN where the user has met everything."""
     scores = state.all_scores(users, threads)
-    relevant = [held_out.indices[held_out.indptr[u] : held_out.indptr[u + 1]] for u in users]
+    relevant = [held.indices[held.indptr[u] : held.indptr[u + 1]] for u in users]
     found = [row[items] for row, items in zip(scores, relevant, strict=True)]
     lengths = np.zeros(len(users), np.int64)
     first, last, met = met_by(seen, users)
@@ -169,6 +169,14 @@ def _unseen(train: Interactions, users: NDArray[np.intp], rank_of: NDArray[np.in
     return unseen
 
 
+def held_out(
+    data: Any, ratings: bool, duplicates: str, *, users: Labels | None = None, items: Labels | None = None
+) -> Interactions:
+    """Return data that a model is to be judged by: ratings are merged as for the training, all else is added."""
+    policy = duplicates if ratings else "sum"
+    return as_interactions(data, duplicates=policy, ratings=ratings, users=users, items=items)
+
+
 def evaluate(model: Recommender, train: Any, test: Any, k: int = 10) -> dict[str, float]:
     """Measure a model against held-out interactions, by every metric that fits it.
 
@@ -215,7 +223,7 @@ def evaluate(model: Recommender, train: Any, test: Any, k: int = 10) -> dict[str
     users = np.flatnonzero(np.diff(new.indptr))
     metrics = _measure(model.recommend(new.user_labels.decode(users), n=k).items, seen, new, users, k)
     if state.ratings:
-        ratings = state.held_out(test, items=state.items)
+        ratings = held_out(test, state.ratings, state.duplicates, users=state.users, items=state.items)
         rows = np.repeat(np.arange(ratings.n_users), np.diff(ratings.indptr))
         predicted = model.predict(ratings.user_labels.decode(rows), ratings.item_labels.decode(ratings.indices))
         errors = {metric.__name__: metric(ratings.values, predicted) for metric in (rmse, mae)}
@@ -264,7 +272,7 @@ def _measure(
 
 def _new_to_users(state: Fitted, seen: Interactions, test: Any) -> Interactions:
     """Return the cells of `test` that a list could hold: of the model's users, and not seen. The items are test's."""
-    interactions = state.held_out(test)
+    interactions = held_out(test, state.ratings, state.duplicates, users=state.users)
     items = state.items.encode(interactions.item_labels.decode(np.arange(interactions.n_items)))[interactions.indices]
     cells = cell_numbers(interactions.indptr, items, seen.n_items)
     new = np.ones(len(cells), bool)
