@@ -13,7 +13,6 @@ from ._evaluate import (
 )
 
 # for the rest of the package
-from ._evaluate import held_out as held_out
 from ._metrics import RANKING as RANKING
 from ._metrics import (
     coverage_at_k,
@@ -30,6 +29,7 @@ from ._metrics import (
     recall_at_k,
     rmse,
 )
+from ._splits import held_out as held_out
 from ._splits import (
     leave_last_out,
     leave_random_out,

@@ -21,10 +21,9 @@ from .._data import (
     met_by,
 )
 from ._metrics import RANKING, coverage_at_k, judge, mae, novelty_at_k, r2, rmse, runs, users_of_items
-from ._splits import select_cells
+from ._splits import held_out, select_cells
 
 if TYPE_CHECKING:
-    from .._data import Labels
     from .._topn import Fitted, Recommender
 
 AUC_BYTES = 1 << 25
@@ -167,14 +166,6 @@ def _unseen(train: Interactions, users: NDArray[np.intp], rank_of: NDArray[np.in
     skipped = np.bincount(places[near] * n + unseen_below[near], minlength=len(users) * n)
     unseen: NDArray[np.int64] = np.arange(n) + skipped.reshape(-1, n).cumsum(axis=1)
     return unseen
-
-
-def held_out(
-    data: Any, ratings: bool, duplicates: str, *, users: Labels | None = None, items: Labels | None = None
-) -> Interactions:
-    """Return data that a model is to be judged by: ratings are merged as for the training, all else is added."""
-    policy = duplicates if ratings else "sum"
-    return as_interactions(data, duplicates=policy, ratings=ratings, users=users, items=items)
 
 
 def evaluate(model: Recommender, train: Any, test: Any, k: int = 10) -> dict[str, float]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core import ArgumentTypeError, DataError, check_choice, check_int, check_random_state, check_real, check_values
-from .._data import Interactions, Known, as_interactions, known_of, selected, trusted
+from .._data import Interactions, Known, Labels, as_interactions, known_of, selected, trusted
 
 
 def train_test_split(
@@ -211,6 +211,14 @@ def _leave_out(data: Interactions, order: NDArray[Any], n: int) -> tuple[Interac
 def _parted(data: Interactions, in_test: NDArray[np.bool_]) -> tuple[Interactions, Interactions]:
     """Put some of the cells aside. What is known beside them stays where it is trained and lists are made."""
     return select_cells(data, ~in_test, known_of(data)), select_cells(data, in_test)
+
+
+def held_out(
+    data: Any, ratings: bool, duplicates: str, *, users: Labels | None = None, items: Labels | None = None
+) -> Interactions:
+    """Return data that a model is to be judged by: ratings are merged as for the training, all else is added."""
+    policy = duplicates if ratings else "sum"
+    return as_interactions(data, duplicates=policy, ratings=ratings, users=users, items=items)
 
 
 def select_cells(data: Interactions, keep: NDArray[np.bool_], known: Known | None = None) -> Interactions:
