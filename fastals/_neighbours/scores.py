@@ -39,21 +39,28 @@ class Queries:
     def __len__(self) -> int:
         return len(self.lists.first)
 
-    def part(self, q: int) -> Queries:
-        """One of them."""
-        return Queries(part(self.lists, q), self.values, None if self.base is None else self.base[q : q + 1])
+    def __getitem__(self, some: Any) -> Queries:
+        """Some of them."""
+        return Queries(self.lists.of(some), self.values, None if self.base is None else self.base[some])
 
 
 def search(
-    scoring: Scoring, queries: Queries, n: int, seen: ItemLists | None, wanted: Wanted, num_threads: int
+    scoring: Scoring,
+    queries: Queries,
+    n: int,
+    seen: ItemLists | None,
+    wanted: Wanted,
+    known: NDArray[np.bool_] | None,
+    num_threads: int,
 ) -> Found:
-    """Return each query's n best columns among the wanted, without those seen."""
+    """Return each query's n best columns among the wanted and the known (None: all), without those seen."""
     hidden = [lists for lists in (seen, wanted.exclude_each) if lists is not None]
-    open_columns = None
+    open_columns = None if known is None else known.copy()
     if wanted.candidates is not None or wanted.exclude is not None:
-        open_columns = np.full(scoring.n_columns, wanted.candidates is None)
+        if open_columns is None:
+            open_columns = np.ones(scoring.n_columns, np.bool_)
         if wanted.candidates is not None:
-            open_columns[wanted.candidates] = True
+            open_columns &= np.isin(np.arange(scoring.n_columns), wanted.candidates)
         if wanted.exclude is not None:
             open_columns[wanted.exclude] = False
     if wanted.own is None:
@@ -65,7 +72,7 @@ def search(
         if open_columns is not None:
             own &= open_columns
         one = joined([part(lists, q) for lists in hidden])
-        items[q : q + 1], scores[q : q + 1] = _best(scoring, queries.part(q), n, one, own, num_threads)
+        items[q : q + 1], scores[q : q + 1] = _best(scoring, queries[q : q + 1], n, one, own, num_threads)
     return items, scores
 
 

@@ -119,11 +119,20 @@ class NeighbourState(Fitted):
 
     # -- answers ------------------------------------------------------------------------------------------------------
 
+    def blank(self, axis: Axis, queries: Queries) -> NDArray[np.bool_]:
+        """Which have neither a history nor neighbours that a score could come from."""
+        blank: NDArray[np.bool_] = queries.lists.lengths == 0
+        return blank
+
     def search(self, table: str, queries: Any, n: int, seen: ItemLists | None, wanted: Wanted, threads: int) -> Found:
         """Find the best of a product's columns."""
         if wanted.boost is not None:
             raise ParameterError(f"{self.name} takes no boost")
-        return search(self.scoring_towards("items" if table == "items" else "users"), queries, n, seen, wanted, threads)
+        towards: Axis = "items" if table == "items" else "users"
+        known = None
+        if self.means is not None:  # a rating is guessed even where nobody has given one
+            known = self.derive(f"known {towards}", lambda: np.diff(self.pairs.lines(towards).indptr) > 0)
+        return search(self.scoring_towards(towards), queries, n, seen, wanted, known, threads)
 
     def similar(self, axis: Axis, rows: NDArray[np.int32], n: int, wanted: Wanted, threads: int) -> Found:
         """The neighbours."""

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from .._core import Axis, DataError, FactorArray, check_factors, kernels, tables
 from .._data import cell_arrays, known_of
-from .panels import ItemLists, Panels
+from .boost import narrowed
+from .panels import ItemLists, Panels, by_norm
 from .search import Wanted
 
 if TYPE_CHECKING:
@@ -145,6 +146,14 @@ class Fitted(ABC):
         """What :meth:`search` takes for users' factors as they come from folding in."""
 
     @abstractmethod
+    def blank(self, axis: Axis, queries: Any) -> NDArray[np.bool_]:
+        """Of which users or items nothing is known: all would score alike for them."""
+
+    def strangers(self, rows: NDArray[Any] | slice) -> NDArray[np.bool_]:
+        """Of which users nothing is known: those without a training cell above all. They have no list."""
+        return self.blank("users", self.queries("users", rows))
+
+    @abstractmethod
     def search(self, table: str, queries: Any, n: int, seen: ItemLists | None, wanted: Wanted, threads: int) -> Found:
         """Find the n best for each query in the table of "users", "items" or what else the model keeps."""
 
@@ -168,21 +177,46 @@ class Fitted(ABC):
         self, users: NDArray[np.int32] | slice, n: int, exclude_seen: bool, threads: int, wanted: Wanted | None = None
     ) -> Found:
         """The n best items of some users."""
-        seen, wanted = None, wanted or Wanted()
+        seen, queries, wanted = None, self.queries("users", users), wanted or Wanted()
         if exclude_seen:
             seen, wanted = self.seen(users), wanted.without(self.known(users))
-        return self.search("items", self.queries("users", users), n, seen, wanted, threads)
+        return self.best_items(queries, self.blank("users", queries), n, seen, wanted, threads)
+
+    def best_items(
+        self,
+        queries: Any,
+        strange: NDArray[np.bool_],
+        n: int,
+        seen: ItemLists | None,
+        wanted: Wanted,
+        threads: int,
+        unknown: str = "empty",
+    ) -> Found:
+        """The n best items for each query, and for the strangers among them what :meth:`top_unknown` gives."""
+        if not strange.any():
+            return self.search("items", queries, n, seen, wanted, threads)
+        known, strangers = np.flatnonzero(~strange), np.flatnonzero(strange)
+        of_known, of_strangers = (None if seen is None else seen.of(some) for some in (known, strangers))
+        best, scores = self.search("items", queries[known], n, of_known, wanted.part(known), threads)
+        found = np.empty((len(strange), n), np.int32), np.empty((len(strange), n), scores.dtype)
+        found[0][known], found[1][known] = best, scores
+        others, counts = self.top_unknown(unknown, n, len(strangers), of_strangers, wanted.part(strangers), threads)
+        found[0][strangers], found[1][strangers] = others, narrowed(counts, scores.dtype)
+        return found
 
     def top_users(
         self, items: NDArray[np.int32], n: int, exclude_seen: bool, threads: int, wanted: Wanted | None = None
     ) -> Found:
-        """The n best users of some items."""
-        seen, wanted = None, wanted or Wanted()
+        """The n best users of some items; none where nothing is known of an item."""
+        seen, queries, wanted = None, self.queries("items", items), wanted or Wanted()
         if exclude_seen:
             seen, wanted = self.seen_by_item(items, threads), wanted.without(self.known_by_item(items, threads))
-        return self.search("users", self.queries("items", items), n, seen, wanted, threads)
+        found = self.search("users", queries, n, seen, wanted, threads)
+        blank = self.blank("items", queries)
+        found[0][blank], found[1][blank] = -1, -np.inf
+        return found
 
-    def top_unknown(self, unknown: str, n: int, m: int, wanted: Wanted, threads: int) -> Found:
+    def top_unknown(self, unknown: str, n: int, m: int, seen: ItemLists | None, wanted: Wanted, threads: int) -> Found:
         """Lists for m users of whom nothing is known: the items of most cells ("popular"), or none."""
         if unknown != "popular":
             return np.full((m, n), -1, np.int32), np.full((m, n), -np.inf)
@@ -190,10 +224,10 @@ class Fitted(ABC):
         def make() -> Panels:
             counts: FactorArray = np.zeros((len(self.items), 1), np.float64)
             counts[:, 0] = self.cells_of_items()
-            return Panels(counts, threads)
+            return Panels(counts, threads, candidates=by_norm(counts, counts[:, 0] > 0))
 
         panels = self.derive("popularity", make)
-        return wanted.search("popularity", panels, np.ones((m, 1)), n, seen=None, num_threads=threads)
+        return wanted.search("popularity", panels, np.ones((m, 1)), n, seen=seen, num_threads=threads)
 
 
 class FactorFitted(Fitted):
@@ -244,13 +278,24 @@ class FactorFitted(Fitted):
             return rows
         return self._scoring_rows(rows[:, :k], rows[:, k:].sum(axis=1))
 
+    def blank(self, axis: Axis, queries: FactorArray) -> NDArray[np.bool_]:
+        """Which rows are zero, and so is their bias."""
+        k = self.user_factors.shape[1]
+        zero: NDArray[np.bool_] = np.logical_not(queries[:, :k].any(axis=1))
+        if self.biases is not None:
+            column, none = (k + 1, 0.0) if axis == "items" else (k, self.mean)
+            zero &= queries[:, column] == queries.dtype.type(none)
+        return zero
+
     def _panels(self, table: str, threads: int) -> Panels:
-        """A packed table: "users" or "items", or their "unit" rows (none of zeros)."""
+        """A packed table: "users" or "items", or their "unit" rows; none of whom nothing is known."""
 
         def make() -> Panels:
-            kind, _, axis = table.rpartition(" ")
+            kind, _, side = table.rpartition(" ")
+            axis: Axis = "items" if side == "items" else "users"
             if not kind:
-                return Panels(self.scoring_factors[axis == "items"], threads)
+                rows = self.scoring_factors[axis == "items"]
+                return Panels(rows, threads, candidates=by_norm(rows, ~self.blank(axis, rows)))
             factors = unit_rows(self.user_factors if axis == "users" else self.item_factors)
             return Panels(factors, threads, candidates=np.flatnonzero(factors.any(axis=1)).astype(np.int32))
 

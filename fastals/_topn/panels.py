@@ -90,15 +90,13 @@ class Panels:
         C-contiguous float32 or float64, finite. Kept, not copied.
     num_threads : int
     candidates : int32 array of shape (n_candidates,), optional
-        Distinct items by descending norm, default all: no other is ever found.
+        Distinct items by descending norm, default all: no other is ever found. See :func:`by_norm`.
     """
 
     def __init__(self, factors: FactorArray, num_threads: int, *, candidates: NDArray[np.int32] | None = None) -> None:
         self.factors = factors
         if candidates is None:
-            with np.errstate(over="ignore"):
-                norms = np.einsum("ij,ij->i", factors, factors)
-            candidates = np.argsort(-norms, kind="stable").astype(np.int32)
+            candidates = by_norm(factors)
         self.size = len(candidates)
         n_panels = max(1, -(-self.size // kernels.PANEL))
         self.items = np.full(n_panels * kernels.PANEL, -1, np.int32)
@@ -177,6 +175,14 @@ class Panels:
         octets = np.zeros((n_panels, 8), np.uint8)
         octets[:, : kernels.PANEL // 8] = np.packbits(flags, bitorder="little").reshape(n_panels, -1)
         return octets.view("<u8").ravel().astype(np.uint64, copy=False)
+
+
+def by_norm(factors: FactorArray, known: NDArray[np.bool_] | None = None) -> NDArray[np.int32]:
+    """The rows by descending norm, only those that are known where that is given."""
+    with np.errstate(over="ignore"):
+        norms = np.einsum("ij,ij->i", factors, factors)
+    order = np.argsort(-norms, kind="stable").astype(np.int32)
+    return order if known is None or known.all() else order[known[order]]
 
 
 def _split(columns: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

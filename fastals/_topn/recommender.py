@@ -20,7 +20,6 @@ from .._core import (
     check_same_length,
     resolve_num_threads,
 )
-from .boost import narrowed
 from .fitted import Fitted
 from .panels import ItemLists
 from .requests import Recommendations, UserRecommendations, decode, elsewhere, encode, wanted_of
@@ -88,8 +87,9 @@ class Recommender(ABC):
             list and below 1 it falls: its score is multiplied by the boost where it is >= 0, and divided by it where it
             is below 0. 0 leaves the item out. The list is that of the boosted scores, exactly.
         unknown : {"error", "popular", "empty"}, default "error"
-            What users get whom the model does not know, or knows without any training cell: an error (the former only),
-            the items of most training cells, with their number as score, or nothing.
+            What users get of whom nothing is known. "popular": the items of most training cells, with their number as
+            score. "empty": nothing. "error": a label that the model has never met is an error; one that it has met
+            without any training cell, and a history of items that it does not know, get nothing.
         user_factors : array of shape (k,) or (m, k), optional
             In the place of ``users``: factors, as :meth:`fold_in` gives them.
         histories : as for :meth:`fold_in`, optional
@@ -100,7 +100,8 @@ class Recommender(ABC):
         -------
         Recommendations
             ``items`` and ``scores`` of shape (m, n), (n,) for one user; best first, equal scores in the order of the
-            items. Where fewer than n items are left, the list is filled up with None (indices: -1) and -inf.
+            items. Where fewer than n items are left, the list is filled up with None (indices: -1) and -inf. Items of
+            which nothing is known, as those without a training cell, are in no list.
 
         Raises
         ------
@@ -139,33 +140,22 @@ class Recommender(ABC):
             got = " and ".join(given) or "none"
             raise ParameterError(f"one of users, user_factors and histories must be given, got {got}")
         n, exclude_seen = check_int("n", n, low=1), check_bool("exclude_seen", exclude_seen)
+        known: ItemLists | None = None
         if users is not None:
             rows, single = encode(state.users, "users", users, unknown == "error")
-            wanted = wanted_of("items", state.items, items, exclude, len(rows), boost=boost)
-            strange = np.zeros(len(rows), np.bool_)
-            if unknown != "error":
-                strange = (rows < 0) | (state.seen(rows).lengths == 0)
-            if not strange.any():
-                found = state.top_items(rows, n, exclude_seen, threads, wanted)
-            else:
-                known, strangers = np.flatnonzero(~strange), np.flatnonzero(strange)
-                best, scores = state.top_items(rows[known], n, exclude_seen, threads, wanted.part(known))
-                found = np.empty((len(rows), n), np.int32), np.empty((len(rows), n), scores.dtype)
-                found[0][known], found[1][known] = best, scores
-                asked_of = wanted.part(strangers)
-                if exclude_seen:
-                    asked_of = asked_of.without(state.known_to(rows[strangers], elsewhere(state, users)[strangers]))
-                others, counts = state.top_unknown(unknown, n, len(strangers), asked_of, threads)
-                found[0][strangers], found[1][strangers] = others, narrowed(counts, scores.dtype)
-            return Recommendations(*decode(state.items, found, single))
-        seen: ItemLists | None = None
-        single = np.ndim(user_factors) == 1
-        if user_factors is not None:
-            queries = state.queries_of_factors(user_factors)
+            queries, seen = state.queries("users", rows), state.seen(rows)
+            unmet = rows < 0
+            strange, seen = unmet | state.blank("users", queries), seen._replace(last=np.where(unmet, *seen[:2]))
+            known = state.known_to(rows, elsewhere(state, users)) if unmet.any() else state.known(rows)
+        elif user_factors is not None:
+            queries, seen, single = state.queries_of_factors(user_factors), None, np.ndim(user_factors) == 1
+            strange = state.blank("users", queries)
         else:
             queries, seen = self._queries_of_histories(state, histories, threads)
+            strange, single = state.blank("users", queries), False
         wanted = wanted_of("items", state.items, items, exclude, len(queries), boost=boost)
-        found = state.search("items", queries, n, seen if exclude_seen else None, wanted, threads)
+        seen, wanted = (seen, wanted.without(known)) if exclude_seen else (None, wanted)
+        found = state.best_items(queries, strange, n, seen, wanted, threads, unknown)
         return Recommendations(*decode(state.items, found, single))
 
     def recommend_all(
@@ -194,7 +184,7 @@ class Recommender(ABC):
         -------
         iterator of (users, items, scores)
             Arrays of shape (m,), (m, n) and (m, n), m <= batch_size, as :meth:`recommend` gives them; users in the
-            order of ``user_factors_``.
+            order of ``user_factors_``. The list of a user without any training cell is empty.
 
         Raises
         ------
@@ -241,7 +231,8 @@ class Recommender(ABC):
         Returns
         -------
         UserRecommendations
-            ``users`` and ``scores`` of shape (m, n), (n,) for one item; as :meth:`recommend`.
+            ``users`` and ``scores`` of shape (m, n), (n,) for one item; as :meth:`recommend`. Users of whom nothing is
+            known are in no list, and an item of which nothing is known has an empty one.
 
         Raises
         ------

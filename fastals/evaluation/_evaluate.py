@@ -188,9 +188,9 @@ def evaluate(model: Recommender, train: Any, test: Any, k: int = 10) -> dict[str
     -------
     dict
         ``precision@k``, ``recall@k``, ``ndcg@k``, ``map@k``, ``mrr@k`` and ``hit_rate@k`` (k: the number), and
-        ``n_users``, of how many users they are the means; ``coverage@k`` and ``novelty@k`` of those users' lists. For
-        a model of ratings also ``rmse``, ``mae`` and ``r2`` (NaN where all are equal) over the ``n_ratings`` cells of
-        `test` whose user and item the model knows.
+        ``n_users``, of how many users they are the means; ``coverage@k`` and ``novelty@k`` (NaN where all are empty)
+        of those users' lists. For a model of ratings also ``rmse``, ``mae`` and ``r2`` (NaN where all are equal) over
+        the ``n_ratings`` cells of `test` whose user and item the model knows.
 
     Raises
     ------
@@ -257,7 +257,9 @@ def _measure(
     everyone[users] = lists
     hits, relevant, k = judge(everyone, test, k)
     metrics = {f"{name}@{k}": float(metric(hits, relevant, k).mean()) for name, metric in RANKING.items()}
-    beyond = {f"coverage@{k}": coverage_at_k(lists, seen, k), f"novelty@{k}": novelty_at_k(lists, seen, k)}
+    beyond = {f"coverage@{k}": 0.0, f"novelty@{k}": np.nan}  # of no item at all
+    if (lists != (None if lists.dtype.kind == "O" else -1)).any():
+        beyond = {f"coverage@{k}": coverage_at_k(lists, seen, k), f"novelty@{k}": novelty_at_k(lists, seen, k)}
     return metrics | beyond | {"n_users": len(relevant)}
 
 

@@ -91,7 +91,10 @@ def test_implicit_zero_length_row() -> None:
     matrix[0], matrix[:, 7] = 0, 0
     model = ImplicitALS(factors=3, random_state=0).fit(sparse.csr_array(matrix.tocsr()))
     assert (model.predict(np.arange(N), 7) == 0).all()
-    assert (model.recommend(0, n=5).scores == 0).all()
+    assert model.recommend(0, n=5).items.tolist() == [-1] * 5
+    assert 7 not in model.recommend(np.arange(N), n=N, exclude_seen=False).items
+    assert model.recommend_users(7, n=3).users.tolist() == [-1] * 3
+    assert 0 not in model.recommend_users(np.arange(N), n=N).users
     assert model.similar_items(7, n=3).items.tolist() == [-1] * 3
     assert 7 not in model.similar_items(np.arange(N), n=N).items
 
