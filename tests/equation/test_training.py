@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -357,9 +358,18 @@ def test_killed_at_fifty_random_moments_and_resumed(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Ctrl-C
+# Ctrl-C; of what calls fit: tests/models/test_interrupts.py
 
 
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Python's own handler of SIGINT, which a process in the background does not have."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 @BOTH
 def test_ctrl_c_leaves_a_usable_model(model: Any) -> None:
     train, test = split()
@@ -412,6 +422,7 @@ def test_ctrl_c_at_any_moment() -> None:
     assert caught
 
 
+@pytest.mark.usefixtures("listening")
 def test_an_interrupted_fit_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     train, _ = split()
 
