@@ -14,7 +14,8 @@ def data():
     rng = np.random.default_rng(0)
     users = np.array([f"<u&{i}>" for i in range(60)], dtype=object)[rng.integers(0, 60, 900)]
     items = np.array([f"i{i}" for i in range(40)], dtype=object)[(40 * rng.random(900) ** 2).astype(int)]
-    return fastals.evaluation.train_test_split((users, items, rng.integers(1, 6, 900)), 0.2, random_state=0)
+    cells = fastals.Interactions.from_arrays(users, items, rng.integers(1, 6, 900), duplicates="last")
+    return fastals.evaluation.train_test_split(cells, 0.2, random_state=0)
 
 
 MODELS = {
