@@ -313,8 +313,6 @@ class Events:
         )
         self.held: list[NDArray[np.void]] = []
         self.count = 0
-        self.unscored = False
-        """Whether some events have no score (NaN): their pairs are known, and that is all they count for."""
         self.newest, self.closed = -np.inf, False
         self.directory: tempfile.TemporaryDirectory[str] | None = None
 
@@ -323,7 +321,6 @@ class Events:
             return
         self.held.append(records)
         self.count += len(records)
-        self.unscored = self.unscored or bool(np.isnan(records["score"]).any())
         if "time" in (self.record.names or ()):
             self.newest = max(self.newest, float(records["time"].max()))
         if sum(held.nbytes for held in self.held) > self.memory:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import DataError, ParameterError, check_int, check_path, resolve_num_threads
-from .._data import KNOWN, SCORE, SCORING, Coded, Interactions, as_interactions, contains, distinct
+from .._data import KNOWN, SCORE, SCORING, Coded, Interactions, as_interactions
 from .._files import Batch, Source, has_pyarrow, is_single_file, replacing, suffix_of
 from ._events import Events, Plain, Plan, arrays_of, arrow_table, in_parallel, read_plain_csv, table_batches
 from ._spec import ScoreSpec, seconds, seconds_since_1970, transform
@@ -179,11 +179,7 @@ class Scores:
         A score of NaN is none: the pair has met, and that is all there is to know.
         """
         for part in self._events.parts():
-            bare = np.isnan(part["score"]) if self._events.unscored else np.zeros(1, np.bool_)
-            if bare.all():
-                users, items, values = part["user"][:0], part["item"][:0], part["score"][:0]
-            else:
-                users, items, values = self._aggregate(part[~bare] if bare.any() else part)
+            users, items, values = self._aggregate(part)
             values = transform(values, self.spec.total, self.spec.at)
             with np.errstate(over="ignore"):
                 short = values.astype(np.float32)
@@ -192,20 +188,6 @@ class Scores:
             if np.isinf(short).any():
                 raise DataError("a score is beyond float32's range, 3.4e38: make the weights smaller")
             yield users, items, short
-            if bare.any():
-                yield self._unscored(part[bare], users, items)
-
-    def _unscored(
-        self, events: NDArray[np.void], users: NDArray[np.int32], items: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
-        """Return the pairs of events that have no score, without those given, as :meth:`_parts` yields them."""
-        numbers, given = (
-            np.sort(rows * np.int64(self.n_items) + columns)
-            for rows, columns in ((events["user"], events["item"]), (users, items))
-        )
-        numbers = distinct(numbers)
-        rows, columns = np.divmod(numbers[~contains(given, numbers)], self.n_items)
-        return rows.astype(np.int32), columns.astype(np.int32), np.full(len(rows), np.nan, np.float32)
 
     def _aggregate(self, events: NDArray[np.void]) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
         spec, values = self.spec, events["score"]
@@ -287,7 +269,7 @@ class Scores:
         if kind not in ((".parquet", ""), (".csv", "")):
             raise ParameterError(f"path must end in .parquet or .csv, got {name!r}")
         users, items = (_arrow_labels(labels, text=kind[0] == ".csv") for labels in (self._users, self._items))
-        flagged = kind[0] == ".csv" and (self.spec.minimum is not None or self._events.unscored)
+        flagged = kind[0] == ".csv" and self.spec.minimum is not None
         schema = pa.schema(
             [
                 (self._plan.user, users.type),

@@ -14,7 +14,7 @@ import fastals
 from fastals import Interactions
 from fastals._data import known_of
 from fastals.cli import main
-from fastals.scoring import ScoreSpec, _scores, score
+from fastals.scoring import ScoreSpec, score
 
 Pairs = set[tuple[Any, Any]]
 
@@ -173,35 +173,6 @@ def test_files_without_a_minimum_are_as_they_were(tmp_path: Path) -> None:
     score(songs(), spec).write(tmp_path / "scores.csv")
     assert (tmp_path / "scores.csv").read_text().splitlines()[0] == '"user","item","score"'
     assert Interactions.from_csv(tmp_path / "scores.csv").known is None
-
-
-@pytest.mark.parametrize("memory", [1 << 29, 10_000])
-def test_events_that_are_none_for_scores_are_known(
-    memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a filter of events takes out of the scores has no score, NaN, and is known all the same."""
-    events = songs()
-    old = (events["time"] < 1.7e9 + 20 * 86_400).to_numpy(copy=True)
-    spec = {"signals": {"liked": {"weight": 3}, "played_seconds": {}}}
-    expected = score(events[~old], spec).interactions()
-    own = _scores.Plan.score
-
-    def filtered(plan: Any, batch: Any) -> Any:
-        total, times = own(plan, batch)
-        first = batch.first - 1
-        return np.where(old[first : first + len(total)], np.nan, total), times
-
-    monkeypatch.setattr(_scores.Plan, "score", filtered)
-    with score(events, spec, memory=memory) as scores:
-        data = scores.interactions()
-        scores.write(tmp_path / "scores.csv")
-    assert pairs_of(data) == pairs_of(expected)
-    np.testing.assert_array_equal(data.values, expected.values)
-    assert all_known(data) == set(zip(events["user"], events["item"], strict=True)) - pairs_of(data)
-    assert all_known(Interactions.from_csv(tmp_path / "scores.csv")) == all_known(data)
-    old[:] = True
-    with score(events, spec, memory=memory) as scores, pytest.raises(fastals.DataError, match="no score is left"):
-        scores.interactions()
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
