@@ -192,3 +192,28 @@ def test_the_commands_hand_it_on(kind: str, tmp_path: Path, capsys: pytest.Captu
     published = {(row["user"], item) for row in rows for item in row["items"]}
     assert published
     assert not published & set(zip(events["user"], events["item"], strict=True))
+
+
+def test_a_pipeline_hands_it_on(tmp_path: Path) -> None:
+    """The pipeline of the README, twice: the second run numbers users and items as the first did."""
+    events = songs()
+    events.to_csv(tmp_path / "events.csv", index=False)
+    signals = "".join(
+        f"[score.signals.{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in signal.items())
+        for name, signal in README["signals"].items()
+    )
+    (tmp_path / "pipeline.toml").write_text(
+        '[events]\npath = "events.csv"\n'
+        '[score]\ntimestamp = "time"\nhalf_life = "30 days"\nminimum = 0.05\nout = "scores.parquet"\n'
+        f"{signals}"
+        '[train]\nfactors = 4\nrandom_state = 0\nkeep_ids = true\nout = "model"\n'
+        "[evaluate]\ntest_fraction = 0.1\n"
+        '[publish]\nto = "lists.parquet"\nn = 10\n'
+    )
+    had = set(zip(events["user"], events["item"], strict=True))
+    for _ in range(2):
+        main(["run", str(tmp_path / "pipeline.toml"), "--quiet"])
+        rows = parquet.read_table(tmp_path / "lists.parquet").to_pylist()
+        published = {(row["user"], item) for row in rows for item in row["items"]}
+        assert published
+        assert not published & had
