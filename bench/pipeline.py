@@ -343,6 +343,7 @@ def push(n_users: int) -> report.Table:
     import redis
 
     import fastals
+    from fastals.serving import _address as _address
     from fastals.serving import _lists as _lists
     from fastals.serving import _redis as _redis
     from fastals.serving import _resp as _resp
@@ -362,7 +363,7 @@ def push(n_users: int) -> report.Table:
             client.flushall()
             before = client.info("memory")["used_memory"]
             start = time.perf_counter()
-            _redis.push(url, _resp.Layout(lists, "fastals", ttl, dtype))
+            _redis.push(_address.Address(url), _resp.ListLayout(lists, "fastals", ttl, dtype))
             pushed = n_users / (time.perf_counter() - start)
             size = (client.info("memory")["used_memory"] - before) / n_users
             client.flushall()

@@ -18,12 +18,19 @@ def free_port():
 
 
 class Redis:
-    """A redis-server of one's own; `options` as on its command line."""
+    """A redis-server of one's own; `options` as on its command line.
+
+    REDIS_SERVER names another program, REDIS_MODULES modules to load, as Redis search is one.
+    """
+
+    PROGRAM = os.environ.get("REDIS_SERVER", "redis-server")
 
     def __init__(self, directory, *options):
-        if shutil.which("redis-server") is None:
+        if shutil.which(self.PROGRAM) is None:
             pytest.skip("needs redis-server (Debian: redis-server)")
-        self.directory, self.options = Path(directory), options
+        modules = os.environ.get("REDIS_MODULES", "").split()
+        self.directory = Path(directory)
+        self.options = [*options, *(part for module in modules for part in ("--loadmodule", module))]
         self.directory.mkdir(exist_ok=True)
         # a cluster's bus takes the port 10,000 above
         self.port = next(port for port in iter(free_port, None) if port + 10_000 < 65_536)
@@ -36,7 +43,7 @@ class Redis:
     def start(self):
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory), "--save", ""]
         with open(self.directory / "log", "ab") as log:
-            self.process = subprocess.Popen(["redis-server", *arguments, *self.options], stdout=log, stderr=log)
+            self.process = subprocess.Popen([self.PROGRAM, *arguments, *self.options], stdout=log, stderr=log)
         for _ in range(400):
             if self._answers():
                 return
@@ -63,6 +70,26 @@ class Redis:
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(30)
+
+
+class Cluster(Redis):
+    """A cluster of one server."""
+
+    def __init__(self, directory):
+        super().__init__(directory, "--cluster-enabled", "yes")
+        self._cli("addslotsrange", "0", "16383")
+        deadline = time.monotonic() + 20
+        while b"cluster_state:ok" not in self._cli("info"):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    @property
+    def address(self):
+        return f"redis+cluster://127.0.0.1:{self.port}"
+
+    def _cli(self, *arguments):
+        command = ["redis-cli", "-p", str(self.port), "cluster", *arguments]
+        return subprocess.run(command, capture_output=True, check=True).stdout
 
 
 class S3:

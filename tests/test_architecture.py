@@ -360,7 +360,9 @@ def test_public_signatures_are_the_recorded_ones() -> None:
     )
 
 
-NEED_A_SERVER = {f"fastals.serving.RedisRecommendations.{name}" for name in ("get", "get_many")}
+NEED_A_SERVER = {
+    f"fastals.serving.RedisRecommendations.{name}" for name in ("get", "get_many", "similar", "similar_many")
+}
 
 
 def public_callables() -> Iterator[tuple[str, object]]:

@@ -55,25 +55,31 @@ def search(
 ) -> Found:
     """Return each query's n best columns among the wanted and the known (None: all), without those seen."""
     hidden = [lists for lists in (seen, wanted.exclude_each) if lists is not None]
-    open_columns = None if known is None else known.copy()
-    if wanted.candidates is not None or wanted.exclude is not None:
-        if open_columns is None:
-            open_columns = np.ones(scoring.n_columns, np.bool_)
-        if wanted.candidates is not None:
-            open_columns &= np.isin(np.arange(scoring.n_columns), wanted.candidates)
-        if wanted.exclude is not None:
-            open_columns[wanted.exclude] = False
+    is_open = open_columns(wanted, scoring.n_columns, known)
     if wanted.own is None:
-        return _best(scoring, queries, n, joined(hidden), open_columns, num_threads)
+        return _best(scoring, queries, n, joined(hidden), is_open, num_threads)
     items, scores = np.empty((len(queries), n), np.int32), np.empty((len(queries), n), np.float32)
     for q in range(len(queries)):
         own = np.zeros(scoring.n_columns, np.bool_)
         own[wanted.own.items[wanted.own.first[q] : wanted.own.last[q]]] = True
-        if open_columns is not None:
-            own &= open_columns
+        if is_open is not None:
+            own &= is_open
         one = joined([part(lists, q) for lists in hidden])
         items[q : q + 1], scores[q : q + 1] = _best(scoring, queries[q : q + 1], n, one, own, num_threads)
     return items, scores
+
+
+def open_columns(wanted: Wanted, n_columns: int, known: NDArray[np.bool_] | None = None) -> NDArray[np.bool_] | None:
+    """Return which columns any query may find, of the known ones; None: all."""
+    is_open = None if known is None else known.copy()
+    if wanted.candidates is not None or wanted.exclude is not None:
+        if is_open is None:
+            is_open = np.ones(n_columns, np.bool_)
+        if wanted.candidates is not None:
+            is_open &= np.isin(np.arange(n_columns), wanted.candidates)
+        if wanted.exclude is not None:
+            is_open[wanted.exclude] = False
+    return is_open
 
 
 def _best(

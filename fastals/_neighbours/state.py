@@ -15,7 +15,7 @@ from .._core import Axis, ParameterError
 from .._data import Interactions, Labels, cell_arrays
 from .._topn import Fitted, ItemLists, Wanted
 from .lines import histories, transposed
-from .scores import Found, Queries, Scores, Scoring, scores_at, search
+from .scores import Found, Queries, Scores, Scoring, open_columns, scores_at, search
 from .similarity import compressed, kept
 
 
@@ -136,11 +136,19 @@ class NeighbourState(Fitted):
 
     def similar(self, axis: Axis, rows: NDArray[np.int32], n: int, wanted: Wanted, threads: int) -> Found:
         """The neighbours."""
-        if not wanted.is_plain:
-            raise ParameterError(f"{self.name} takes no candidates and exclusions for similar_{axis}")
         if axis != self.axis:
             raise ParameterError(f"{self.name} knows neighbours of {self.axis} only, so it has no similar_{axis}")
-        return kept(self.similarity, rows, n, threads)
+        if wanted.own is not None or wanted.exclude_each is not None:
+            raise ParameterError(f"{self.name} takes the same candidates and exclusions for all of similar_{axis} only")
+        is_open = open_columns(wanted, self.similarity.shape[0])
+        if is_open is None:
+            return kept(self.similarity, rows, n, threads)
+        most = max(n, int(np.diff(self.similarity.indptr).max()))
+        found, scores = kept(self.similarity, rows, most, threads)
+        closed = (found < 0) | ~is_open[found]
+        found, scores = np.where(closed, -1, found), np.where(closed, -np.inf, scores)
+        order = np.argsort(closed, axis=1, kind="stable")[:, :n]
+        return np.take_along_axis(found, order, 1), np.take_along_axis(scores, order, 1)
 
     def pair_scores(self, users: NDArray[np.int32], items: NDArray[np.int32], threads: int) -> Scores:
         """Score pairs; NaN where either is -1."""

@@ -57,9 +57,27 @@ def add_list_options(parser: argparse.ArgumentParser, *, n: int) -> None:
     parser.add_argument("--with-seen", action="store_true", help="also list what a user had in the training data")
 
 
+def add_title_options(parser: argparse.ArgumentParser, *, also: str = "") -> None:
+    """Take what items are called; ``also``: what else is about items."""
+    parser.add_argument("--titles", metavar="FILE", help="what items are called: .csv, .jsonl or .parquet")
+    parser.add_argument(
+        "--item-column",
+        metavar="COLUMN",
+        help=f"of the ids in the files of {also}titles (default: item, itemId or item_id, else the first)",
+    )
+    parser.add_argument(
+        "--title-column", metavar="COLUMN", help="of the titles (default: title or name, else the second)"
+    )
+
+
 def add_quiet(parser: argparse.ArgumentParser) -> None:
     """Take that nothing is wanted on standard output."""
     parser.add_argument("--quiet", action="store_true", help="no progress and no summary")
+
+
+def title_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what items are called."""
+    return {name: getattr(arguments, name) for name in ("titles", "item_column", "title_column")}
 
 
 def format_options(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -146,9 +164,7 @@ def loss(model: ALS) -> str:
 
 def told_publication(published: serving.Published) -> str:
     """Return a publication as text."""
-    version = f", version {published.version}" if published.version else ""
-    rate = published.n_users / max(published.seconds, 1e-9)
-    return f"published lists of {published.n_users:,} users to {published.to}{version}: {rate:,.0f} users/s"
+    return f"published {published}"
 
 
 def print_metrics(name: str, metrics: Mapping[str, float], baseline: Mapping[str, float]) -> None:

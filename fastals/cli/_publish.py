@@ -1,4 +1,4 @@
-"""``fastals publish``: all users' lists go to where they are served from."""
+"""``fastals publish``: all users' lists, or what else a model knows, go to where they are served from."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import argparse
 
 from .. import serving
 from ..serving import SCORES
-from ._common import add_list_options, add_model, add_quiet, load, told_publication
+from ._common import add_list_options, add_model, add_quiet, add_title_options, load, told_publication
 
-HELP = "send all users' lists to Redis or to a file"
+HELP = "send all users' lists, similar items or vectors to Redis or to a file"
+OPTIONS = (
+    *("what", "n", "catalogue", "blocklist", "titles", "item_column", "title_column", "popular", "metric"),
+    *("prefix", "ttl", "score_dtype"),
+)
+"""Of publish, as the command line has them."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +22,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to", required=True, metavar="TARGET", help="redis://… address, or .parquet, .csv, .jsonl or .resp file"
     )
+    what = parser.add_mutually_exclusive_group()
+    for option, value, text in (
+        ("--similar-items", "similar_items", "each item's most similar items instead of each user's best"),
+        ("--vectors", "item_vectors", "each item's vector instead, to Redis or Parquet"),
+    ):
+        what.add_argument(option, dest="what", action="store_const", const=value, help=text)
+    parser.set_defaults(what="recommendations")
     add_list_options(parser, n=20)
+    parser.add_argument(
+        "--catalogue", metavar="FILE", help="ids of the only items to list: .csv, .parquet, .jsonl, .txt"
+    )
+    parser.add_argument("--blocklist", metavar="FILE", help="ids of items not to list")
+    add_title_options(parser, also="catalogue, blocklist and ")
+    parser.add_argument(
+        "--popular", action="store_true", help="begin a file with the list for those who have none, of an empty user"
+    )
+    parser.add_argument(
+        "--metric",
+        choices=("inner_product", "l2", "cosine"),
+        help="of vectors (default: cosine in Redis, inner_product in files)",
+    )
     parser.add_argument("--prefix", default="fastals", help="what keys in Redis begin with (default: %(default)s)")
     parser.add_argument("--ttl", type=int, metavar="SECONDS", help="when lists in Redis expire (default: never)")
     parser.add_argument(
@@ -27,15 +52,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def command(arguments: argparse.Namespace) -> None:
-    """Send all users' lists to Redis or to a file."""
-    serving.check_target_of_lists(arguments.to)
-    options = {name: getattr(arguments, name) for name in ("n", "prefix", "ttl", "score_dtype")}
+    """Send all users' lists, similar items or vectors to Redis or to a file."""
+    serving.check_target_of_lists(arguments.to, what=arguments.what)
     published = serving.publish(
         load(arguments.model),
         arguments.to,
         exclude_seen=not arguments.with_seen,
         progress=False if arguments.quiet else None,
-        **options,
+        **{name: getattr(arguments, name) for name in OPTIONS},
     )
     if not arguments.quiet:
         print(told_publication(published))

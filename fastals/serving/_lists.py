@@ -1,16 +1,17 @@
-"""All users' lists, computed once and streamed to wherever they are to be read: the source behind fastals.serving."""
+"""Everything's list of the best, computed once and streamed to wherever it is to be read: what serving publishes."""
 
 from __future__ import annotations
 
 from base64 import b32encode
 from collections.abc import Iterator
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._core import LabelArray, check_bool, check_int, resolve_num_threads
+from .._topn import Wanted
 
 if TYPE_CHECKING:
     from .._data import Labels
@@ -21,15 +22,16 @@ POPULAR = 100
 
 
 class Batch(NamedTuple):
-    """Lists of the users ``first``, ``first + 1``, …: items of shape (m, n), -1 behind the end of a short list."""
+    """Some lists: of shape (m, n), -1 behind the end of a short one; of the owners ``rows``, all below ``done``."""
 
-    first: int
+    rows: NDArray[np.int32]
     items: NDArray[np.int32]
     scores: NDArray[Any]
+    done: int
 
 
 class Lists:
-    """The n best items of every user of a fitted model.
+    """The n best items of every user of a fitted model; of users without any training cell nothing is known.
 
     Parameters
     ----------
@@ -38,23 +40,42 @@ class Lists:
     exclude_seen : bool
     batch_size : int
         Users of a batch; what bounds the memory.
+    candidates : int32 array, optional
+        The only items to list, ascending.
+    titles : array of shape (n_items,), optional
+        Of strings, None where there is none.
     """
 
-    def __init__(self, model: Any, n: int, exclude_seen: bool, batch_size: int) -> None:
+    whose: ClassVar[str] = "user"
+    listed: ClassVar[str] = "item"
+
+    def __init__(
+        self,
+        model: Any,
+        n: int,
+        exclude_seen: bool,
+        batch_size: int,
+        *,
+        candidates: NDArray[np.int32] | None = None,
+        titles: NDArray[Any] | None = None,
+    ) -> None:
         self.state: Fitted = model.state_
         self.num_threads = resolve_num_threads(model.num_threads)
         self.n = check_int("n", n, low=1)
         self.exclude_seen = check_bool("exclude_seen", exclude_seen)
         self.batch_size = check_int("batch_size", batch_size, low=1)
-        self.users: Labels = self.state.users
+        self.owners: Labels = self.state.users
         self.items: Labels = self.state.items
+        self.candidates, self.titles = candidates, titles
+        self._wanted = Wanted(queries=len(self.owners), candidates=candidates)
+        self._has_cells = self.state.cells_of_users() > 0
 
     def batches(self, first: int = 0) -> Iterator[Batch]:
-        """Yield the lists of the users from the given one on; the next batch is computed while one is looked at."""
+        """Yield the lists of the owners from the given one on; the next batch is computed while one is looked at."""
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(1) as pool:
-            starts = range(first, len(self.users), self.batch_size)
+            starts = range(first, len(self.owners), self.batch_size)
             ahead = pool.submit(self._batch, starts[0]) if starts else None
             for following in [*starts[1:], None]:
                 if ahead is None:
@@ -64,35 +85,98 @@ class Lists:
                 yield batch
 
     def _batch(self, first: int) -> Batch:
-        rows = slice(first, min(first + self.batch_size, len(self.users)))
-        return Batch(first, *self.state.top_items(rows, self.n, self.exclude_seen, self.num_threads))
+        rows = np.arange(first, min(first + self.batch_size, len(self.owners)), dtype=np.int32)
+        done = first + len(rows)
+        items, scores = self._found(rows)
+        known = self._known(rows, items)
+        if not known.all():
+            rows, items, scores = rows[known], items[known], scores[known]
+        return Batch(rows, items, scores, done)
 
-    def labels(self, first: int, count: int) -> LabelArray:
-        """Return the labels of users, or their indices where there are no labels."""
-        return self.users.decode(np.arange(first, first + count))
+    def _found(self, rows: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        """The lists of some owners."""
+        users = slice(int(rows[0]), int(rows[-1]) + 1)
+        return self.state.top_items(users, self.n, self.exclude_seen, self.num_threads, self._wanted)
 
-    def popular(self) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """Return the items that most users have, and the share of the users that has each."""
+    def _known(self, rows: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which of them have a list; it may be empty."""
+        known: NDArray[np.bool_] = self._has_cells[rows]
+        return known
+
+    @property
+    def size(self) -> int:
+        """How many owners there are."""
+        return len(self.owners)
+
+    def labels(self, rows: NDArray[np.int32]) -> LabelArray:
+        """Return the labels of owners, or their indices where there are no labels."""
+        return self.owners.decode(rows)
+
+    def popular(self) -> tuple[NDArray[np.int32], NDArray[np.float64]] | None:
+        """Return the items that most users have, and the share of the users that has each; None: there is none."""
         counts = self.state.cells_of_items()
-        items = np.argsort(-counts, kind="stable")[: max(self.n, POPULAR)].astype(np.int32)
-        return items, counts[items] / len(self.users)
+        some = np.arange(len(counts)) if self.candidates is None else self.candidates
+        items = some[np.argsort(-counts[some], kind="stable")[: max(self.n, POPULAR)]].astype(np.int32)
+        return items, counts[items] / len(self.state.users)
+
+    def _options(self) -> tuple[object, ...]:
+        return self.n, self.exclude_seen
 
     def fingerprint(self, *options: object) -> str:
         """Return what is the same for the same lists in the same form, and for no others."""
-        digest = blake2b(repr((self.n, self.exclude_seen, *options)).encode(), digest_size=5)
-        arrays = self.state.numbers()
-        for labels in (self.users, self.items):
-            if labels.values is not None and labels.values.dtype.kind != "O":
-                arrays.append(labels.values)
-            elif labels.values is not None:
-                for label in labels.values.tolist():
-                    text = text_of(label)
-                    digest.update(b"%d:" % len(text))
-                    digest.update(text)
-        for array in arrays:
-            digest.update(repr((array.shape, array.dtype.str)).encode())
-            digest.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
-        return b32encode(digest.digest()).decode().lower()
+        return fingerprint(
+            (*self._options(), *options),
+            [*self.state.numbers(), *([] if self.candidates is None else [self.candidates])],
+            [self.owners.values, self.items.values, *([] if self.titles is None else [self.titles])],
+        )
+
+
+class SimilarItems(Lists):
+    """The n items most like each item, as ``model.similar_items`` finds them; an item that is like none has no list.
+
+    Parameters as for :class:`Lists`; ``candidates`` are what is listed, not whose list it is.
+    """
+
+    whose = "item"
+    listed = "similar"
+
+    def __init__(self, model: Any, n: int, batch_size: int, **options: Any) -> None:
+        super().__init__(model, n, True, batch_size, **options)
+        self.owners = self.state.items
+        self._wanted = Wanted(queries=len(self.owners), candidates=self.candidates)
+        self._found(np.zeros(1, np.int32))  # a model that knows no similar items says so before the work
+
+    def _found(self, rows: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        return self.state.similar("items", rows, self.n, self._wanted, self.num_threads)
+
+    def _known(self, rows: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.bool_]:
+        return items[:, 0] >= 0
+
+    def popular(self) -> None:
+        """Return None: what is like an unknown item is not known."""
+
+    def _options(self) -> tuple[object, ...]:
+        return "similar items", self.n
+
+
+def fingerprint(options: tuple[object, ...], arrays: list[NDArray[Any]], labels: list[LabelArray | None]) -> str:
+    """Return 8 characters that are the same for the same contents, and for no others."""
+    digest = blake2b(repr(options).encode(), digest_size=5)
+    numbers = list(arrays)
+    for values in labels:
+        if values is None:
+            continue
+        if values.dtype.kind != "O":
+            numbers.append(values)
+            continue
+        for label in values.tolist():
+            text = b"" if label is None else text_of(label)
+            digest.update(b"%d:" % len(text))
+            digest.update(text)
+    for array in numbers:
+        digest.update(repr((array.shape, array.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
+    return b32encode(digest.digest()).decode().lower()
 
 
 def text_of(label: Any) -> bytes:

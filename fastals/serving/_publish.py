@@ -1,31 +1,54 @@
-"""Lists and vectors on their way out: to Redis, to files, to arrays."""
+"""Lists and vectors on their way out: to Redis, or to files."""
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import LabelArray, ParameterError, check_choice, check_path
+from .._core import ParameterError, check_bool, check_choice, check_path
 from .._files import check_target, need, replacing, suffix_of
-from .._topn import FactorFitted, Recommender
-from ._lists import Batch, Lists
-from ._redis import is_redis, masked, ping, push
-from ._resp import Layout, protocol
-
-Row: TypeAlias = tuple[Any, list[Any], list[float]]
-"""One list: (user, items, scores)."""
+from .._topn import Recommender
+from ._address import Address, is_redis, told_target
+from ._files import write_lists, write_vectors
+from ._items import chosen_items, titles_of
+from ._lists import Lists, SimilarItems
+from ._redis import push
+from ._resp import Layout, ListLayout, check_prefix, protocol
+from ._vectors import Metric, VectorLayout, Vectors
 
 BATCH_SIZE = 8192
 
 FORMATS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".resp": "resp"}
 """Formats of files by suffix; "resp": the protocol that ``redis-cli --pipe`` reads."""
+
+What = Literal["recommendations", "similar_items", "item_vectors"]
+
+PARTS = {"recommendations": "", "similar_items": ":similar", "item_vectors": ":vectors"}
+"""What stands behind the prefix in Redis, by what is published."""
+
+DEFAULTS: dict[str, Any] = {
+    "n": 20,
+    "exclude_seen": True,
+    "popular": False,
+    "titles": None,
+    "title_column": None,
+    "ttl": None,
+    "score_dtype": "float16",
+    "metric": None,
+}
+"""Of options that not all that is published has."""
+
+WITHOUT: dict[str, tuple[str, ...]] = {
+    "recommendations": ("metric",),
+    "similar_items": ("exclude_seen", "popular", "metric"),
+    "item_vectors": ("n", "exclude_seen", "popular", "titles", "title_column", "ttl", "score_dtype"),
+}
+"""Options that have no meaning, by what is published."""
 
 
 class Published(NamedTuple):
@@ -34,35 +57,71 @@ class Published(NamedTuple):
     Attributes
     ----------
     to : str
-        Without a password.
+        Without user and password.
     n_users : int
+        Users of the model; 0 where it is the items that have lists or vectors.
     version : str or None
         In Redis.
     seconds : float
+    what : {"recommendations", "similar_items", "item_vectors"}
+    n_items : int
+        Items that could be listed: those of the model that catalogue and blocklist leave.
+    unknown : dict
+        How many ids the model does not know, of the catalogue and of the blocklist where these are given.
+    untitled : int or None
+        Of the items that could be listed, those without a title; None where no titles are given.
     """
 
     to: str
     n_users: int
     version: str | None
     seconds: float
+    what: str = "recommendations"
+    n_items: int = 0
+    unknown: dict[str, int] = {}  # noqa: RUF012
+    untitled: int | None = None
+
+    def __str__(self) -> str:
+        users = f"lists of {self.n_users:,} users"
+        items = f"{self.n_items:,} items"
+        sent = {"recommendations": users, "similar_items": "similar items", "item_vectors": f"vectors of {items}"}
+        parts = [f"{sent[self.what]} to {self.to}", *([f"version {self.version}"] if self.version else [])]
+        if self.unknown:
+            parts.append(f"of {items}")
+            parts += [f"{count:,} ids of the {name} unknown" for name, count in self.unknown.items() if count]
+        if self.untitled:
+            parts.append(f"{self.untitled:,} items without a title")
+        rate = (self.n_users or self.n_items) / max(self.seconds, 1e-9)
+        return f"{', '.join(parts)}: {rate:,.0f} {'users' if self.n_users else 'items'}/s"
 
 
 def publish(
     model: Recommender,
     to: str | os.PathLike[str],
     *,
-    n: int = 20,
-    exclude_seen: bool = True,
+    what: What = "recommendations",
+    n: int = DEFAULTS["n"],
+    exclude_seen: bool = DEFAULTS["exclude_seen"],
+    catalogue: Any = None,
+    blocklist: Any = None,
+    titles: Any = DEFAULTS["titles"],
+    item_column: str | None = None,
+    title_column: str | None = DEFAULTS["title_column"],
+    popular: bool = DEFAULTS["popular"],
+    metric: Metric | None = DEFAULTS["metric"],
     prefix: str = "fastals",
-    ttl: int | None = None,
-    score_dtype: Literal["float16", "float32"] = "float16",
+    ttl: int | None = DEFAULTS["ttl"],
+    score_dtype: Literal["float16", "float32"] = DEFAULTS["score_dtype"],
     batch_size: int = BATCH_SIZE,
     progress: bool | None = None,
 ) -> Published:
-    """Send every user's list of the n best items to Redis or to a file.
+    """Send every user's list of the n best items, or what else is asked for, to Redis or to a file.
 
     In Redis readers switch from the old lists to the new in one step, when all of these are there. After an error the
-    old lists are served as before; the same call goes on where the last one stopped. One older version is kept.
+    old lists are served as before; the same call goes on where the last one stopped. One older version is kept. One
+    publisher at a time writes what is read under a prefix; another gets an error.
+
+    A user without any training cell has no list: readers of Redis get the popular items.
 
     Parameters
     ----------
@@ -71,9 +130,28 @@ def publish(
         redis://, rediss:// (TLS), unix://, redis+cluster:// or rediss+cluster://, with user, password and database as
         redis-py reads them; or a file, local or as hdfs://, s3://, gs://, whose name ends in .parquet, .csv, .jsonl,
         or .resp: the protocol file for ``redis-cli --pipe``.
+    what : {"recommendations", "similar_items", "item_vectors"}
+        Each user's best items; each item's most similar ones, as :meth:`~fastals.ImplicitALS.similar_items` finds
+        them; or each item's vector, as :func:`item_vectors` gives it, to Redis or to Parquet. Each has keys and a
+        version of its own in Redis.
     n : int, default 20
     exclude_seen : bool, default True
         Leave out each user's items of the training data, also those that are merely known.
+    catalogue, blocklist : path, data frame or array of shape (m,), optional
+        Ids of the only items to list, and of items not to list; the popular items obey both. Of a file (.csv, .parquet,
+        .jsonl, or .txt with an id a line) or a frame, the column ``item_column``. Ids that the model does not know are
+        counted; of another kind than the model's, or a catalogue of which it knows nothing, they are an error.
+    titles : path, data frame or mapping of ids to strings, optional
+        What items are called; stands beside each in files and in Redis. Where an item has none: null, in CSV empty.
+    item_column, title_column : str, optional
+        Columns of files and frames. By default the one that is called item, itemId or item_id, and the one called title
+        or name; else the first and the second.
+    popular : bool, default False
+        Begin a file with the list for those who have none, the n most popular items with the share of the users that
+        has each; its user is null, in CSV empty. Redis has it always.
+    metric : {"inner_product", "l2", "cosine"}, optional
+        Of vectors, as :func:`item_vectors` has it. Default "cosine" for Redis, whose vector sets know nothing else, and
+        "inner_product" for files.
     prefix : str
         What the keys in Redis begin with.
     ttl : int, optional
@@ -93,9 +171,11 @@ def publish(
     ------
     ServingError
         Redis cannot be reached, refuses the password, is out of memory or would evict what it serves; or another
-        process is publishing other lists under this prefix.
+        process is publishing under this prefix.
     OSError
         The file cannot be written; nothing is left behind then.
+    UnknownLabelError, DataError
+        Of catalogue, blocklist and titles.
     NotFittedError, ParameterError, MissingDependencyError
 
     Examples
@@ -110,225 +190,104 @@ def publish(
     ...     with open(path) as file:
     ...         print(file.readline().split(', "scores"')[0], published.n_users)
     {"user": "ann", "items": ["folk"] 3
+
+    What is sold today, by its name:
+
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     path = os.path.join(directory, "lists.csv")
+    ...     told = publish(model, path, n=1, catalogue=["jazz", "soul"], titles={"jazz": "Jazz"})
+    ...     with open(path) as file:
+    ...         print(file.read().split()[-1].split(",")[::2], told.unknown)
+    ['eve', 'jazz', 'Jazz'] {'catalogue': 1}
     """
     from tqdm import tqdm
 
     start = time.perf_counter()
     target = check_path("to", to)
-    check_target_of_lists(target)
-    lists = Lists(model, n, exclude_seen, batch_size)
-    bar = tqdm(total=len(lists.users), unit="user", desc="publish", disable=None if progress is None else not progress)
-    version = None
+    check_choice("what", what, get_args(What))
+    given = {"n": n, "exclude_seen": exclude_seen, "popular": popular, "titles": titles, "title_column": title_column}
+    given |= {"ttl": ttl, "score_dtype": score_dtype, "metric": metric}
+    for name in WITHOUT[what]:
+        if given[name] is not DEFAULTS[name] and given[name] != DEFAULTS[name]:
+            raise ParameterError(f"{name} has no meaning for {what}: leave it out, got {given[name]!r}")
+    check_target_of_lists(target, what=what)
+    items = model.state_.items
+    choice = chosen_items(items, catalogue, blocklist, item_column)
+    names = titles_of(items, titles, item_column, title_column)
+    options: dict[str, Any] = {"candidates": choice.candidates, "batch_size": batch_size}
+    source: Lists | Vectors
+    if what == "recommendations":
+        source = Lists(model, n, exclude_seen, titles=names, **options)
+    elif what == "similar_items":
+        source = SimilarItems(model, n, titles=names, **options)
+    else:
+        source = Vectors(model, metric or ("cosine" if is_redis(target) else "inner_product"), **options)
+    kind = "redis" if is_redis(target) else FORMATS[suffix_of(target)[0]]
+    layout: Layout | None = None
+    if kind in ("redis", "resp"):
+        place = check_prefix(prefix) + PARTS[what]
+        if isinstance(source, Vectors):
+            layout = VectorLayout(source, place)
+        else:
+            layout = ListLayout(source, place, ttl, score_dtype)
+    unit = "user" if what == "recommendations" else "item"
+    bar = tqdm(total=source.size, unit=unit, desc="publish", disable=None if progress is None else not progress)
     with bar:
 
         def watch(done: int) -> None:
             bar.update(done - bar.n)
 
-        if is_redis(target):
-            layout = Layout(lists, prefix, ttl, score_dtype)
-            version = layout.version
-            push(target, layout, watch=watch)
+        if kind == "redis":
+            assert layout is not None
+            push(Address(target), layout, watch=watch)
         else:
-            kind = FORMATS[suffix_of(target)[0]]
-            watched = _watched(lists.batches(), watch)
             with replacing(target) as temporary:
-                if kind == "resp":
-                    layout = Layout(lists, prefix, ttl, score_dtype)
-                    version = layout.version
+                batches = _watched(source.batches(), watch)
+                if isinstance(layout, ListLayout):
                     with open(temporary, "wb") as file:
-                        file.writelines(protocol(layout, watched))
+                        file.writelines(protocol(layout, batches))
+                elif isinstance(source, Vectors):
+                    write_vectors(source, batches, temporary)
                 else:
-                    WRITERS[kind](lists, watched, temporary)
-    return Published(masked(target), len(lists.users), version, time.perf_counter() - start)
+                    write_lists(kind, source, batches, temporary, popular=check_bool("popular", popular))
+    return Published(
+        told_target(target) if "://" in target else target,
+        len(model.state_.users) if what == "recommendations" else 0,
+        None if layout is None else layout.version,
+        time.perf_counter() - start,
+        what,
+        len(items) if choice.candidates is None else len(choice.candidates),
+        choice.unknown,
+        None if names is None else _untitled(names, choice.candidates),
+    )
 
 
-def check_target_of_lists(target: str, *, connect: bool = False) -> None:
-    """Refuse what lists cannot be written to, before the work; ``connect``: also a server that does not answer."""
+def check_target_of_lists(target: str, *, what: str = "recommendations", connect: bool = False) -> None:
+    """Refuse what cannot be written to, before the work; ``connect``: also a server that does not answer."""
     if is_redis(target):
+        address = Address(target)
         need("redis", "redis", "Redis")
         if connect:
-            ping(target)
+            address.ping()
         return
     suffix, compression = suffix_of(target)
-    if suffix not in FORMATS or compression:
+    known = [".parquet"] if what == "item_vectors" else list(FORMATS)
+    if suffix not in known or compression:
         raise ParameterError(
-            f"to must be a redis:// address, or a file whose name ends in {', '.join(FORMATS)}; got {target!r}"
+            f"to must be a redis:// address, or a file whose name ends in {', '.join(known)}; "
+            f"got {told_target(target)!r}"
         )
     if suffix == ".parquet":
         need("io", "pyarrow", "writing Parquet")
     check_target(target)
 
 
-def _watched(batches: Iterable[Batch], watch: Any) -> Iterator[Batch]:
+def _watched(batches: Iterable[Any], watch: Callable[[int], None]) -> Iterator[Any]:
     for batch in batches:
         yield batch
-        watch(batch.first + len(batch.items))
+        watch(batch.done)
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# files
-
-
-def rows(lists: Lists, batches: Iterable[Batch]) -> Iterator[Row]:
-    """Yield one list at a time."""
-    for batch in batches:
-        users = lists.labels(batch.first, len(batch.items)).tolist()
-        scores = np.where(batch.items >= 0, batch.scores, -np.inf)
-        yield from labelled(users, lists.items.decode(batch.items), scores)
-
-
-def labelled(users: Iterable[Any], items: LabelArray, scores: NDArray[Any]) -> Iterator[Row]:
-    """Yield (user, items, scores), labels as numbers or text, without the padding of short lists."""
-    for user, row, row_scores in zip(users, items, scores, strict=True):
-        listed = np.isfinite(row_scores)
-        names = [text(label) for label in row[listed].tolist()]
-        yield text(user), names, [float(f"{score:.6g}") for score in row_scores[listed].tolist()]
-
-
-def text(label: Any) -> Any:
-    """Return a label as a number or text."""
-    if isinstance(label, bytes):
-        return label.decode("utf-8", "backslashreplace")
-    return label if isinstance(label, int | str) else str(label)
-
-
-def write_csv(lists: Iterable[Row], file: Any) -> None:
-    """Write one line for each user and item: user, rank, item, score."""
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("user", "rank", "item", "score"))
-    for user, items, scores in lists:
-        writer.writerows((user, rank, *pair) for rank, pair in enumerate(zip(items, scores, strict=True), 1))
-
-
-def write_jsonl(lists: Iterable[Row], file: Any) -> None:
-    """Write one JSON object for each user."""
-    for user, items, scores in lists:
-        file.write(json.dumps({"user": user, "items": items, "scores": scores}, ensure_ascii=False) + "\n")
-
-
-def _write_text(write: Any) -> Any:
-    def to_file(lists: Lists, batches: Iterable[Batch], path: str) -> None:
-        # backslashreplace: a label may hold what UTF-8 cannot, half a surrogate pair
-        with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            write(rows(lists, batches), file)
-
-    return to_file
-
-
-def _write_parquet(lists: Lists, batches: Iterable[Batch], path: str) -> None:
-    """Write one row for each user: user, items (list), scores (list)."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    def column(labels: LabelArray) -> Any:
-        return pa.array(labels if labels.dtype.kind == "i" else [text(label) for label in labels.tolist()])
-
-    item_labels = None if lists.items.values is None else column(lists.items.values)
-    item_type = pa.int32() if item_labels is None else item_labels.type
-    user_type = pa.int64() if lists.users.values is None else column(lists.users.values[:1]).type
-    schema = pa.schema([("user", user_type), ("items", pa.list_(item_type)), ("scores", pa.list_(pa.float32()))])
-    with parquet.ParquetWriter(path, schema) as writer:
-        for batch in batches:
-            listed = batch.items >= 0
-            offsets = pa.array(np.concatenate([[0], listed.sum(axis=1).cumsum()]).astype(np.int32))
-            items = pa.array(batch.items[listed])
-            if item_labels is not None:
-                items = item_labels.take(items)
-            scores = pa.array(batch.scores[listed].astype(np.float32))
-            users = column(lists.labels(batch.first, len(batch.items)))
-            lists_of = [pa.ListArray.from_arrays(offsets, values) for values in (items, scores)]
-            writer.write_table(pa.table([users, *lists_of], schema=schema))
-
-
-WRITERS = {"parquet": _write_parquet, "csv": _write_text(write_csv), "jsonl": _write_text(write_jsonl)}
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# vectors
-
-
-def item_vectors(model: Recommender, *, metric: str = "inner_product") -> tuple[NDArray[np.float32], LabelArray]:
-    """Return the items' factors for a nearest-neighbour index.
-
-    Parameters
-    ----------
-    model : fitted model
-    metric : {"inner_product", "l2"}
-        "inner_product": the factors as they are. "l2": one more column, sqrt(M^2 - norm^2) with M the largest norm, so
-        that all items have the norm M and the items nearest by Euclidean distance to (x, 0) are those of the largest
-        inner product with the user's factors x (Y. Bachrach et al., *Speeding up the Xbox recommender system using a
-        Euclidean transformation for inner-product spaces*, RecSys 2014): for indexes that know distances only.
-
-    Returns
-    -------
-    vectors : float32 array of shape (n_items, k) or (n_items, k + 1), C-contiguous
-        Where a model has biases, k is one or two more than its factors.
-    items : array of shape (n_items,)
-        Label of each row, or its index where the training data had no labels.
-
-    Raises
-    ------
-    NotFittedError, ParameterError
-
-    Examples
-    --------
-    >>> import fastals, numpy as np
-    >>> from fastals.serving import item_vectors, user_vectors
-    >>> users, items = ["ann", "ann", "bob", "bob", "eve"], ["jazz", "rock", "jazz", "folk", "rock"]
-    >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit((users, items))
-    >>> vectors, labels = item_vectors(model, metric="l2")
-    >>> distances = np.linalg.norm(vectors - user_vectors(model, ["eve"], metric="l2"), axis=1)
-    >>> str(labels[distances.argmin()]) == model.recommend("eve", n=1, exclude_seen=False).items[0]
-    True
-    """
-    state = _with_factors(model)
-    check_choice("metric", metric, ("inner_product", "l2"))
-    Y: NDArray[Any] = state.scoring_factors[1]
-    labels = state.items.decode(np.arange(len(Y)))
-    if metric == "l2":
-        squares = np.einsum("ij,ij->i", Y, Y, dtype=np.float64)
-        Y = np.column_stack([Y, np.sqrt(squares.max() - squares)])
-    return np.ascontiguousarray(Y, np.float32), labels
-
-
-def user_vectors(model: Recommender, users: Any, *, metric: str = "inner_product") -> NDArray[np.float32]:
-    """Return users' factors as queries for an index of :func:`item_vectors`.
-
-    Parameters
-    ----------
-    model : fitted model
-    users : array of shape (m,)
-        Labels, or indices where the training data had no labels.
-    metric : {"inner_product", "l2"}
-        As for the items; "l2" adds a column of zeros.
-
-    Returns
-    -------
-    float32 array of shape (m, k) or (m, k + 1), C-contiguous
-
-    Raises
-    ------
-    UnknownLabelError, NotFittedError, ParameterError
-
-    Examples
-    --------
-    >>> import fastals
-    >>> from fastals.serving import user_vectors
-    >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit((["ann", "bob"], ["jazz", "rock"]))
-    >>> user_vectors(model, ["bob", "ann"], metric="l2").shape
-    (2, 3)
-    """
-    state = _with_factors(model)
-    check_choice("metric", metric, ("inner_product", "l2"))
-    X: NDArray[Any] = state.scoring_factors[0][state.users.encode_known("users", users)]
-    if metric == "l2":
-        X = np.column_stack([X, np.zeros(len(X))])
-    return np.ascontiguousarray(X, np.float32)
-
-
-def _with_factors(model: Recommender) -> FactorFitted:
-    """The state of a model of factors."""
-    state = model.state_
-    if not isinstance(state, FactorFitted):
-        raise ParameterError(f"{type(model).__name__} has no factors")
-    return state
+def _untitled(titles: NDArray[Any], candidates: NDArray[np.int32] | None) -> int:
+    some = titles if candidates is None else titles[candidates]
+    return sum(title is None for title in some.tolist())

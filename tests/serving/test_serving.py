@@ -13,70 +13,14 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 from scipy import sparse
+from served import connection, everything, expected, fit, read_all
 from servers import Redis, free_port
 
 import fastals
 from fastals import serving
-from fastals.serving import RedisRecommendations, _lists, _redis, item_vectors, publish, user_vectors
+from fastals.serving import RedisRecommendations, _lists, _redis, publish
 
 redis = pytest.importorskip("redis")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Redis(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def url(server):
-    client = redis.Redis.from_url(server.url)
-    client.flushall()
-    client.close()
-    return server.url
-
-
-def fit(n_users=300, n_items=80, seed=0, users=None, items=None, factors=4):
-    rng = np.random.default_rng(seed)
-    u, i = rng.integers(0, n_users, 12 * n_users), (n_items * rng.random(12 * n_users) ** 2).astype(int)
-    users = np.array([f"u{j:04d}" for j in range(n_users)], dtype=object) if users is None else users
-    items = np.array([f"i{j}" for j in range(n_items)], dtype=object) if items is None else items
-    return fastals.ImplicitALS(factors=factors, iterations=2, random_state=seed).fit((users[u], items[i]))
-
-
-@pytest.fixture(scope="module")
-def model():
-    return fit()
-
-
-def expected(model, n, **options):
-    """Each user's list, without padding."""
-    return {
-        user: row[np.isfinite(scores)].tolist()
-        for users, items, all_scores in model.recommend_all(n, **options)
-        for user, row, scores in zip(users.tolist(), items, all_scores, strict=True)
-    }
-
-
-def read_all(reader, users):
-    lists = dict(zip(users, reader.get_many(users), strict=True))
-    assert not any(served.popular for served in lists.values())
-    return {user: served.items for user, served in lists.items()}
-
-
-def connection(url):
-    return redis.Redis.from_url(url)
-
-
-def everything(url):
-    """Each key as it is stored."""
-    client = connection(url)
-    keys = sorted(client.keys("*"))
-    with client.pipeline() as pipe:
-        for key in keys:
-            pipe.dump(key)
-        return dict(zip(keys, pipe.execute(), strict=True))
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -345,7 +289,7 @@ def stop_after(monkeypatch, batches, action):
     real, sent = _redis._Sender.send, []
 
     def send(self, batch):
-        sent.append(batch.first)
+        sent.append(int(batch.rows[0]))
         if len(sent) == batches + 1:
             action()
         return real(self, batch)
@@ -361,7 +305,7 @@ def test_a_server_killed_half_way(tmp_path, monkeypatch):
         version = publish(old, server.url, n=10).version
         stop_after(monkeypatch, 12, server.kill)
         with pytest.raises(
-            fastals.ServingError, match=f"has gone.* of 2,000 .*version {version} are still.*run it again"
+            fastals.ServingError, match=f"has gone.* of 2,000 .*version {version} is still.*run it again"
         ):
             publish(new, server.url, n=10, batch_size=100)
         monkeypatch.undo()
@@ -436,7 +380,7 @@ def test_out_of_memory(tmp_path):
     try:
         old = fit(1000, seed=1)
         version = publish(old, server.url, n=10).version
-        with pytest.raises(fastals.ServingError, match=f"out of memory.*maxmemory.*version {version} are still served"):
+        with pytest.raises(fastals.ServingError, match=f"out of memory.*maxmemory.*version {version} is still served"):
             publish(fit(20_000, seed=2), server.url, n=10, batch_size=500)
         wanted = expected(old, 10)
         assert read_all(RedisRecommendations(server.url), list(wanted)) == wanted
@@ -502,32 +446,20 @@ def test_tls(tmp_path, model):
         server.stop()
 
 
-def test_a_cluster(tmp_path, model):
-    server = Redis(tmp_path / "redis", "--cluster-enabled", "yes")
-    try:
-        _cluster(server, "addslotsrange", "0", "16383")
-        deadline = time.monotonic() + 20
-        while b"cluster_state:ok" not in _cluster(server, "info"):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        address = f"redis+cluster://127.0.0.1:{server.port}"
-        wanted = expected(model, 10)
-        for ttl in (None, 100):
-            publish(model, address, n=10, ttl=ttl, batch_size=100)
-            assert read_all(RedisRecommendations(address), list(wanted)) == wanted
-        other = fit(seed=5)
-        publish(other, address, n=10)
-        publish(fit(seed=6), address, n=10)
-        assert {key.split(b":")[1] for key in connection(server.url).keys("fastals:*:u*")} != set()
-        wanted = expected(fit(seed=6), 10)
+def test_a_cluster(cluster, model):
+    address, client = cluster.address, connection(cluster.url)
+    wanted = expected(model, 10)
+    for ttl in (None, 100):
+        publish(model, address, n=10, ttl=ttl, batch_size=100)
         assert read_all(RedisRecommendations(address), list(wanted)) == wanted
-    finally:
-        server.stop()
-
-
-def _cluster(server, *arguments):
-    command = ["redis-cli", "-p", str(server.port), "cluster", *arguments]
-    return subprocess.run(command, capture_output=True, check=True).stdout
+    kept = [publish(fit(seed=seed), address, n=10).version for seed in (5, 6)]
+    assert {key.split(b":")[1].decode() for key in client.keys("fastals:*:u*")} == set(kept)
+    assert client.smembers("{fastals:current}:versions") == {version.encode() for version in kept}
+    assert not client.exists("{fastals:current}:lock")
+    wanted = expected(fit(seed=6), 10)
+    assert read_all(RedisRecommendations(address), list(wanted)) == wanted
+    with_tag = publish(model, address, n=10, prefix="{a}b")
+    assert client.smembers("{a}b:versions") == {with_tag.version.encode()}
 
 
 def test_a_missing_client_is_named(model):
@@ -542,25 +474,8 @@ def test_a_missing_client_is_named(model):
     assert "pip install 'fastals[redis]'" in done.stdout
 
 
-# --- vectors ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("metric", ["inner_product", "l2"])
-def test_vectors_find_what_the_model_recommends(model, metric):
-    vectors, labels = item_vectors(model, metric=metric)
-    queries = user_vectors(model, ["u0007", "u0003"], metric=metric)
-    assert vectors.dtype == queries.dtype == np.float32
-    for query, user in zip(queries, ["u0007", "u0003"], strict=True):
-        ranked = -vectors @ query if metric == "inner_product" else ((vectors - query) ** 2).sum(axis=1)
-        found = labels[np.argsort(ranked, kind="stable")[:5]].tolist()
-        assert found == model.recommend(user, 5, exclude_seen=False).items.tolist()
-    if metric == "l2":
-        norms = np.linalg.norm(vectors, axis=1)
-        np.testing.assert_allclose(norms, norms[0], rtol=1e-5)
-
-
 def test_the_layout_is_told():
-    for name in ("current", "versions", "lock", "popular", "items", "meta"):
+    for name in ("current", "versions", "going", "lock", "publisher", "popular", "items", "titles", "meta"):
         assert f"P:{name}" in serving.__doc__
 
 

@@ -1,0 +1,63 @@
+"""Users who want to be forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .._core import ArgumentTypeError
+from ._address import Address
+from ._lists import text_of
+from ._resp import check_prefix
+from ._versions import SCAN, Versions
+
+
+def forget(url: str, users: Iterable[Any], *, prefix: str = "fastals") -> int:
+    """Remove users' lists from Redis, those of all versions that are held there.
+
+    Readers then give them the popular items. The model that the lists came from must have forgotten them too, or the
+    next publication brings them back.
+
+    Parameters
+    ----------
+    url : str
+        As for :func:`publish`.
+    users : iterable of labels, or of indices where the model had no labels
+        Whoever has no list is passed over.
+    prefix : str
+        As published.
+
+    Returns
+    -------
+    int
+        How many lists were removed; of one user there may be one in each version.
+
+    Raises
+    ------
+    ServingError
+        The server does not answer, or somebody is publishing under this prefix, perhaps these users' lists.
+
+    Examples
+    --------
+    >>> from fastals.serving import forget
+    >>> try:
+    ...     removed = forget("redis://localhost:1/0", ["ann"])
+    ... except OSError as error:
+    ...     print(type(error).__name__)
+    ServingError
+    """
+    if isinstance(users, str | bytes):
+        raise ArgumentTypeError(f"users must be several, as in a list, got {users!r}")
+    address, check = Address(url), check_prefix(prefix)
+    names = [text_of(user) for user in users]
+    client = address.connect()
+    versions = Versions(client, address, check, "forget")
+    try:
+        with address.told():
+            versions.lock()
+            heads = [versions.key(f"{name}:") for name in versions.names()]
+            keys = [head + name for head in heads for name in names]
+            return sum(versions.unlink(keys[at : at + SCAN]) for at in range(0, len(keys), SCAN))
+    finally:
+        versions.release()
+        client.close()

@@ -1,0 +1,33 @@
+"""What all tests of serving use: a server, a model."""
+
+import pytest
+from served import connection, fit
+from servers import Cluster, Redis
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    server = Redis(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def url(server):
+    client = connection(server.url)
+    client.flushall()
+    client.close()
+    return server.url
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    """The address of a cluster."""
+    server = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def model():
+    return fit()
