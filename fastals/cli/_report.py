@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .._files import check_target
-from ._common import add_data_options, add_model, add_quiet, load, read, size
+from ._common import add_data_options, add_model, add_quiet, add_title_options, load, read, size, title_options
 
 HELP = "write an HTML report on a model"
 
@@ -15,6 +15,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument("--out", required=True, metavar="FILE", help="file to write")
     add_data_options(parser, "CSV, JSON lines or Parquet: what was held out (default: no quality)", nargs="?")
+    add_title_options(parser)
     add_quiet(parser)
 
 
@@ -25,6 +26,6 @@ def command(arguments: argparse.Namespace) -> None:
     check_target(arguments.out)
     model = load(arguments.model)
     test = read(arguments, ratings=model.state_.ratings) if arguments.data else None
-    report.write_report(model, arguments.out, test=test)
+    report.write_report(model, arguments.out, test=test, **title_options(arguments))
     if not arguments.quiet:
         print(f"wrote    {arguments.out}{size(arguments.out)}")

@@ -20,6 +20,7 @@ from .._files import need, replacing
 from .._inspect import check
 from .._models import ALS
 from .._topn import Fitted
+from ..serving import titles_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,6 +45,9 @@ def write_report(
     baseline: Mapping[str, float] | None = None,
     n: int = 10,
     n_examples: int = 5,
+    titles: Any = None,
+    item_column: str | None = None,
+    title_column: str | None = None,
 ) -> None:
     """Write a report: parameters, settings, loss curve, scores and degrees, quality beside popularity, example lists.
 
@@ -63,12 +67,16 @@ def write_report(
         Items in a list.
     n_examples : int, default 5
         Users whose lists are shown.
+    titles : path, data frame or mapping of ids to strings, optional
+        What items are called, in the place of their ids.
+    item_column, title_column : str, optional
+        Columns of such a file or frame; as for :func:`fastals.serving.publish`.
 
     Raises
     ------
     MissingDependencyError
         matplotlib is not installed.
-    NotFittedError, OSError
+    NotFittedError, DataError, OSError
 
     Examples
     --------
@@ -87,6 +95,7 @@ def write_report(
     state, threads = model.state_, resolve_num_threads(model.num_threads)
     n, n_examples = check_int("n", n, low=1), check_int("n_examples", n_examples, low=0)
     need("plot", "matplotlib", "a report")
+    called = titles_of(state.items, titles, item_column, title_column)
     if test is not None and metrics is None:
         metrics = evaluation.evaluate(model, None, test, n)
         baseline = evaluation.popularity_baseline(model, None, test, n)
@@ -104,7 +113,7 @@ def write_report(
         "<h2>Quality</h2>",
         _quality(metrics, baseline) + _checked(model),
         "<h2>Examples</h2>",
-        _examples(state, sample, items, scores, n_examples),
+        _examples(state, sample, items, scores, n_examples, called),
     ]
     page = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>fastals report</title>'
@@ -244,8 +253,21 @@ def _checked(model: Any) -> str:
     return "".join(f"<p class=note>{html.escape(line)}</p>" for line in check(model).lines())
 
 
-def _examples(state: Fitted, sample: NDArray[Any], items: NDArray[Any], scores: NDArray[Any], n_examples: int) -> str:
+def _examples(
+    state: Fitted,
+    sample: NDArray[Any],
+    items: NDArray[Any],
+    scores: NDArray[Any],
+    n_examples: int,
+    titles: NDArray[Any] | None,
+) -> str:
     """Show what some users of middling activity have, beside what they are recommended."""
+
+    def names(some: NDArray[Any]) -> list[str]:
+        called = [None] * len(some) if titles is None else titles[some].tolist()
+        labels = state.items.decode(some).tolist()
+        return [str(label) if title is None else title for label, title in zip(labels, called, strict=True)]
+
     counts = state.cells_of_users()[sample]
     # those around the median, spread over the whole range of users
     near = np.argsort(np.abs(np.log1p(counts) - np.median(np.log1p(counts))), kind="stable")
@@ -254,9 +276,9 @@ def _examples(state: Fitted, sample: NDArray[Any], items: NDArray[Any], scores: 
         user = sample[place]
         listed = items[place] >= 0
         seen = state.seen(np.array([user])).pairs()[1]
-        known = state.items.decode(seen[: items.shape[1]]).tolist()
-        best = zip(state.items.decode(items[place][listed]).tolist(), scores[place][listed].tolist(), strict=True)
+        known = names(seen[: items.shape[1]])
+        best = zip(names(items[place][listed]), scores[place][listed].tolist(), strict=True)
         label = state.users.decode(np.array([user]))[0]
-        rows = [[", ".join(map(str, known)), ", ".join(f"{item} ({score:.2f})" for item, score in best)]]
+        rows = [[", ".join(known), ", ".join(f"{item} ({score:.2f})" for item, score in best)]]
         parts.append(f"<h3>{html.escape(str(label))}</h3>" + _table(rows, ["some of what it has", "recommended"]))
     return "".join(parts)
