@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .._core import ArgumentTypeError
 from ._address import Address
-from ._lists import text_of
+from ._lists import asked_keys
 from ._resp import check_prefix
 from ._versions import SCAN, Versions
 
@@ -46,10 +45,8 @@ def forget(url: str, users: Iterable[Any], *, prefix: str = "fastals") -> int:
     ...     print(type(error).__name__)
     ServingError
     """
-    if isinstance(users, str | bytes):
-        raise ArgumentTypeError(f"users must be several, as in a list, got {users!r}")
     address, check = Address(url), check_prefix(prefix)
-    names = [text_of(user) for user in users]
+    names = asked_keys("users", users)
     client = address.connect()
     versions = Versions(client, address, check, "forget")
     try:

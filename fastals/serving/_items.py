@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .._core import ArgumentTypeError, DataError, UnknownLabelError, check_path, reading
 from .._data import ITEM_COLUMNS, is_frame
-from .._files import Source, open_file, suffix_of
+from .._files import Source, fetched, suffix_of
 from ._address import told_target
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ def chosen_items(labels: Labels, catalogue: Any, blocklist: Any, item_column: st
     for name, given in (("catalogue", catalogue), ("blocklist", blocklist)):
         if given is None:
             continue
+        if isinstance(given, bytes) or not (_is_path(given) or hasattr(given, "__iter__") or is_frame(given)):
+            raise ArgumentTypeError(f"{name} must be a file, a data frame or an array of ids, got {given!r}")
         ids = _columns(name, given, labels, item_column)[0] if _is_path(given) or is_frame(given) else _listed(given)
         indices = labels.encode(ids, name)
         known = indices[indices >= 0]
@@ -160,7 +162,10 @@ def _columns(name: str, given: Any, labels: Labels, item_column: str | None, *ot
         names = given.keys() if isinstance(given, Mapping) else getattr(given, "column_names", given.columns)
         return [_listed(given[one]) for one in _chosen(name, list(names), wanted)]
     path = check_path(name, given)
-    if suffix_of(path)[0] == ".txt" and not others:
+    suffix, compression = suffix_of(path)
+    if suffix == ".txt" and compression:
+        raise DataError(f"{name}: {told_target(path)}: a list of ids, one a line, must not be compressed")
+    if suffix == ".txt" and not others:
         lines = _lines(path)
         where = f"{name}: {told_target(path)}, line "
         return [[_label(labels, text, f"{where}{number}") for number, text in lines if text]]
@@ -168,7 +173,7 @@ def _columns(name: str, given: Any, labels: Labels, item_column: str | None, *ot
     import pyarrow as pa
 
     chosen = _chosen(f"{name}: {told_target(path)}", source.schema.names, wanted)
-    table = source.table(dict.fromkeys(chosen, pa.string() if source.format == "csv" else None))
+    table = source.table({one: pa.string() if source.format == "csv" else source.type_of(one) for one in chosen})
     columns = [table[one].to_pylist() for one in chosen]
     where = f"{name}: {told_target(path)}, column {chosen[0]!r}, row "
     if source.format == "csv":
@@ -199,7 +204,7 @@ def _chosen(name: str, names: list[Any], wanted: list[tuple[str, str | None, Seq
 
 def _lines(path: str) -> list[tuple[int, str]]:
     """Return the lines of a text file, numbered from 1."""
-    with reading(told_target(path), "text"), open_file(path) as file:
+    with reading(told_target(path), "text"), fetched(path) as local, open(local, "rb") as file:
         lines = file.read().decode("utf-8-sig").split("\n")
     return [(number, line.removesuffix("\r")) for number, line in enumerate(lines, 1)]
 

@@ -6,11 +6,12 @@ from base64 import b32encode
 from collections.abc import Iterator
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import LabelArray, check_bool, check_int, resolve_num_threads
+from .._core import ArgumentTypeError, LabelArray, check_bool, check_int, resolve_num_threads
 from .._topn import Wanted
 
 if TYPE_CHECKING:
@@ -177,6 +178,20 @@ def fingerprint(options: tuple[object, ...], arrays: list[NDArray[Any]], labels:
         digest.update(repr((array.shape, array.dtype.str)).encode())
         digest.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
     return b32encode(digest.digest()).decode().lower()
+
+
+def asked_keys(name: str, labels: Any) -> list[bytes]:
+    """Return the bytes by which labels that somebody asks for stand in keys; others than ids are an error."""
+    if isinstance(labels, str | bytes) or not hasattr(labels, "__iter__"):
+        raise ArgumentTypeError(f"{name} must be several, as in a list, got {labels!r}")
+    listed = list(labels)
+    for place, label in enumerate(listed):
+        if not isinstance(label, str | bytes | UUID | int | np.integer) or isinstance(label, bool):
+            raise ArgumentTypeError(
+                f"{name} must be integers, strings, bytes or UUIDs, "
+                f"got {label!r} ({type(label).__name__}) at position {place}"
+            )
+    return [text_of(label) for label in listed]
 
 
 def text_of(label: Any) -> bytes:

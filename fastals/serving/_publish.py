@@ -82,15 +82,19 @@ class Published(NamedTuple):
     untitled: int | None = None
 
     def __str__(self) -> str:
-        users = f"lists of {self.n_users:,} users"
         items = f"{self.n_items:,} items"
-        sent = {"recommendations": users, "similar_items": "similar items", "item_vectors": f"vectors of {items}"}
+        sent = {
+            "recommendations": f"lists of {self.n_users:,} users",
+            "similar_items": "similar items",
+            "item_vectors": f"vectors of {items}",
+        }
         parts = [f"{sent[self.what]} to {self.to}", *([f"version {self.version}"] if self.version else [])]
-        if self.unknown:
-            parts.append(f"of {items}")
-            parts += [f"{count:,} ids of the {name} unknown" for name, count in self.unknown.items() if count]
+        if self.unknown and self.what != "item_vectors":
+            parts.append(f"chosen from {items}")
+        if strangers := [f"{count:,} of the {name}" for name, count in self.unknown.items() if count]:
+            parts.append(f"unknown ids: {' and '.join(strangers)}")
         if self.untitled:
-            parts.append(f"{self.untitled:,} items without a title")
+            parts.append(f"items without a title: {self.untitled:,}")
         rate = (self.n_users or self.n_items) / max(self.seconds, 1e-9)
         return f"{', '.join(parts)}: {rate:,.0f} {'users' if self.n_users else 'items'}/s"
 

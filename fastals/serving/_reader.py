@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .._core import FastalsError, ParameterError, ServingError, check_int, check_real
 from ._address import Address
-from ._lists import text_of
+from ._lists import asked_keys
 from ._publish import PARTS
 from ._resp import BLOCK, FORMAT, SCORES, check_prefix
 
@@ -100,9 +100,9 @@ class RedisRecommendations:
 
         Raises
         ------
-        ServingError
+        ServingError, ArgumentTypeError
         """
-        return self._users.get_many([user], n)[0]
+        return self._users.get_many("user", [user], n)[0]
 
     def get_many(self, users: Iterable[Any], n: int | None = None) -> list[ServedList]:
         """Return the lists of several users, all of one version, in one round trip.
@@ -114,9 +114,9 @@ class RedisRecommendations:
 
         Raises
         ------
-        ServingError
+        ServingError, ArgumentTypeError
         """
-        return self._users.get_many(users, n)
+        return self._users.get_many("users", users, n)
 
     def similar(self, item: Any, n: int | None = None) -> ServedList:
         """Return the items most like one, published with ``what="similar_items"``; none if there is no such list.
@@ -129,9 +129,9 @@ class RedisRecommendations:
 
         Raises
         ------
-        ServingError
+        ServingError, ArgumentTypeError
         """
-        return self._similar.get_many([item], n)[0]
+        return self._similar.get_many("item", [item], n)[0]
 
     def similar_many(self, items: Iterable[Any], n: int | None = None) -> list[ServedList]:
         """Return what is like each of several items, all of one version, in one round trip.
@@ -143,9 +143,9 @@ class RedisRecommendations:
 
         Raises
         ------
-        ServingError
+        ServingError, ArgumentTypeError
         """
-        return self._similar.get_many(items, n)
+        return self._similar.get_many("items", items, n)
 
 
 class _Reader:
@@ -160,9 +160,9 @@ class _Reader:
         with self._address.told():
             return self._current(fresh=True).name.decode()
 
-    def get_many(self, owners: Iterable[Any], n: int | None) -> list[ServedList]:
+    def get_many(self, name: str, owners: Iterable[Any], n: int | None) -> list[ServedList]:
         n = None if n is None else check_int("n", n, low=1)
-        names = [text_of(owner) for owner in owners]
+        names = asked_keys(name, owners)
         with self._address.told():
             version = self._current(fresh=False)
             values = self._read(version, names)

@@ -37,7 +37,7 @@ def ran(capfd, *argv):
 def test_publish_with_all_that_is_said_of_items(here, capfd):
     options = ["--catalogue", "catalogue.txt", "--blocklist", "blocked.csv", "--titles", "titles.csv"]
     told = ran(capfd, "publish", "model", "--to", "r.csv", "--n", 2, "--with-seen", "--popular", *options)
-    assert "published lists of 20 users to r.csv, of 2 items, 1 ids of the catalogue unknown: " in told
+    assert "published lists of 20 users to r.csv, chosen from 2 items, unknown ids: 1 of the catalogue: " in told
     with open("r.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["user"] for row in rows[:2]] == ["", ""]
@@ -47,7 +47,7 @@ def test_publish_with_all_that_is_said_of_items(here, capfd):
 
 def test_publish_similar_items_and_vectors(here, capfd):
     told = ran(capfd, "publish", "model", "--to", "s.jsonl", "--similar-items", "--n", 3, "--titles", "titles.csv")
-    assert "published similar items to s.jsonl, 4 items without a title: " in told
+    assert "published similar items to s.jsonl, items without a title: 4: " in told
     lines = [json.loads(line) for line in (here / "s.jsonl").read_text().splitlines()]
     model = fastals.load("model")
     assert {line["item"]: line["items"] for line in lines} == {

@@ -84,7 +84,9 @@ def test_a_catalogue_and_a_blocklist(tmp_path, form, kind):
     published = publish(model, tmp_path / "r.parquet", n=10, popular=True, **options)
     assert published.unknown == {"catalogue": 2, "blocklist": 1}
     assert published.n_items == len(ALLOWED)
-    assert "2 ids of the catalogue unknown, 1 ids of the blocklist unknown" in str(published)
+    assert f"chosen from {len(ALLOWED)} items, unknown ids: 2 of the catalogue and 1 of the blocklist: " in str(
+        published
+    )
     found = {owner: items for owner, (items, _, _) in lists_of(tmp_path / "r.parquet").items()}
     counts = pd.Series(model.items_[model.state_.pairs.indices]).value_counts()
     wanted = expected(model, 10, items=list(map(make, ALLOWED)))
@@ -141,8 +143,11 @@ def test_what_is_refused_of_a_catalogue(model, tmp_path):
     refused(model, tmp_path, data, "item column.*not clear.*item_column=", catalogue=tmp_path / "two.csv")
     refused(model, tmp_path, data, "'sku' is not there", catalogue=tmp_path / "two.csv", item_column="sku")
     refused(model, tmp_path, no_file, "latin.txt", catalogue=tmp_path / "latin.txt")
+    refused(model, tmp_path, data, "must not be compressed", catalogue=tmp_path / "ids.txt.gz")
     refused(model, tmp_path, fastals.FastalsError, "absent.txt", catalogue=tmp_path / "absent.txt")
     refused(model, tmp_path, fastals.FastalsError, "absent.csv", blocklist=tmp_path / "absent.csv")
+    for wrong in (5, b"i1", len, 3.5):
+        refused(model, tmp_path, fastals.ArgumentTypeError, "must be a file, a data frame or an array", blocklist=wrong)
     assert publish(model, tmp_path / "r.csv", catalogue=tmp_path / "two.csv", item_column="itemId").n_items == 1
 
 
@@ -195,7 +200,7 @@ def titles_as(form, tmp_path):
 def test_titles_of_any_form(model, tmp_path, form):
     published = publish(model, tmp_path / "r.jsonl", n=5, titles=titles_as(form, tmp_path))
     assert published.untitled == 80 - len(TITLES)
-    assert "40 items without a title" in str(published)
+    assert "items without a title: 40" in str(published)
     for items, _, titles in lists_of(tmp_path / "r.jsonl").values():
         assert titles == [TITLES.get(item) for item in items]
 
@@ -215,6 +220,7 @@ def test_titles_in_redis(url, items):
     model = fit(items=items)
     titles = dict(zip(model.items_.tolist()[::2], TITLES.values(), strict=True))
     version = publish(model, url, n=10, titles=titles).version
+    assert version == publish(model, url, n=10, titles=titles).version
     wanted, reader = expected(model, 10), RedisRecommendations(url)
     assert read_all(reader, list(wanted)) == wanted
     for user in (*list(wanted)[:50], "nobody"):

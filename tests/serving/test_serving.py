@@ -165,6 +165,18 @@ def test_users_without_a_list_get_the_popular_items(url, model):
     assert len(reader.get("nobody").items) == 80
 
 
+def test_what_is_no_id_is_no_stranger(url, model):
+    publish(model, url, n=10)
+    reader = RedisRecommendations(url)
+    for wrong in (None, 3.0, True, ["u0001"], np.float32(3)):
+        for call in (reader.get, reader.similar, lambda one: reader.get_many([one])):
+            with pytest.raises(fastals.ArgumentTypeError, match=r"must be integers, strings, bytes or UUIDs, got"):
+                call(wrong)
+    for wrong in ("u0001", 5, None):
+        with pytest.raises(fastals.ArgumentTypeError, match="users must be several"):
+            reader.get_many(wrong)
+
+
 def test_expired_lists_give_the_popular_items(url, model):
     publish(model, url, ttl=1)
     reader = RedisRecommendations(url)
