@@ -5,21 +5,25 @@ from __future__ import annotations
 from base64 import b32encode
 from collections.abc import Iterator
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._core import ArgumentTypeError, LabelArray, check_bool, check_int, resolve_num_threads
+from .._data import Labels, cell_arrays, known_of
 from .._topn import Wanted
 
 if TYPE_CHECKING:
-    from .._data import Labels
     from .._topn import Fitted
 
 POPULAR = 100
 """Items of the list for users without one, at least."""
+
+
+Found: TypeAlias = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any]]
+"""Owners, items and scores of lists."""
 
 
 class Batch(NamedTuple):
@@ -32,7 +36,10 @@ class Batch(NamedTuple):
 
 
 class Lists:
-    """The n best items of every user of a fitted model; of users without any training cell nothing is known.
+    """The n best items of every user of a fitted model.
+
+    A user without any training cell has no list, since nothing is known; but whoever is known to have met items without
+    a cell, in the model or not, has that of the most popular others.
 
     Parameters
     ----------
@@ -70,6 +77,13 @@ class Lists:
         self.candidates, self.titles = candidates, titles
         self._wanted = Wanted(queries=len(self.owners), candidates=candidates)
         self._has_cells = self.state.cells_of_users() > 0
+        self._elsewhere = np.empty(0, np.int32)
+        others = known_of(self.state.pairs).elsewhere if self.exclude_seen else None
+        if others is not None and others.user_labels.values is not None and self.owners.values is not None:
+            strangers = others.user_labels.values
+            self._elsewhere = np.flatnonzero(self.owners.encode(strangers) < 0).astype(np.int32)
+            every = np.concatenate((self.owners.values, strangers[self._elsewhere]))
+            self.owners = Labels(every, len(every))
 
     def batches(self, first: int = 0) -> Iterator[Batch]:
         """Yield the lists of the owners from the given one on; the next batch is computed while one is looked at."""
@@ -86,23 +100,39 @@ class Lists:
                 yield batch
 
     def _batch(self, first: int) -> Batch:
-        rows = np.arange(first, min(first + self.batch_size, len(self.owners)), dtype=np.int32)
-        done = first + len(rows)
-        items, scores = self._found(rows)
-        known = self._known(rows, items)
-        if not known.all():
-            rows, items, scores = rows[known], items[known], scores[known]
-        return Batch(rows, items, scores, done)
+        rows = np.arange(first, min(first + self.batch_size, self.size), dtype=np.int32)
+        return Batch(*self._lists_of(rows), first + len(rows))
 
-    def _found(self, rows: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[Any]]:
-        """The lists of some owners."""
-        users = slice(int(rows[0]), int(rows[-1]) + 1)
-        return self.state.top_items(users, self.n, self.exclude_seen, self.num_threads, self._wanted)
+    def _lists_of(self, rows: NDArray[np.int32]) -> Found:
+        """The lists of those of the owners that have one; it may be empty."""
+        has_cells = np.zeros(len(rows), np.bool_)
+        of_model = rows < len(self._has_cells)
+        has_cells[of_model] = self._has_cells[rows[of_model]]
+        ask = (self.n, self.exclude_seen, self.num_threads, self._wanted)
+        if has_cells.all():
+            return rows, *self.state.top_items(slice(int(rows[0]), int(rows[-1]) + 1), *ask)
+        parts = [self._strangers(rows[~has_cells])]
+        if has_cells.any():
+            known = rows[has_cells]
+            parts.append((known, *self.state.top_items(known, *ask)))
+        rows, items, scores = (np.concatenate(each) for each in zip(*parts, strict=True))
+        order = np.argsort(rows)
+        return rows[order], items[order], scores[order]
 
-    def _known(self, rows: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Which of them have a list; it may be empty."""
-        known: NDArray[np.bool_] = self._has_cells[rows]
-        return known
+    def _strangers(self, rows: NDArray[np.int32]) -> Found:
+        """The most popular items for users without cells who are known to have met some; others have no list."""
+        n_users, lists = len(self._has_cells), None
+        if self.exclude_seen:
+            inside = rows < n_users
+            elsewhere = np.full(len(rows), -1, np.int32)
+            elsewhere[~inside] = self._elsewhere[rows[~inside] - n_users]
+            lists = self.state.known_to(np.where(inside, rows, -1), elsewhere)
+        if lists is None:
+            return rows[:0], np.empty((0, self.n), np.int32), np.empty((0, self.n), np.float32)
+        met = np.flatnonzero(lists.lengths)
+        wanted = self._wanted.without(lists.of(met))
+        items, counts = self.state.top_unknown("popular", self.n, len(met), wanted, self.num_threads)
+        return rows[met], items, (counts / n_users).astype(np.float32)
 
     @property
     def size(self) -> int:
@@ -123,11 +153,15 @@ class Lists:
     def _options(self) -> tuple[object, ...]:
         return self.n, self.exclude_seen
 
+    def _known_elsewhere(self) -> list[NDArray[Any]]:
+        others = known_of(self.state.pairs).elsewhere
+        return [] if others is None or not len(self._elsewhere) else cell_arrays(others)
+
     def fingerprint(self, *options: object) -> str:
         """Return what is the same for the same lists in the same form, and for no others."""
         return fingerprint(
             (*self._options(), *options),
-            [*self.state.numbers(), *([] if self.candidates is None else [self.candidates])],
+            [*self.state.numbers(), *([] if self.candidates is None else [self.candidates]), *self._known_elsewhere()],
             [self.owners.values, self.items.values, *([] if self.titles is None else [self.titles])],
         )
 
@@ -145,13 +179,12 @@ class SimilarItems(Lists):
         super().__init__(model, n, True, batch_size, **options)
         self.owners = self.state.items
         self._wanted = Wanted(queries=len(self.owners), candidates=self.candidates)
-        self._found(np.zeros(1, np.int32))  # a model that knows no similar items says so before the work
+        self._lists_of(np.zeros(1, np.int32))  # a model that knows no similar items says so before the work
 
-    def _found(self, rows: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[Any]]:
-        return self.state.similar("items", rows, self.n, self._wanted, self.num_threads)
-
-    def _known(self, rows: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.bool_]:
-        return items[:, 0] >= 0
+    def _lists_of(self, rows: NDArray[np.int32]) -> Found:
+        items, scores = self.state.similar("items", rows, self.n, self._wanted, self.num_threads)
+        some = items[:, 0] >= 0
+        return rows[some], items[some], scores[some]
 
     def popular(self) -> None:
         """Return None: what is like an unknown item is not known."""

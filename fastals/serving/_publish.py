@@ -125,7 +125,8 @@ def publish(
     old lists are served as before; the same call goes on where the last one stopped. One older version is kept. One
     publisher at a time writes what is read under a prefix; another gets an error.
 
-    A user without any training cell has no list: readers of Redis get the popular items.
+    A user without any training cell has no list: readers of Redis get the popular items. Whoever is known to have met
+    items without a cell has that list without them.
 
     Parameters
     ----------

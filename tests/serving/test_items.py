@@ -348,3 +348,29 @@ def test_users_of_whom_nothing_is_known_have_no_list(url, tmp_path):
     assert reader.get("gone").popular
     assert reader.get("ann").items == []  # who has all of it gets nothing, and nothing popular
     assert not reader.get("ann").popular
+
+
+def test_known_pairs_are_left_out_of_popular_lists_too(url, tmp_path):
+    """Whoever has disliked all that was met has no cell, and is not shown it again."""
+    rng = np.random.default_rng(0)
+    u, i = rng.integers(0, 30, 300), (20 * rng.random(300) ** 2).astype(int)
+    known_users = ["u3", "out", "out", "gone", "else"]
+    known = (np.array(known_users, object), np.array(["i0", "i1", "i0", "i0", "never"], object))
+    data = fastals.Interactions.from_arrays([f"u{j}" for j in u], [f"i{j}" for j in i], known=known)
+    ids = fastals.Ids(data.users).extend(["gone"])
+    model = fastals.ImplicitALS(factors=3, random_state=0).fit(fastals.with_ids(data, users=ids))
+    wanted = {user: items for user, items in expected(model, 5).items() if user.startswith("u")}
+    for user in ("out", "gone"):
+        wanted[user] = model.recommend(user, 5, unknown="popular").items.tolist()
+        assert "i0" not in wanted[user]
+    publish(model, url, n=5, batch_size=7)
+    reader = RedisRecommendations(url)
+    assert read_all(reader, list(wanted)) == wanted
+    counts = np.bincount(model.state_.pairs.indices) / len(model.users_)
+    np.testing.assert_allclose(reader.get("out").scores, np.sort(counts)[::-1][2:7], rtol=2e-3)
+    assert reader.get("else").popular
+    assert reader.get("nobody").popular
+    publish(model, tmp_path / "r.parquet", n=5, batch_size=7)
+    assert {user: items for user, (items, _, _) in lists_of(tmp_path / "r.parquet").items()} == wanted
+    publish(model, tmp_path / "r.csv", n=5, exclude_seen=False)
+    assert not {"out", "gone"} & set(lists_of(tmp_path / "r.csv"))
