@@ -21,11 +21,19 @@ def url(server):
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory):
-    """The address of a cluster."""
+def cluster_server(tmp_path_factory):
     server = Cluster(tmp_path_factory.mktemp("cluster"))
     yield server
     server.stop()
+
+
+@pytest.fixture
+def cluster(cluster_server):
+    """An empty cluster."""
+    client = connection(cluster_server.url)
+    client.flushall()
+    client.close()
+    return cluster_server
 
 
 @pytest.fixture(scope="session")
