@@ -167,15 +167,19 @@ class _Reader:
             version = self._current(fresh=False)
             values = self._read(version, names)
             while any(value is None for value in values):
-                # no list, or the version was removed: it is one if it is still served after we looked
-                now = self._current(fresh=True)
-                if now.name == version.name:
+                # there is no list, or the version is going: there is none if it is served while we look
+                served, values = self._together(*(("get", key) for key in self._keys(version, names)))
+                if served == version.name:
                     break
-                version, values = now, self._read(now, names)
+                version = self._current(fresh=True)
+                values = self._read(version, names)
         return [self._list(version, name, value, n) for name, value in zip(names, values, strict=True)]
 
+    def _keys(self, version: _Version, names: list[bytes]) -> list[bytes]:
+        return [f"{self._prefix}:".encode() + version.name + b":" + name for name in names]
+
     def _read(self, version: _Version, names: list[bytes]) -> list[bytes | None]:
-        keys = [f"{self._prefix}:".encode() + version.name + b":" + name for name in names]
+        keys = self._keys(version, names)
         if len(keys) == 1:
             return [self._client.get(keys[0])]
         with self._client.pipeline(transaction=False) as pipe:
@@ -183,6 +187,21 @@ class _Reader:
                 pipe.get(key)
             values: list[bytes | None] = pipe.execute()
         return values
+
+    def _together(self, *commands: tuple[str, Any]) -> tuple[bytes | None, list[Any]]:
+        """Return the version that is served, and answers that were given while it was.
+
+        A version may go and come back between two looks, under the same name: so all is asked in one step. A cluster
+        has none, and never the same name twice: a version that is served afterwards was so all the time.
+        """
+        pointer, cluster = f"{self._prefix}:current", hasattr(self._client, "get_nodes")
+        with self._client.pipeline(transaction=not cluster) as pipe:
+            for command, key in commands:
+                getattr(pipe, command)(key)
+            if not cluster:
+                pipe.get(pointer)
+            answers = pipe.execute()
+        return (self._client.get(pointer) if cluster else answers.pop()), answers
 
     def _list(self, version: _Version, name: bytes, value: bytes | None, n: int | None) -> ServedList:
         popular = value is None and version.popular is not None
@@ -223,10 +242,10 @@ class _Reader:
         """Return what is known of a version, None if it is going away."""
         with self._understood(f"the version {_shown(name)}"):
             text = name.decode()
-        meta = self._client.hgetall(f"{self._prefix}:meta:{text}")
-        popular = self._client.get(f"{self._prefix}:popular:{text}")
-        blocks = {part: self._client.hgetall(f"{self._prefix}:{part}:{text}") for part in ("items", "titles")}
-        if self._client.get(f"{self._prefix}:current") != name or not meta:
+        kinds = ("meta", "hgetall"), ("popular", "get"), ("items", "hgetall"), ("titles", "hgetall")
+        asked = ((command, f"{self._prefix}:{kind}:{text}") for kind, command in kinds)
+        served, (meta, popular, labels, called) = self._together(*asked)
+        if served != name or not meta:
             return None
         with self._understood(f"the description of version {text}"):
             if meta[b"format"] != FORMAT:
@@ -240,12 +259,12 @@ class _Reader:
         items = titles = None
         if kind != "int32":
             with self._understood(f"the items of version {text}"):
-                labels = list(map(_READ[kind], self._labels(blocks["items"], n_items)))
-                items = np.fromiter(labels, object, len(labels))
-                n_items = len(labels)
-        if blocks["titles"]:
+                read = list(map(_READ[kind], self._labels(labels, n_items)))
+                items = np.fromiter(read, object, len(read))
+                n_items = len(read)
+        if called:
             with self._understood(f"the titles of version {text}"):
-                titles = [None if title is None else _text(title) for title in self._labels(blocks["titles"], n_items)]
+                titles = [None if title is None else _text(title) for title in self._labels(called, n_items)]
         indexed = n_items if items is not None or titles is not None else None  # else lists may hold labels
         return _Version(name, np.dtype(dtype), indexed, items, titles, popular)
 

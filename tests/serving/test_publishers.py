@@ -216,6 +216,31 @@ def test_a_lock_that_expired_and_nobody_took_is_no_harm(url, monkeypatch):
     assert read_all(RedisRecommendations(url), list(wanted)) == wanted
 
 
+@pytest.mark.parametrize("fresh", [False, True], ids=["lists", "description"])
+def test_a_version_that_goes_and_comes_back_while_it_is_read(url, monkeypatch, fresh):
+    models = [fit(seed=seed) for seed in (1, 2, 3)]
+    wanted, reader = expected(models[0], 5), RedisRecommendations(url, pointer_seconds=1000)
+    publish(models[0], url, n=5)
+    if not fresh:
+        assert reader.get("u0001").items == wanted["u0001"]
+    inner = reader._users
+    name, client = ("_load", inner) if fresh else ("_read", inner)
+    real, went = getattr(client, name), []
+
+    def go_and_come_back(*arguments):
+        if went:
+            return real(*arguments)
+        went.append(True)
+        for model in models[1:]:
+            publish(model, url, n=5)
+        found = real(*arguments)
+        publish(models[0], url, n=5)
+        return found
+
+    monkeypatch.setattr(inner, name, go_and_come_back)
+    assert read_all(reader, list(wanted)) == wanted
+
+
 def test_the_same_lists_of_two_at_once(url, monkeypatch):
     """A second run goes on where the first one is; the first says so and stops."""
     taken = []
