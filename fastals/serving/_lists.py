@@ -38,8 +38,8 @@ class Batch(NamedTuple):
 class Lists:
     """The n best items of every user of a fitted model.
 
-    A user without any training cell has no list, since nothing is known; but whoever is known to have met items without
-    a cell, in the model or not, has that of the most popular others.
+    A user without any training cell has no list, since nothing is known; but whoever is known to have met items all the
+    same, in the model or not, has that of the most popular others.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Lists:
         self.items: Labels = self.state.items
         self.candidates, self.titles = candidates, titles
         self._wanted = Wanted(queries=len(self.owners), candidates=candidates)
-        self._has_cells = self.state.cells_of_users() > 0
+        self._n_users = len(self.owners)
         self._elsewhere = np.empty(0, np.int32)
         others = known_of(self.state.pairs).elsewhere if self.exclude_seen else None
         if others is not None and others.user_labels.values is not None and self.owners.values is not None:
@@ -105,34 +105,36 @@ class Lists:
 
     def _lists_of(self, rows: NDArray[np.int32]) -> Found:
         """The lists of those of the owners that have one; it may be empty."""
-        has_cells = np.zeros(len(rows), np.bool_)
-        of_model = rows < len(self._has_cells)
-        has_cells[of_model] = self._has_cells[rows[of_model]]
+        first, last = int(rows[0]), min(int(rows[-1]) + 1, self._n_users)  # rows follow each other
+        strange = np.ones(len(rows), np.bool_)
+        if first < last:
+            strange[: last - first] = self.state.strangers(slice(first, last))
         ask = (self.n, self.exclude_seen, self.num_threads, self._wanted)
-        if has_cells.all():
-            return rows, *self.state.top_items(slice(int(rows[0]), int(rows[-1]) + 1), *ask)
-        parts = [self._strangers(rows[~has_cells])]
-        if has_cells.any():
-            known = rows[has_cells]
+        if not strange.any():
+            return rows, *self.state.top_items(slice(first, last), *ask)
+        parts = [self._strangers(rows[strange])]
+        if not strange.all():
+            known = rows[~strange]
             parts.append((known, *self.state.top_items(known, *ask)))
         rows, items, scores = (np.concatenate(each) for each in zip(*parts, strict=True))
         order = np.argsort(rows)
         return rows[order], items[order], scores[order]
 
     def _strangers(self, rows: NDArray[np.int32]) -> Found:
-        """The most popular items for users without cells who are known to have met some; others have no list."""
-        n_users, lists = len(self._has_cells), None
-        if self.exclude_seen:
-            inside = rows < n_users
-            elsewhere = np.full(len(rows), -1, np.int32)
-            elsewhere[~inside] = self._elsewhere[rows[~inside] - n_users]
-            lists = self.state.known_to(np.where(inside, rows, -1), elsewhere)
-        if lists is None:
+        """The most popular items for those of whom nothing is known but what they have met; others have no list."""
+        if not self.exclude_seen:
             return rows[:0], np.empty((0, self.n), np.int32), np.empty((0, self.n), np.float32)
-        met = np.flatnonzero(lists.lengths)
-        wanted = self._wanted.without(lists.of(met))
-        items, counts = self.state.top_unknown("popular", self.n, len(met), wanted, self.num_threads)
-        return rows[met], items, (counts / n_users).astype(np.float32)
+        inside = rows < self._n_users
+        elsewhere = np.full(len(rows), -1, np.int32)
+        elsewhere[~inside] = self._elsewhere[rows[~inside] - self._n_users]
+        of_model = np.where(inside, rows, -1).astype(np.int32)
+        met, known = self.state.seen(of_model), self.state.known_to(of_model, elsewhere)
+        met = met._replace(last=np.where(inside, met.last, met.first))
+        met = met if known is None else met.joined(known)
+        some = np.flatnonzero(met.lengths)
+        asked = (self.n, len(some), met.of(some), self._wanted, self.num_threads)
+        items, counts = self.state.top_unknown("popular", *asked)
+        return rows[some], items, (counts / self._n_users).astype(np.float32)
 
     @property
     def size(self) -> int:
@@ -147,6 +149,7 @@ class Lists:
         """Return the items that most users have, and the share of the users that has each; None: there is none."""
         counts = self.state.cells_of_items()
         some = np.arange(len(counts)) if self.candidates is None else self.candidates
+        some = some[counts[some] > 0]
         items = some[np.argsort(-counts[some], kind="stable")[: max(self.n, POPULAR)]].astype(np.int32)
         return items, counts[items] / len(self.state.users)
 
