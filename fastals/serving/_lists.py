@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .._core import ArgumentTypeError, LabelArray, check_bool, check_int, resolve_num_threads
 from .._data import Labels, cell_arrays, known_of
-from .._topn import Wanted
+from .._topn import ItemLists, Wanted
 
 if TYPE_CHECKING:
     from .._topn import Fitted
@@ -129,7 +129,7 @@ class Lists:
         elsewhere[~inside] = self._elsewhere[rows[~inside] - self._n_users]
         of_model = np.where(inside, rows, -1).astype(np.int32)
         met, known = self.state.seen(of_model), self.state.known_to(of_model, elsewhere)
-        met = met._replace(last=np.where(inside, met.last, met.first))
+        met = ItemLists(met.first, np.where(inside, met.last, met.first), met.items)
         met = met if known is None else met.joined(known)
         some = np.flatnonzero(met.lengths)
         asked = (self.n, len(some), met.of(some), self._wanted, self.num_threads)
