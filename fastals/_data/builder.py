@@ -72,8 +72,6 @@ class Built(NamedTuple):
     columns: Compressed | None
     users: Labels
     items: Labels
-    summed: bool
-    """Whether values that were not all ones were added up."""
 
 
 class Builder:
@@ -103,9 +101,8 @@ class Builder:
         self.unscored = unscored
         """Whether a value may be NaN: none, and the pair then no cell but ``known``."""
         self.known: Pairs | None = None
-        self.summed = False
-        self.ones: bool | None = None
-        """Whether all values are ones; None: that is to be looked up."""
+        self.added = self.varied = False
+        """Whether values of one cell were added up, and whether not all values are 1, looked up where that matters."""
         self.lines: Compressed
 
     def arrays(self, users: Any, items: Any, values: Any = None, names: Sequence[str] = NAMES) -> Built:
@@ -198,10 +195,17 @@ class Builder:
         users, items = self._line_labels(matrix.shape)
         return self.finish(dtype, users, items, by_item=by_item, order=order)
 
+    @property
+    def summed(self) -> bool:
+        """Whether values that are not all ones were added up."""
+        return self.added and self.varied
+
     def made(self, kind: type[Data], built: Built, pairs: Sequence[Pairs]) -> Data:
         """What has been built as interactions, with what is known besides."""
         own = [] if self.known is None else [self.known]
-        return knowing(kind._canonical(*built), [*own, *pairs])
+        data = kind._canonical(*built)
+        data.summed = self.summed
+        return knowing(data, [*own, *pairs])
 
     def _line_labels(self, shape: tuple[int, int]) -> tuple[Labels, Labels]:
         """Labels of a matrix' rows and columns."""
@@ -251,10 +255,10 @@ class Builder:
             self.lines = *self.lines[:2], ones
             turned = turned and (*turned[:2], ones)
         if not by_item:
-            return Built(self.lines, turned, users, items, self.summed)
+            return Built(self.lines, turned, users, items)
         if turned is None:
             turned = tables.transpose(*self.lines, len(users), dtype, self.threads)
-        return Built(turned, self.lines, users, items, self.summed)
+        return Built(turned, self.lines, users, items)
 
     def sort(
         self, dtype: np.dtype[Any], users: Labels, items: Labels, *, by_item: bool, order: int | None = None
@@ -283,7 +287,8 @@ class Builder:
 
     def settled(self, lines: Compressed, users: Labels, items: Labels, *, by_item: bool) -> Compressed:
         """Return some of the lines in canonical form, without values where those of all lines are one."""
-        self.lines, self.ones = lines, lines[2] is None
+        self.lines = lines
+        self.varied = self.varied or not (lines[2] is None or (lines[2] == 1).all())
         dtype = np.dtype(np.float32) if lines[2] is None else lines[2].dtype
         del lines
         self.sort(dtype, users, items, by_item=by_item)
@@ -302,8 +307,7 @@ class Builder:
             refuse_repeat(indptr, indices, distinct, users.values, items.values, by_item)
         if flags & tables.NOT_FINITE:
             refuse_overflow()
-        if self.duplicates == "sum" and not self.summed:
-            self.summed = not ((values == 1).all() if self.ones is None else self.ones)
+        self.added, self.varied = self.duplicates == "sum", self.varied or not (values == 1).all()
         dtype = self._stored_dtype(flags)
         merged = tables.merge_rows(indptr, indices, values, policy, distinct, dtype, self.threads)
         self.lines = distinct, *merged
@@ -427,8 +431,8 @@ def selected(data: Data, users: NDArray[np.bool_]) -> Data:
     labels = Labels(data.user_labels.decode(numbers), len(numbers)), data.item_labels
     cells, indptr, indices = _left(data, users, items, labels)
     lines, known = (indptr, indices, data.values[cells]), left_known(data, users, items, labels)
-    kept = data._canonical(lines, None, *labels, data.summed, known=known)
-    kept.scoring = data.scoring
+    kept = data._canonical(lines, None, *labels, known=known)
+    kept.scoring, kept.summed = data.scoring, data.summed
     return kept
 
 

@@ -154,17 +154,10 @@ class LabelledCells:
 
     @classmethod
     def _canonical(
-        cls,
-        rows: Compressed,
-        columns: Compressed | None,
-        users: Labels,
-        items: Labels,
-        summed: bool = False,
-        *,
-        known: Known | None = None,
+        cls, rows: Compressed, columns: Compressed | None, users: Labels, items: Labels, *, known: Known | None = None
     ) -> Self:
         """Trust what is given: cells by user, by item (None: made when needed), canonical and nobody else's."""
-        self = cls._of(ArrayLines(rows, len(items)), users, items, None, known, summed)
+        self = cls._of(ArrayLines(rows, len(items)), users, items, known=known)
         if columns is not None:
             self._derived["items", self._cells.dtype] = ArrayLines(columns, len(users))
         return self

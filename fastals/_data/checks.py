@@ -304,3 +304,12 @@ def refuse_sums(scored: bool) -> NoReturn:
         f"these interactions were made with {policy}='sum', so that ratings of one user for one item have been added: "
         f"5 and 4 are 9. Make them with {policy}='last', which keeps the last one, 'mean' or 'max'"
     )
+
+
+def describe_data(data: object) -> str:
+    """Word what somebody has given as data."""
+    if isinstance(data, np.ndarray):
+        return f"a dense array of shape {data.shape}: where zeros mean 'no cell', pass scipy.sparse.csr_array(data)"
+    if isinstance(data, tuple):
+        return f"a tuple of {len(data)}"
+    return type(data).__name__

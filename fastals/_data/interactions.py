@@ -16,7 +16,7 @@ from .._core import ArgumentTypeError
 from .._files import is_single_file
 from .builder import NAMES, Builder, Pairs, id_pairs, known_pairs, pairs_of
 from .cells import LabelledCells
-from .checks import check_sample_weight, check_weight_count, check_weighted_format, refuse_sums
+from .checks import check_sample_weight, check_weight_count, check_weighted_format, describe_data, refuse_sums
 from .frames import Columns, array_rows, frame_columns, is_frame
 from .labels import Labels
 from .lines import Compressed, Known, PairLines
@@ -42,8 +42,7 @@ class Interactions(LabelledCells):
     scoring : dict or None
         The specification of the scores, where they come from :mod:`fastals.scoring`.
     summed : bool
-        Whether there are cells that several events were added up to (``duplicates="sum"``), which were not all of
-        value 1. Such are no ratings any more: models of ratings refuse them.
+        Whether values, not all of them 1, were added up (``duplicates="sum"``); models of ratings refuse such cells.
 
     Examples
     --------
@@ -383,16 +382,10 @@ class Interactions(LabelledCells):
 
 
 def trusted(
-    rows: Compressed,
-    columns: Compressed | None,
-    users: Labels,
-    items: Labels,
-    *,
-    known: Known | None = None,
-    summed: bool = False,
+    rows: Compressed, columns: Compressed | None, users: Labels, items: Labels, *, known: Known | None = None
 ) -> Interactions:
     """Return interactions of cells by user, by item (None: made when needed), which are canonical and nobody else's."""
-    return Interactions._canonical(rows, columns, users, items, summed, known=known)
+    return Interactions._canonical(rows, columns, users, items, known=known)
 
 
 def of_pairs(indptr: NDArray[np.int64], indices: NDArray[np.int32], users: Labels, items: Labels) -> Interactions:
@@ -411,7 +404,7 @@ def given_pairs(known: Any, *, users: Any = None, items: Any = None) -> list[Pai
     if is_frame(known):
         known = frame_columns(known, None, None, "")[0][:2]
     if not isinstance(known, tuple) or len(known) != 2:
-        raise ArgumentTypeError(f"known must be a pair of arrays (users, items), got {_describe(known)}")
+        raise ArgumentTypeError(f"known must be a pair of arrays (users, items), got {describe_data(known)}")
     return [id_pairs(*known)]
 
 
@@ -452,7 +445,7 @@ def as_interactions(
             refuse_sums(data.scoring is not None)
         if users is None and items is None:
             return data
-        builder.summed = data.summed
+        builder.added = builder.varied = data.summed
         built, pairs = builder.cells(data.arrays(), data.user_labels, data.item_labels), known_pairs(data)
     elif sparse.issparse(data):
         built = builder.matrix(data)
@@ -464,7 +457,7 @@ def as_interactions(
     else:
         raise ArgumentTypeError(
             "data must be fastals.Interactions, a scipy.sparse matrix (rows are users), a tuple of arrays (users, "
-            f"items) or (users, items, values), or a data frame, got {_describe(data)}"
+            f"items) or (users, items, values), or a data frame, got {describe_data(data)}"
         )
     return builder.made(Interactions, built, pairs)
 
@@ -505,11 +498,3 @@ def as_observations(
         twin = Interactions._canonical(twin, None, data.user_labels, data.item_labels)
     policy = "error" if duplicates == "error" else "keep"
     return as_interactions(data, duplicates=policy, **options), as_interactions(twin, duplicates=policy, **options)
-
-
-def _describe(data: object) -> str:
-    if isinstance(data, np.ndarray):
-        return f"a dense array of shape {data.shape}: where zeros mean 'no cell', pass scipy.sparse.csr_array(data)"
-    if isinstance(data, tuple):
-        return f"a tuple of {len(data)}"
-    return type(data).__name__

@@ -56,7 +56,9 @@ class Canonical(Protocol):
     duplicates: str
     threads: int
     unscored: bool
-    summed: bool
+
+    @property
+    def summed(self) -> bool: ...
 
     def settled(self, lines: Compressed, users: Labels, items: Labels, *, by_item: bool) -> Compressed: ...
 

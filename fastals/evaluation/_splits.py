@@ -225,4 +225,6 @@ def select_cells(data: Interactions, keep: NDArray[np.bool_], known: Known | Non
     """Keep some of the cells, all users and items, and beside them what is given as known."""
     indptr = np.concatenate(([0], keep.cumsum()))[data.indptr]
     rows = indptr, data.indices[keep], data.values[keep]
-    return trusted(rows, None, data.user_labels, data.item_labels, known=known, summed=data.summed)
+    part = trusted(rows, None, data.user_labels, data.item_labels, known=known)
+    part.summed = data.summed
+    return part
