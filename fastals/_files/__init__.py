@@ -14,22 +14,33 @@ from .storage import (
     replacing,
     suffix_of,
 )
+from .time_columns import number_dtype, numerals
+from .times import Times, clock, is_span, iso, plain, seconds_of, span_seconds
 
 __all__ = [
     "BATCH_ROWS",
     "FORMATS",
     "Batch",
     "Source",
+    "Times",
     "check_target",
+    "clock",
     "fetched",
     "format_of",
     "has_pyarrow",
     "is_remote",
     "is_single_file",
+    "is_span",
+    "iso",
     "locate",
     "need",
+    "number_dtype",
+    "numerals",
     "open_file",
+    "plain",
     "read_settings_file",
     "replacing",
+    "seconds_of",
+    "span_seconds",
     "suffix_of",
 ]

@@ -1,4 +1,4 @@
-"""Raw events on their way to scores: columns read and checked, each event scored, all kept in bounded memory."""
+"""Raw events on their way to scores: read, scored in parallel, all kept in bounded memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import os
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,167 +22,16 @@ from .._core import (
     check_same_length,
     check_vector,
 )
-from .._data import StreamEncoder, arrow_ids, choose_columns, is_frame
+from .._data import StreamEncoder, is_frame
 from .._files import BATCH_ROWS, FORMATS, Batch, need, open_file, suffix_of
-from ._spec import EACH_EVENT, ScoreSpec, value_of
+from ._plan import Plan, Scored
+from ._types import Types
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-WRITTEN: dict[Any, Any] = {"": 0, "true": 1, "True": 1, "TRUE": 1, "false": 0, "False": 0, "FALSE": 0}
-"""What text stands for that is no number, as Arrow reads it too."""
-
 PARTS = 64
 """Temporary files; each is put together by itself."""
-
-
-class Plan:
-    """Which columns are read, as what, and how a batch of them is scored."""
-
-    types: dict[str, Any]
-    """What each column is read as: an Arrow type, None where there is no Arrow."""
-
-    def __init__(
-        self, spec: ScoreSpec, names: Sequence[str], schema: pa.Schema | None, file: str, *, text_ids: bool = False
-    ) -> None:
-        self.spec = spec
-        try:
-            self.user, self.item, _ = choose_columns(names, spec.user, spec.item, "")
-        except DataError as error:
-            raise DataError(f"{file}: {error}") from None
-        read = [(f"signal {name!r}", column) for name, s in spec.signals.items() for column in (s.column, s.per)]
-        self.signals = {column: what for what, column in read if column and column != EACH_EVENT}
-        wanted = [*self.signals.items(), *([(spec.timestamp, "the timestamp")] if spec.timestamp else [])]
-        for column, what in wanted:
-            if column in (self.user, self.item):
-                raise ParameterError(f"{what} reads column {column!r}, which holds ids")
-            if column not in names:
-                raise DataError(
-                    f"{file}: {what} of the specification reads column {column!r}, which is not there; the columns are "
-                    + ", ".join(map(repr, names))
-                )
-        if schema is None:
-            self.types = dict.fromkeys((self.user, self.item, *(column for column, _ in wanted)))
-        else:
-            self.types = self._arrow_types(schema, text_ids)
-
-    def _arrow_types(self, schema: pa.Schema, text_ids: bool) -> dict[str, Any]:
-        import pyarrow as pa
-
-        def kind(name: str) -> Any:
-            found = schema.field(name).type
-            return found.value_type if pa.types.is_dictionary(found) else found
-
-        types = {name: pa.string() if text_ids else kind(name) for name in (self.user, self.item)}
-        for name in self.signals:
-            types[name] = pa.bool_() if pa.types.is_boolean(kind(name)) else pa.float64()
-        if (time := self.spec.timestamp) is not None:
-            number = pa.types.is_integer(kind(time)) or pa.types.is_floating(kind(time))
-            types[time] = pa.float64() if number else pa.timestamp("us")
-        return types
-
-    def score(self, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """Return the scores of the events, not aged yet, and their times."""
-        values = {name: self._numbers(batch, name) for name in self.signals}
-        total = np.zeros(len(batch.rows))
-        for signal in self.spec.signals.values():
-            x = np.ones(len(batch.rows)) if signal.column == EACH_EVENT else values[signal.column]
-            total += signal.weight * value_of(signal, x, values[signal.per] if signal.per else None)
-        if not np.isfinite(total).all():
-            self._refuse(batch, "the signals", int(np.argmin(np.isfinite(total))), "the score overflows float64")
-        return total, None if self.spec.timestamp is None else self._times(batch, self.spec.timestamp)
-
-    def _numbers(self, batch: Batch, name: str) -> NDArray[np.float64]:
-        column = batch.rows.column(name)
-        if isinstance(column, np.ndarray):
-            return self._finite(batch, name, self._plain_numbers(batch, name, column))
-        if str(column.type) == "bool":
-            column = column.cast("uint8")
-        if column.null_count:
-            column = column.fill_null(0)
-        return self._finite(batch, name, column.to_numpy(zero_copy_only=False).astype(np.float64, copy=False))
-
-    def _plain_numbers(self, batch: Batch, name: str, column: NDArray[Any]) -> NDArray[np.float64]:
-        """Return numbers, of text too."""
-        try:
-            if column.dtype.kind in "OU":
-                column = np.array([WRITTEN.get(value, value) for value in column.tolist()], dtype=object)
-            numbers: NDArray[np.float64] = column.astype(np.float64)
-            return numbers
-        except (ValueError, TypeError):
-            for at, value in enumerate(column.tolist()):
-                try:
-                    float(WRITTEN.get(value, value))
-                except (ValueError, TypeError):
-                    self._refuse(batch, f"column {name!r}", at, f"{value!r} is no number")
-            raise
-
-    def _finite(self, batch: Batch, name: str, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-        finite = np.isfinite(numbers)
-        if not finite.all():
-            at = int(np.argmin(finite))
-            self._refuse(batch, f"column {name!r}", at, f"{numbers[at]} is no finite number")
-        return numbers
-
-    def _times(self, batch: Batch, name: str) -> NDArray[np.float64]:
-        column = batch.rows.column(name)
-        if isinstance(column, np.ndarray):
-            missing = (
-                np.isnat(column)
-                if column.dtype.kind == "M"
-                else np.array([value in ("", None) for value in column.tolist()])
-            )
-        else:
-            missing = np.asarray(column.is_null())
-        if missing.any():
-            self._refuse(batch, f"column {name!r}", int(np.argmax(missing)), "the time is missing")
-        if not isinstance(column, np.ndarray):
-            if str(column.type).startswith("timestamp"):
-                return _seconds_of(np.asarray(column.cast("int64")))
-            return self._numbers(batch, name)
-        if column.dtype.kind in "OU":
-            try:
-                column = column.astype("datetime64[us]")
-            except (ValueError, TypeError):
-                return self._numbers(batch, name)
-        if column.dtype.kind == "M":
-            return _seconds_of(column.astype("datetime64[us]").astype(np.int64))
-        return self._numbers(batch, name)
-
-    def ids(self, batch: Batch, name: str) -> Any:
-        """Return a column of ids none of which is missing or empty, as StreamEncoder takes it."""
-        column, ids = batch.rows.column(name), None
-        if isinstance(column, np.ndarray):
-            missing, ids = column == "" if column.dtype.kind in "OUS" else np.zeros(1, bool), column
-        else:
-            missing = np.asarray(column.is_null() if column.null_count else _empty(column))
-            ids = None if missing.any() else arrow_ids(f"column {name!r}", _chunked(column))
-        if np.any(missing):
-            self._refuse(batch, f"column {name!r}", int(np.argmax(missing)), "the id is missing")
-        return ids
-
-    def _refuse(self, batch: Batch, column: str, at: int, what: str) -> None:
-        raise DataError(f"{batch.file}: row {batch.first + at}, {column}: {what}")
-
-
-def _seconds_of(microseconds: NDArray[np.int64]) -> NDArray[np.float64]:
-    seconds: NDArray[np.float64] = microseconds / 1e6
-    return seconds
-
-
-def _empty(column: pa.Array) -> Any:
-    """Return where text is empty; nowhere in a column of other things."""
-    from pyarrow import compute
-
-    if str(column.type) not in ("string", "large_string") or compute.min(compute.binary_length(column)).as_py() != 0:
-        return np.zeros(1, bool)
-    return compute.equal(column, "")
-
-
-def _chunked(column: pa.Array) -> pa.ChunkedArray:
-    import pyarrow as pa
-
-    return pa.chunked_array([column])
 
 
 class Plain:
@@ -271,12 +120,13 @@ def in_parallel(plan: Plan, collected: Events, batches: Iterator[Batch]) -> Iter
 
     def finish() -> NDArray[np.void]:
         users, items, signals = ahead.popleft()
-        scores, times = signals.result()  # first: its errors name the row
-        records = np.empty(len(scores), collected.record)
-        records["user"], records["item"], records["score"] = users.result(), items.result(), scores
-        if times is not None:
-            records["time"] = times
-        return records
+        scored = signals.result()  # first: its errors name the row
+        records = np.empty(len(scored.scores), collected.record)
+        records["user"], records["item"], records["score"] = users.result(), items.result(), scored.scores
+        if scored.times is not None:
+            records["time"] = scored.times
+        collected.see(scored, len(records))
+        return records if scored.named is None or scored.named.all() else records[scored.named]
 
     def encode(encoder: StreamEncoder, column: str, batch: Batch) -> NDArray[np.int32]:
         return encoder.encode(plan.ids(batch, column))
@@ -305,24 +155,35 @@ def in_parallel(plan: Plan, collected: Events, batches: Iterator[Batch]) -> Iter
 class Events:
     """Scored events in the order in which they came, in memory or in temporary files by user."""
 
-    def __init__(self, numeric: bool, memory: int, threads: int, timed: bool) -> None:
-        self.users, self.items = StreamEncoder("user ids", numeric), StreamEncoder("item ids", numeric)
+    def __init__(self, plan: Plan, memory: int, threads: int) -> None:
+        self.users, self.items = StreamEncoder("user ids", plan.text), StreamEncoder("item ids", plan.text)
         self.memory, self.threads = memory, threads
+        timed = plan.spec.timestamp is not None
         self.record = np.dtype(
-            [("user", np.int32), ("item", np.int32), ("score", np.float64)] + [("time", np.float64)] * timed
+            [("user", np.int32), ("item", np.int32), ("score", np.float64)] + [("time", plan.time_dtype)] * timed
         )
         self.held: list[NDArray[np.void]] = []
-        self.count = 0
-        self.newest, self.closed = -np.inf, False
+        self.period, self.types = plan.period, Types(plan.spec)
+        self.count = self.unnamed = 0
+        self.closed = False
         self.directory: tempfile.TemporaryDirectory[str] | None = None
 
+    def see(self, scored: Scored, n: int) -> None:
+        """Count some events."""
+        self.count += n
+        self.types.add(scored.types)
+        times = scored.times
+        if scored.named is not None:
+            self.unnamed += n - int(scored.named.sum())
+            times = None if times is None else times[scored.named]
+        if times is not None and len(times) and self.period.dated:
+            self.period.see(times)
+
     def add(self, records: NDArray[np.void]) -> None:
+        """Take events that count."""
         if not len(records):
             return
         self.held.append(records)
-        self.count += len(records)
-        if "time" in (self.record.names or ()):
-            self.newest = max(self.newest, float(records["time"].max()))
         if sum(held.nbytes for held in self.held) > self.memory:
             self._spill()
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -13,10 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import DataError, ParameterError, check_int, check_path, resolve_num_threads
-from .._data import KNOWN, SCORE, SCORING, Coded, Interactions, as_interactions
-from .._files import Batch, Source, has_pyarrow, is_single_file, replacing, suffix_of
-from ._events import Events, Plain, Plan, arrays_of, arrow_table, in_parallel, read_plain_csv, table_batches
-from ._spec import ScoreSpec, seconds, seconds_since_1970, transform
+from .._data import KNOWN, SCORE, SCORING, Coded, Interactions, as_interactions, contains, distinct
+from .._files import (
+    Batch,
+    Source,
+    has_pyarrow,
+    is_single_file,
+    plain,
+    replacing,
+    seconds_of,
+    span_seconds,
+    suffix_of,
+)
+from ._events import Events, Plain, arrays_of, arrow_table, in_parallel, read_plain_csv, table_batches
+from ._kept import Kept
+from ._plan import Plan
+from ._spec import ScoreSpec, transform
+from ._summary import later_events, notes_of, odd_notes, summary_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,12 +98,10 @@ def score(
     if isinstance(events, (str, os.PathLike)) and not has_pyarrow() and is_single_file(events):
         name = check_path("events", events)
         events = read_plain_csv(name, delimiter or ",")
-    text_ids = name != "events"
     batches: Iterator[Batch]
     if isinstance(events, (str, os.PathLike, list, tuple)):
         source = Source(events, format=format, delimiter=delimiter, columns=columns)
-        text_ids = source.format == "csv"
-        plan = Plan(spec, source.schema.names, source.schema, source.files[0], text_ids=text_ids)
+        plan = Plan(spec, source.schema.names, source.schema, source.files[0], format=source.format)
         batches = source.batches(plan.types)
     elif hasattr(events, "__arrow_c_stream__") and has_pyarrow():
         table = arrow_table(events)
@@ -97,9 +109,9 @@ def score(
         batches = table_batches(table, plan.types)
     else:
         arrays = arrays_of(events)
-        plan = Plan(spec, list(arrays), None, name, text_ids=text_ids)
+        plan = Plan(spec, list(arrays), None, name, format=None if name == "events" else "csv", arrays=arrays)
         batches = iter([Batch(name, 1, Plain({column: arrays[column] for column in plan.types}))])
-    collected = Events(text_ids, memory, resolve_num_threads(num_threads), spec.timestamp is not None)
+    collected = Events(plan, memory, resolve_num_threads(num_threads))
     try:
         with tqdm(desc="score", unit="row", unit_scale=True, disable=None if progress is None else not progress) as bar:
             for scored in in_parallel(plan, collected, batches):
@@ -108,7 +120,10 @@ def score(
     except BaseException:
         collected.close()
         raise
-    return Scores(spec, plan, collected)
+    scores = Scores(spec, plan, collected)
+    for note in odd_notes(scores.summary(), spec):
+        warnings.warn(note, stacklevel=2)
+    return scores
 
 
 def _arrow_labels(labels: NDArray[Any], *, text: bool) -> pa.Array:
@@ -142,15 +157,17 @@ class Scores:
 
     def __init__(self, spec: ScoreSpec, plan: Plan, events: Events) -> None:
         self._plan, self._events = plan, events
-        self._now = 0.0
-        if spec.half_life is not None:
-            self._now = events.newest if spec.now is None else seconds_since_1970(spec.now)
-            if events.count:
-                spec = ScoreSpec(**{f.name: getattr(spec, f.name) for f in fields(spec)} | {"now": self._now})
-        self.spec = spec
         self._users, self._items = events.users.labels(), events.items.labels()
         self._summed = False
         self.n_events, self.n_users, self.n_items = events.count, len(self._users), len(self._items)
+        self.spec, self.n_later = spec, later_events(events)
+        if plan.period.dated and events.count:
+            self.spec = replace(spec, now=plain(plan.period.now))
+        try:
+            self._kept = Kept(plan.period, events.parts, (self.n_users, self.n_items))
+        except BaseException:
+            events.close()
+            raise
 
     def __repr__(self) -> str:
         return f"<Scores: {self.n_events} events of {self.n_users} users with {self.n_items} items>"
@@ -173,13 +190,51 @@ class Scores:
         """
         self._events.close()
 
+    def summary(self) -> dict[str, Any]:
+        """Return what was read and what was passed over, as JSON has it.
+
+        Returns
+        -------
+        dict
+            "events", "users", "items": read. "now": that ages are counted to, None where nothing is compared with it.
+            "later_events": counted, with age 0. Left out: "events_before_since", "events_from_until_on",
+            "events_of_no_signal" (where all signals have ``equals``), "users_above_max_user_events",
+            "items_below_min_item_events", "users_below_min_user_events". "types": by column, for each value (None: it
+            is missing) "value", "events" and the names of its "signals". "types_never_met": by column, what signals
+            look for in vain.
+
+        Examples
+        --------
+        >>> from fastals.scoring import score
+        >>> log = {"user": ["ann", "ann", "bob"], "item": ["x", "x", "y"], "event": ["view", "buy", "view"]}
+        >>> summary = score(log, {"signals": {"buy": {"column": "event", "equals": "buy"}}}).summary()
+        >>> summary["events"], summary["events_of_no_signal"]
+        (3, 2)
+        """
+        return summary_of(self._events, self._kept, (self.n_users, self.n_items))
+
+    def notes(self) -> list[str]:
+        """Return a line of text for each thing of the summary that one should know.
+
+        Examples
+        --------
+        >>> from fastals.scoring import score
+        >>> log = {"user": ["ann", "ann", "bob"], "item": ["x", "x", "y"], "event": ["view", "buy", "view"]}
+        >>> score(log, {"signals": {"buy": {"column": "event", "equals": "buy"}}}).notes()[1]
+        "column 'event': no signal names 'view' (2)"
+        """
+        return notes_of(self.summary(), self.spec)
+
     def _parts(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]]:
         """Yield codes of users and items with their score, the users of a part in no other.
 
         A score of NaN is none: the pair has met, and that is all there is to know.
         """
-        for part in self._events.parts():
-            users, items, values = self._aggregate(part)
+        for events in self._events.parts():
+            part, early = self._kept.of(events)
+            users, items, values = part["user"], part["item"], part["score"]
+            if len(part):
+                users, items, values = self._aggregate(part)
             values = transform(values, self.spec.total, self.spec.at)
             with np.errstate(over="ignore"):
                 short = values.astype(np.float32)
@@ -188,12 +243,26 @@ class Scores:
             if np.isinf(short).any():
                 raise DataError("a score is beyond float32's range, 3.4e38: make the weights smaller")
             yield users, items, short
+            if len(early):
+                yield self._unscored(early, users, items)
+
+    def _unscored(
+        self, events: NDArray[np.void], users: NDArray[np.int32], items: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+        """Return the pairs of events that have no score, without those given, as :meth:`_parts` yields them."""
+        numbers, given = (
+            np.sort(rows * np.int64(self.n_items) + columns)
+            for rows, columns in ((events["user"], events["item"]), (users, items))
+        )
+        numbers = distinct(numbers)
+        rows, columns = np.divmod(numbers[~contains(given, numbers)], self.n_items)
+        return rows.astype(np.int32), columns.astype(np.int32), np.full(len(rows), np.nan, np.float32)
 
     def _aggregate(self, events: NDArray[np.void]) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
         spec, values = self.spec, events["score"]
         if spec.half_life is not None:
-            age = np.maximum(self._now - events["time"], 0)
-            values = values * np.exp2(-age / seconds(spec.half_life))
+            age = np.maximum(seconds_of(self._plan.period.now) - seconds_of(events["time"]), 0)
+            values = values * np.exp2(-age / span_seconds("half_life", spec.half_life))
         columns = [np.ascontiguousarray(column) for column in (events["user"], events["item"], values)]
         if spec.aggregate == "last":
             order = np.argsort(events["time"], kind="stable")
@@ -269,7 +338,7 @@ class Scores:
         if kind not in ((".parquet", ""), (".csv", "")):
             raise ParameterError(f"path must end in .parquet or .csv, got {name!r}")
         users, items = (_arrow_labels(labels, text=kind[0] == ".csv") for labels in (self._users, self._items))
-        flagged = kind[0] == ".csv" and self.spec.minimum is not None
+        flagged = kind[0] == ".csv" and (self.spec.minimum is not None or self._kept.since is not None)
         schema = pa.schema(
             [
                 (self._plan.user, users.type),

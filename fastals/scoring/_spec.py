@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import date, tzinfo
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import FastalsError, ParameterError, check_choice, check_path, check_real
-from .._files import read_settings_file
+from .._core import FastalsError, ParameterError, check_bool, check_choice, check_int, check_path, check_real
+from .._files import Times, is_span, read_settings_file, span_seconds
 
 AGGREGATES = ("sum", "mean", "max", "last")
 TRANSFORMS = ("linear", "log1p", "saturate", "above", "below")
-UNITS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0, "week": 604_800.0, "year": 31_557_600.0}
+KINDS: dict[str, Any] = {
+    "text": str,
+    "truth values": (bool, np.bool_),
+    "numbers": (int, float, np.integer, np.floating),
+}
+"""What the values of a column of types may be; a truth value is no number."""
+IDS = ("auto", "text", "integer")
 
 EACH_EVENT = "*"
 """The column that is one in every event."""
@@ -41,12 +47,19 @@ class Signal:
         1 if x < at.
     at : float, default 1
         Where "saturate" is half, and "above" and "below" change.
+    equals : str, number, bool or a list of such, optional
+        The value is 1 where the column holds this, or one of these, and 0 elsewhere: for a column that tells the type
+        of an event. Several signals may read one column. Leaves nothing to ``per``, ``clip`` and ``transform``.
+    optional : bool, default False
+        Where there is no such column, in all of the data or in some of the files, the value is 0.
 
     Examples
     --------
     >>> from fastals.scoring import Signal
     >>> Signal("played", per="duration", clip=(0, 1), weight=0.5).per
     'duration'
+    >>> Signal("event", equals=["transaction", "order"], weight=5).equals
+    ('transaction', 'order')
     """
 
     column: str = ""
@@ -55,6 +68,8 @@ class Signal:
     clip: tuple[float | None, float | None] = (None, None)
     transform: str = "linear"
     at: float = 1.0
+    equals: Any = None
+    optional: bool = False
 
     def __post_init__(self) -> None:
         check_real("weight", self.weight)
@@ -64,6 +79,39 @@ class Signal:
         check_choice("transform", self.transform, TRANSFORMS)
         check_real("at", self.at, low=0, low_open=self.transform == "saturate")
         object.__setattr__(self, "clip", _check_clip(self.clip))
+        check_bool("optional", self.optional)
+        if self.equals is not None:
+            object.__setattr__(self, "equals", _check_equals(self.equals))
+            for name in ("per", "clip", "transform", "at"):
+                if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                    raise ParameterError(f"equals gives 1 or 0: leave out {name}={getattr(self, name)!r}")
+            if self.column == EACH_EVENT:
+                raise ParameterError(f"equals needs a column whose values it is compared with, got {EACH_EVENT!r}")
+
+
+def types_of(signal: Signal) -> tuple[Any, ...]:
+    """Return the values of ``equals``, however many."""
+    return signal.equals if isinstance(signal.equals, tuple) else () if signal.equals is None else (signal.equals,)
+
+
+def kind_of_types(values: Sequence[Any]) -> str:
+    """Return which of KINDS the values are; "" if they are of several, or none."""
+    kinds = {next((kind for kind, types in KINDS.items() if isinstance(value, types)), "") for value in values}
+    return kinds.pop() if len(kinds) == 1 else ""
+
+
+def _check_equals(equals: Any) -> Any:
+    values = tuple(equals) if isinstance(equals, (list, tuple)) else (equals,)
+    kind = kind_of_types(values)
+    if not kind or "" in values:
+        raise ParameterError(f"equals must be text, a number, True or False, or a list of one kind, got {equals!r}")
+    if kind == "numbers":
+        for value in values:
+            check_real("equals", value)
+    values = tuple(value.item() if isinstance(value, np.generic) else value for value in values)
+    if len(set(values)) < len(values):
+        raise ParameterError(f"equals must not name a value twice, got {equals!r}")
+    return values if isinstance(equals, (list, tuple)) else values[0]
 
 
 def value_of(signal: Signal, x: NDArray[np.float64], per: NDArray[np.float64] | None) -> NDArray[np.float64]:
@@ -108,13 +156,13 @@ class ScoreSpec:
     user, item : str, optional
         Columns; None: one called user, userId or user_id; item, itemId or item_id.
     timestamp : str, optional
-        Column of times: dates and times, or numbers, which are seconds. Needed by ``half_life`` and by
-        ``aggregate="last"``.
+        Column of times: dates and times in any form, or numbers since 1970. Needed by ``half_life``, ``since``,
+        ``until`` and ``aggregate="last"``.
     half_life : float or str, optional
         Seconds, or such as "30 days", after which an event counts half. None: events do not age.
-    now : float or str, optional
-        The time that ages are counted to: seconds since 1970, or such as "2025-04-01T12:00:00" in UTC. None: the time
-        of the newest event. Events that lie behind it have age 0.
+    now : float, str or datetime, optional
+        The time that ages are counted to: seconds since 1970, or such as "2025-04-01T12:00:00"; "now": the clock. None:
+        the time of the newest event that is neither later than the clock nor than ``until``.
     aggregate : {"sum", "mean", "max", "last"}
         Of the scores of one user's events with one item; "last": that of the latest ``timestamp``.
     total : {"linear", "log1p", "saturate"}
@@ -123,6 +171,27 @@ class ScoreSpec:
         Where "saturate" is half.
     minimum : float, optional
         Pairs below it are left out. None: all stay, those below 0 too.
+    unit : {"s", "ms", "us", "ns"}, optional
+        Of times that are numbers. None: seconds; numbers that as seconds lie before 1990, or more than a year after the
+        clock, are then an error if they are to be compared with a date.
+    format : str or list of str, optional
+        Of times as text or digits, as :meth:`datetime.datetime.strptime` has it: "%d/%m/%Y %H:%M", "%Y%m%d"; of
+        several the first that fits. None: ISO 8601, also with "Z", an offset or " UTC" behind it.
+    timezone : str, default "UTC"
+        Name of the zone ("Europe/Berlin") of times that tell none, those of ``now``, ``since`` and ``until`` too. A
+        local time that comes twice is taken for the first, one that clocks leave out for as much later.
+    since, until : float, str or datetime, optional
+        Events before ``since``, and from ``until`` on, are left out: as ``now``, or such as "90 days" before it.
+    later : {"count", "error"}
+        What becomes of events later than ``now``: they have age 0 and are counted (:attr:`Scores.n_later`), or the
+        first is an error.
+    min_user_events, min_item_events, max_user_events : int, optional
+        Users with more than ``max_user_events`` events are left out with all that they did (robots); then items with
+        fewer than ``min_item_events`` of the events that are left; then users with fewer than ``min_user_events`` of
+        those. Once, in this order: each user that stays has that many events, items may have lost some with the last
+        step. Only events between ``since`` and ``until`` count, whatever their score.
+    ids : {"auto", "text", "integer"}
+        What users and items are. "auto": what their columns hold; of text files integers where the first id is one.
 
     Examples
     --------
@@ -143,6 +212,16 @@ class ScoreSpec:
     total: str = "linear"
     at: float = 1.0
     minimum: float | None = None
+    unit: str | None = None
+    format: str | Sequence[str] | None = None
+    timezone: str | tzinfo = "UTC"
+    since: float | str | None = None
+    until: float | str | None = None
+    later: str = "count"
+    min_user_events: int | None = None
+    min_item_events: int | None = None
+    max_user_events: int | None = None
+    ids: str = "auto"
 
     def __post_init__(self) -> None:
         if not isinstance(self.signals, Mapping) or not self.signals:
@@ -154,17 +233,60 @@ class ScoreSpec:
             if value is not None and not isinstance(value, str):
                 raise ParameterError(f"{name} must be the name of a column, got {value!r}")
         if self.half_life is not None:
-            seconds(self.half_life)
-        if self.now is not None:
-            seconds_since_1970(self.now)
+            span_seconds("half_life", self.half_life)
+        self._check_times()
+        self._check_types()
         check_choice("aggregate", self.aggregate, AGGREGATES)
         check_choice("total", self.total, TRANSFORMS[:3])
         check_real("at", self.at, low=0, low_open=True)
         if self.minimum is not None:
             check_real("minimum", self.minimum)
-        for what in ("half_life",) * (self.half_life is not None) + ("aggregate='last'",) * (self.aggregate == "last"):
-            if self.timestamp is None:
-                raise ParameterError(f"{what} needs timestamp: the column of the events' times")
+        check_choice("later", self.later, ("count", "error"))
+        check_choice("ids", self.ids, IDS)
+        bounds = [getattr(self, name) for name in ("min_user_events", "min_item_events", "max_user_events")]
+        for name, bound in zip(("min_user_events", "min_item_events", "max_user_events"), bounds, strict=True):
+            if bound is not None:
+                check_int(name, bound, low=1)
+        if bounds[0] is not None and bounds[2] is not None and bounds[0] > bounds[2]:
+            raise ParameterError(f"min_user_events={bounds[0]} must not be above max_user_events={bounds[2]}")
+        if self.timestamp is None:
+            needed = {name: getattr(self, name) is not None for name in ("half_life", "since", "until")}
+            needed |= {"aggregate='last'": self.aggregate == "last", "later='error'": self.later == "error"}
+            for what, needs in needed.items():
+                if needs:
+                    raise ParameterError(f"{what} needs timestamp: the column of the events' times")
+
+    def _check_times(self) -> None:
+        """Check how times are written, and write dates as text, which every file of settings holds."""
+        times = times_of(self)
+        object.__setattr__(self, "format", times.format)
+        object.__setattr__(self, "timezone", times.timezone)
+        for name in ("now", "since", "until"):
+            value = getattr(self, name)
+            if isinstance(value, (date, np.datetime64)):
+                object.__setattr__(self, name, value.isoformat() if isinstance(value, date) else str(value))
+        first, last = moment(self, "since"), moment(self, "until")
+        moment(self, "now")
+        spans = [span_seconds(name, getattr(self, name)) for name in ("since", "until") if is_span(getattr(self, name))]
+        if (first is not None and last is not None and first >= last) or (len(spans) == 2 and spans[0] <= spans[1]):
+            raise ParameterError(f"since={self.since!r} must be before until={self.until!r}")
+
+    def _check_types(self) -> None:
+        """Check that all who read a column take it for the same."""
+        known: dict[str, tuple[str, str]] = {}
+        for name, signal in self.signals.items():
+            if signal.equals is not None:
+                first, kind = known.setdefault(signal.column, (name, kind_of_types(types_of(signal))))
+                if kind != kind_of_types(types_of(signal)):
+                    raise ParameterError(
+                        f"signals {first!r} and {name!r} compare column {signal.column!r} with two kinds"
+                    )
+        for name, signal in self.signals.items():
+            for column in (signal.column, signal.per) if signal.equals is None else ():
+                if column in known and known[column][1] == "text":
+                    raise ParameterError(
+                        f"signal {name!r} takes column {column!r} for numbers, but {known[column][0]!r} for text"
+                    )
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> ScoreSpec:
@@ -202,8 +324,8 @@ class ScoreSpec:
         ...     path = os.path.join(directory, "score.toml")
         ...     with open(path, "w") as file:
         ...         _ = file.write("[signals.liked]\nweight = 3")
-        ...     ScoreSpec.load(path).signals
-        {'liked': Signal(column='liked', weight=3, per=None, clip=(None, None), transform='linear', at=1.0)}
+        ...     ScoreSpec.load(path).signals["liked"].weight
+        3
         """
         name = check_path("path", path)
         given = read_settings_file(name)
@@ -225,13 +347,26 @@ class ScoreSpec:
         signals: dict[str, Any] = {}
         for name, signal in self.signals.items():
             signals[name] = {key: value for key, value in _changed(signal).items() if (key, value) != ("column", name)}
-            if "clip" in signals[name]:
-                signals[name]["clip"] = list(signals[name]["clip"])
         return plain | {"signals": signals}
 
 
+def times_of(spec: ScoreSpec) -> Times:
+    """Return how the times of the events are written."""
+    return Times(spec.unit, spec.format, spec.timezone)
+
+
+def moment(spec: ScoreSpec, name: str) -> int | None:
+    """Return ``now``, ``since`` or ``until`` in nanoseconds since 1970; None where they depend on events or clock."""
+    value = getattr(spec, name)
+    if value is None or (value == "now" if name == "now" else is_span(value)):
+        return None
+    return times_of(spec).moment(name, value)
+
+
 def _changed(instance: Any) -> dict[str, Any]:
-    return {f.name: getattr(instance, f.name) for f in fields(instance) if getattr(instance, f.name) != f.default}
+    """Return what is not at its default, pairs as lists: as JSON has them."""
+    values = {f.name: getattr(instance, f.name) for f in fields(instance) if getattr(instance, f.name) != f.default}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def _signal(name: str, given: Any) -> Signal:
@@ -251,28 +386,3 @@ def _check_names(what: str, given: Mapping[str, Any], cls: type) -> None:
     for name in given:
         if name not in known:
             raise ParameterError(f"{what} has no {name!r}; it may have {', '.join(known)}")
-
-
-def seconds(value: float | str) -> float:
-    """Return the seconds of a number, or of such as "30 days"."""
-    if isinstance(value, str):
-        found = re.fullmatch(r"\s*([\d.eE+-]+)\s*([a-z]+?)s?\s*", value)
-        try:
-            assert found is not None
-            value = float(found[1]) * UNITS[found[2]]
-        except (AssertionError, ValueError, KeyError):
-            raise ParameterError(
-                f"half_life must be seconds, or such as '30 days' ({', '.join(UNITS)}), got {value!r}"
-            ) from None
-    return check_real("half_life", value, low=0, low_open=True)
-
-
-def seconds_since_1970(value: Any) -> float:
-    """Return seconds since 1970 of a number, a date or an ISO 8601 string."""
-    try:
-        return float(np.datetime64(value).astype("datetime64[us]").astype(np.int64)) / 1e6
-    except (ValueError, TypeError):
-        pass
-    if isinstance(value, str):
-        raise ParameterError(f"now must be seconds, or a date and time as 2025-04-01T12:00:00, got {value!r}")
-    return check_real("now", value)

@@ -53,7 +53,7 @@ def log(n=3000, seed=0):
 def twin(events, spec):
     """What the head of fastals/scoring.py says, event by event."""
     spec = ScoreSpec.from_dict(spec)
-    half_life = None if spec.half_life is None else _spec.seconds(spec.half_life)
+    half_life = None if spec.half_life is None else _spec.span_seconds("half_life", spec.half_life)
     now = max(events["time"]) if spec.now is None else spec.now
     pairs = {}
     for row in (dict(zip(events, values, strict=True)) for values in zip(*events.values(), strict=True)):

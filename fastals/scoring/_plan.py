@@ -1,0 +1,270 @@
+"""What a specification asks of the columns of a log: which are read, as what, and how a batch of them is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core import DataError, ParameterError
+from .._data import arrow_ids, choose_columns
+from .._files import Batch, iso, number_dtype, numerals
+from ._kept import Period
+from ._spec import EACH_EVENT, ScoreSpec, kind_of_types, times_of, types_of, value_of
+from ._types import Coded, Counts, coded
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+WRITTEN: dict[Any, Any] = {"": 0, "true": 1, "True": 1, "TRUE": 1, "false": 0, "False": 0, "FALSE": 0}
+"""What text stands for that is no number, as Arrow reads it too."""
+
+NO_NUMBER = "{!r} is no number; values that are types of events take equals="
+
+
+class Scored(NamedTuple):
+    """What is known of the events of a batch beside their users and items."""
+
+    scores: NDArray[np.float64]
+    """Not aged yet."""
+    times: NDArray[Any] | None
+    """Nanoseconds since 1970; numbers of any unit where they only put events in order."""
+    named: NDArray[np.bool_] | None
+    """Which events are of a type that a signal names; None: all."""
+    types: Counts
+
+
+class Plan:
+    """Which columns are read, as what, and how a batch of them is scored."""
+
+    types: dict[str, Any]
+    """What each column is read as: an Arrow type, None where there is no Arrow."""
+    time_dtype: Any = np.int64
+    """Of times; nanoseconds since 1970 are int64."""
+
+    def __init__(
+        self,
+        spec: ScoreSpec,
+        names: Sequence[str],
+        schema: pa.Schema | None,
+        file: str,
+        *,
+        format: str | None = None,
+        arrays: Mapping[str, NDArray[Any]] | None = None,
+    ) -> None:
+        self.spec, self.period, self.times = spec, Period(spec), times_of(spec)
+        try:
+            self.user, self.item, _ = choose_columns(names, spec.user, spec.item, "")
+        except DataError as error:
+            raise DataError(f"{file}: {error}") from None
+        self.text = format == "csv"
+        self.absent: set[str] = set()
+        """Optional columns that are nowhere."""
+        self.optional = {column for s in spec.signals.values() if s.optional for column in (s.column, s.per) if column}
+        self.optional -= {column for s in spec.signals.values() if not s.optional for column in (s.column, s.per)}
+        self.typed = {s.column: kind_of_types(types_of(s)) for s in spec.signals.values() if s.equals is not None}
+        read = [(f"signal {name!r}", column) for name, s in spec.signals.items() for column in (s.column, s.per)]
+        self.signals = {column: what for what, column in read if column and column != EACH_EVENT}
+        wanted = [*self.signals.items(), *([(spec.timestamp, "the timestamp")] if spec.timestamp else [])]
+        for column, what in wanted:
+            if column in (self.user, self.item):
+                raise ParameterError(f"{what} reads column {column!r}, which holds ids")
+            if column not in names:
+                if column in self.optional and column != spec.timestamp:
+                    self.absent.add(column)
+                    continue
+                raise DataError(
+                    f"{file}: {what} of the specification reads column {column!r}, which is not there; the columns are "
+                    + ", ".join(map(repr, names))
+                )
+        self.by_number = spec.timestamp is not None and not self.period.dated and not spec.unit and not spec.format
+        """Whether times that are numbers are taken as they are."""
+        if schema is None:
+            assert arrays is not None
+            self.types = dict.fromkeys((self.user, self.item, *(c for c, _ in wanted if c not in self.absent)))
+            if self.by_number:
+                dtype = number_dtype(f"{file}: column {spec.timestamp!r}", arrays[str(spec.timestamp)])
+                self.by_number, self.time_dtype = dtype is not None, dtype or np.int64
+        else:
+            self.types = self._arrow_types(schema, file, format)
+
+    def _arrow_types(self, schema: pa.Schema, file: str, format: str | None) -> dict[str, Any]:
+        import pyarrow as pa
+
+        def kind(name: str) -> Any:
+            found = schema.field(name).type
+            return found.value_type if pa.types.is_dictionary(found) else found
+
+        types = {name: pa.string() if self.text else kind(name) for name in (self.user, self.item)}
+        for name in self.signals:
+            if name in self.absent:
+                continue
+            if name in self.typed:
+                types[name] = self._type_of_types(name, kind(name), file)
+            elif _is_text(kind(name)):
+                types[name] = pa.string()
+            else:
+                types[name] = pa.bool_() if pa.types.is_boolean(kind(name)) else pa.float64()
+        if (time := self.spec.timestamp) is not None:
+            types[time] = self._type_of_times(kind(time), format)
+        return types
+
+    def _type_of_types(self, name: str, found: Any, file: str) -> Any:
+        """Return what a column of types is read as; in text files that is what it is compared with."""
+        import pyarrow as pa
+
+        wanted = self.typed[name]
+        kind = "text" if _is_text(found) else "truth values" if pa.types.is_boolean(found) else "numbers"
+        if kind != wanted and not self.text and not pa.types.is_null(found):
+            raise DataError(
+                f"{file}: {self.signals[name]} compares column {name!r} with {wanted}, but it holds {kind} ({found})"
+            )
+        return {"text": pa.string(), "truth values": pa.bool_(), "numbers": pa.float64()}[wanted]
+
+    def _type_of_times(self, found: Any, format: str | None) -> Any:
+        """Return what times are read as: text where it is text, so that each can be in a form of its own."""
+        import pyarrow as pa
+        from pyarrow import types as of
+
+        if self.by_number and (of.is_floating(found) or of.is_decimal(found)):
+            self.time_dtype = np.float64
+        self.by_number = self.by_number and (of.is_integer(found) or of.is_floating(found) or of.is_decimal(found))
+        if self.text or _is_text(found):
+            return pa.string()
+        if format == "json":  # whose reader takes text for times, and numbers for what the first ones are
+            whole = of.is_integer(found) and (self.by_number or self.spec.unit not in (None, "s"))
+            return (
+                pa.int64()
+                if whole
+                else pa.float64()
+                if of.is_integer(found)
+                else found
+                if of.is_floating(found)
+                else pa.string()
+            )
+        if format == "parquet" and (of.is_date(found) or (of.is_timestamp(found) and found.unit in ("s", "ms"))):
+            return pa.timestamp("us", getattr(found, "tz", None))  # other files may be finer
+        return found
+
+    def score(self, batch: Batch) -> Scored:
+        """Return the scores of the events, not aged yet, and their times."""
+        codes = {name: self._types(batch, name) for name in self.typed if name not in self.absent}
+        values = {name: self._numbers(batch, name) for name in self.signals if name not in {*codes, *self.absent}}
+        total, ones = np.zeros(len(batch.rows)), np.ones(len(batch.rows))
+        named = None if any(s.equals is None for s in self.spec.signals.values()) else np.zeros(len(ones), bool)
+        for signal in self.spec.signals.values():
+            if {signal.column, signal.per} & self.absent:
+                continue
+            if signal.equals is not None:
+                met = codes[signal.column].among(types_of(signal))
+                total += signal.weight * met
+                if named is not None:
+                    named |= met
+                continue
+            x = ones if signal.column == EACH_EVENT else values[signal.column]
+            total += signal.weight * value_of(signal, x, values[signal.per] if signal.per else None)
+        for at in np.flatnonzero(~np.isfinite(total)):
+            self._refuse(batch, "the signals", int(at), "the score overflows float64")
+        times = None if self.spec.timestamp is None else self._times(batch, self.spec.timestamp)
+        return Scored(total, times, named, {name: coded.counts() for name, coded in codes.items()})
+
+    def _types(self, batch: Batch, name: str) -> Coded:
+        column = batch.rows.column(name)
+        if isinstance(column, np.ndarray):
+            if self.typed[name] != "text":
+                column = self._plain_numbers(batch, name, column)
+            elif column.dtype.kind not in "OU":
+                found = f"column {name!r} with text, but it holds {column.dtype}"
+                raise DataError(f"{batch.file}: {self.signals[name]} compares {found}")
+        return coded(column)
+
+    def _numbers(self, batch: Batch, name: str) -> NDArray[np.float64]:
+        column = batch.rows.column(name)
+        if isinstance(column, np.ndarray):
+            return self._finite(batch, name, self._plain_numbers(batch, name, column))
+        if str(column.type) == "string":
+            column = self._text_numbers(batch, name, column)
+        if str(column.type) == "bool":
+            column = column.cast("uint8")
+        if column.null_count:
+            column = column.fill_null(0)
+        return self._finite(batch, name, column.to_numpy(zero_copy_only=False).astype(np.float64, copy=False))
+
+    def _text_numbers(self, batch: Batch, name: str, column: pa.Array) -> pa.Array:
+        """Return the numbers that text writes, null where it is empty."""
+        import pyarrow as pa
+        from pyarrow import compute
+
+        written = compute.if_else(compute.equal(column, ""), None, column)
+        values, found = numerals(written.fill_null("0"))
+        for at in np.flatnonzero(~found):
+            self._refuse(batch, f"column {name!r}", int(at), NO_NUMBER.format(column[int(at)].as_py()))
+        return pa.array(values.astype(np.float64), mask=np.asarray(written.is_null()))
+
+    def _plain_numbers(self, batch: Batch, name: str, column: NDArray[Any]) -> NDArray[np.float64]:
+        """Return numbers, of text too."""
+        try:
+            if column.dtype.kind in "OU":
+                column = np.array([WRITTEN.get(value, value) for value in column.tolist()], dtype=object)
+            numbers: NDArray[np.float64] = column.astype(np.float64)
+            return numbers
+        except (ValueError, TypeError):
+            for at, value in enumerate(column.tolist()):
+                try:
+                    float(WRITTEN.get(value, value))
+                except (ValueError, TypeError):
+                    self._refuse(batch, f"column {name!r}", at, NO_NUMBER.format(value))
+            raise
+
+    def _finite(self, batch: Batch, name: str, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        for at in np.flatnonzero(~np.isfinite(numbers)):
+            self._refuse(batch, f"column {name!r}", int(at), f"{numbers[at]} is no finite number")
+        return numbers
+
+    def _times(self, batch: Batch, name: str) -> NDArray[Any]:
+        column, what = batch.rows.column(name), f"{batch.file}: column {name!r}"
+        refuse = partial(self._refuse, batch, f"column {name!r}")
+        if self.by_number:
+            return self.times.numbers(what, column, self.time_dtype, refuse)
+        times = self.times.nanoseconds(what, column, refuse)
+        if self.spec.later == "error" and len(times):
+            for at in self.period.later(times):
+                refuse(int(at), f"{iso(int(times[at]))} is later than now, {iso(self.period.limit)}")
+        return times
+
+    def ids(self, batch: Batch, name: str) -> Any:
+        """Return a column of ids none of which is missing or empty, as StreamEncoder takes it."""
+        column, ids = batch.rows.column(name), None
+        if isinstance(column, np.ndarray):
+            missing, ids = column == "" if column.dtype.kind in "OUS" else np.zeros(1, bool), column
+        else:
+            missing = np.asarray(column.is_null() if column.null_count else _empty(column))
+            ids = None if missing.any() else arrow_ids(f"column {name!r}", _chunked(column))
+        if np.any(missing):
+            self._refuse(batch, f"column {name!r}", int(np.argmax(missing)), "the id is missing")
+        return ids
+
+    def _refuse(self, batch: Batch, column: str, at: int, what: str) -> None:
+        raise DataError(f"{batch.file}: row {batch.first + at}, {column}: {what}")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return str(kind) in ("string", "large_string", "string_view")
+
+
+def _empty(column: pa.Array) -> Any:
+    """Return where text is empty; nowhere in a column of other things."""
+    from pyarrow import compute
+
+    if str(column.type) not in ("string", "large_string") or compute.min(compute.binary_length(column)).as_py() != 0:
+        return np.zeros(1, bool)
+    return compute.equal(column, "")
+
+
+def _chunked(column: pa.Array) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    return pa.chunked_array([column])
