@@ -286,22 +286,22 @@ class Times:
         import pyarrow as pa
         from pyarrow import compute
 
-        zoned, plain = pa.timestamp("ns", "UTC"), pa.timestamp("ns")
-        first = texts[0].as_py()
+        first, zone = texts[0].as_py(), str(self.timezone)
+        none = np.zeros(len(texts), np.int64), np.zeros(len(texts), bool)
         if re.fullmatch(NUMBER, first):
-            if (numbers := text_numbers(texts)) is not None:
-                return self._since_1970(numbers, refuse), np.ones(len(texts), bool)
-        elif first.endswith(" UTC") and compute.all(compute.ends_with(texts, " UTC")).as_py():
-            texts, zoned = compute.utf8_slice_codeunits(texts, 0, -4), plain
-        for kind in (zoned, plain):
-            try:
-                values = np.asarray(texts.cast(kind).cast(pa.int64()))
-            except pa.ArrowInvalid:
-                continue
-            if kind is not zoned:
-                values = utc(values, str(self.timezone))
-            return values, np.ones(len(texts), bool)
-        return np.zeros(len(texts), np.int64), np.zeros(len(texts), bool)
+            numbers = text_numbers(texts)
+            return none if numbers is None else (self._since_1970(numbers, refuse), ~none[1])
+        # Arrow goes through all of a column even where it cannot read the first one
+        if first.endswith(" UTC"):
+            if not compute.all(compute.ends_with(texts, " UTC")).as_py():
+                return none
+            texts, zone = compute.utf8_slice_codeunits(texts, 0, -4), "UTC"
+        kind = pa.timestamp("ns", "UTC" if re.search(r".{10}.*([Zz]|[+-][0-9:]+)$", first) else None)
+        try:
+            values = np.asarray(texts.cast(kind).cast(pa.int64()))
+        except pa.ArrowInvalid:
+            return none
+        return utc(values, zone if kind.tz is None else "UTC"), ~none[1]
 
     def _of_numerals(self, texts: Any, refuse: Refuse) -> Found:
         numbers, found = numerals(texts)
