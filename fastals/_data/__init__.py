@@ -14,6 +14,7 @@ from .cells import (
 )
 from .columns import Coded
 from .frames import ITEM_COLUMNS, arrow_ids, choose_columns, is_frame
+from .frames import arrow_ids, choose_column, choose_columns, column_names, frame_columns, is_frame
 from .indexer import Ids, with_ids
 from .interactions import Interactions, as_interactions, as_observations, of_pairs, trusted
 from .labels import Labels, StreamEncoder, decode_labels, encode_labels
@@ -42,12 +43,15 @@ __all__ = [
     "cell_arrays",
     "cell_numbers",
     "cells_of",
+    "choose_column",
     "choose_columns",
+    "column_names",
     "contains",
     "cut",
     "decode_labels",
     "distinct",
     "encode_labels",
+    "frame_columns",
     "has_repeats",
     "is_frame",
     "is_stored",

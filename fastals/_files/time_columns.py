@@ -221,7 +221,7 @@ def number_dtype(name: str, values: Any) -> np.dtype[Any] | None:
     """Return int64 or float64, whichever holds times that are numbers; None where they are dates."""
     column = column_of(name, values)
     numbers = text_numbers(column.values) if column.kind == "text" else column.values
-    if numbers is None or column.kind == "date":
+    if numbers is None or column.kind in ("date", "span"):
         return None
     return np.dtype(np.float64 if numbers.dtype.kind == "f" else np.int64)
 

@@ -50,7 +50,8 @@ def clock() -> int:
 
 def seconds_of(nanoseconds: Any) -> Any:
     """Return seconds as float64: the very numbers that the nanoseconds were made of, where they were seconds."""
-    return nanoseconds // SECOND + nanoseconds % SECOND / 1e9
+    whole = nanoseconds // SECOND
+    return whole + (nanoseconds - whole * SECOND) / 1e9
 
 
 def iso(nanoseconds: int) -> str:

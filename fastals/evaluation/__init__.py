@@ -33,6 +33,7 @@ from ._splits import held_out as held_out
 from ._splits import (
     leave_last_out,
     leave_random_out,
+    split_at_time,
     split_users,
     train_test_split,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "r2",
     "recall_at_k",
     "rmse",
+    "split_at_time",
     "split_users",
     "train_test_split",
 ]

@@ -5,13 +5,38 @@ The same seed gives the same split. Parts that hold the same users and items hav
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from .._core import ArgumentTypeError, DataError, check_choice, check_int, check_random_state, check_real, check_values
-from .._data import Interactions, Known, Labels, as_interactions, known_of, selected, trusted
+from .._core import (
+    ArgumentTypeError,
+    DataError,
+    check_choice,
+    check_int,
+    check_random_state,
+    check_real,
+    check_same_length,
+    check_values,
+)
+from .._data import (
+    Interactions,
+    Known,
+    Labels,
+    as_interactions,
+    cell_numbers,
+    choose_column,
+    column_names,
+    contains,
+    frame_columns,
+    is_frame,
+    known_of,
+    selected,
+    trusted,
+)
+from .._files import Times, is_span, number_dtype, span_seconds
 
 
 def train_test_split(
@@ -55,7 +80,14 @@ def train_test_split(
 
 
 def leave_last_out(
-    data: tuple[ArrayLike, ...], timestamps: ArrayLike, *, n: int = 1, duplicates: str = "sum"
+    data: Any,
+    timestamps: Any,
+    *,
+    n: int = 1,
+    duplicates: str = "sum",
+    unit: str | None = None,
+    format: str | Sequence[str] | None = None,
+    timezone: Any = "UTC",
 ) -> tuple[Interactions, Interactions]:
     """Put aside the `n` items that each user came to last.
 
@@ -65,18 +97,25 @@ def leave_last_out(
 
     Parameters
     ----------
-    data : (users, items) or (users, items, values), each of shape (n_events,)
+    data : (users, items) or (users, items, values), each of shape (n_events,), or a data frame
         As for :meth:`ImplicitALS.fit`.
-    timestamps : array of shape (n_events,)
-        Numbers or datetime64.
+    timestamps : array of shape (n_events,), or the name of the data frame's column
+        Dates and times in any form: of NumPy, pandas, polars, Arrow or Python, ISO 8601; or numbers of any unit.
     n : int, default 1
     duplicates : {"sum", "last", "max", "mean", "error"}
         What becomes of several events of one user with one item: see :meth:`Interactions.from_arrays`.
+    unit, format, timezone : optional
+        How times are written, as in :class:`fastals.scoring.ScoreSpec`. Numbers of no unit are ordered as they are.
 
     Returns
     -------
     train, test : Interactions
         Both have all users and items of `data`.
+
+    Raises
+    ------
+    DataError, ArgumentTypeError
+        A time that is missing or cannot be read, or no user who has more than `n` items.
 
     Examples
     --------
@@ -91,21 +130,98 @@ def leave_last_out(
            [0., 0.]], dtype=float32)
     """
     n = check_int("n", n, low=1)
-    check_choice("duplicates", duplicates, ("sum", "last", "max", "mean", "error"))
-    if not (isinstance(data, tuple) and len(data) in (2, 3)):
-        raise ArgumentTypeError(
-            f"data must be a tuple (users, items) or (users, items, values), as long as timestamps, "
-            f"got {type(data).__name__}"
-        )
-    times = np.asarray(timestamps)
-    if times.dtype.kind == "M":
-        if np.isnat(times).any():
-            raise DataError(f"timestamps must not be missing, got NaT at position {int(np.isnat(times).argmax())}")
-        times = times.astype("datetime64[us]").astype(np.int64)
-    interactions = as_interactions(data, duplicates=duplicates)
-    backwards = -check_values("timestamps", times).astype(np.float64)
-    first = -as_interactions((*data[:2], backwards), duplicates="max", dtype=np.float64).values
+    events, timestamps = _events(data, timestamps, duplicates)
+    times = Times(unit, format, timezone).ordered("timestamps", timestamps)
+    check_same_length({"events": events[0], "timestamps": times})
+    interactions = as_interactions(events, duplicates=duplicates)
+    # as places in their order, which float64 holds where it does not hold nanoseconds
+    backwards = -np.unique(times, return_inverse=True)[1].astype(np.float64)
+    first = -as_interactions((*events[:2], backwards), duplicates="max", dtype=np.float64).values
     return _leave_out(interactions, first, n)
+
+
+def split_at_time(
+    data: Any,
+    timestamps: Any,
+    at: Any,
+    *,
+    duplicates: str = "sum",
+    unit: str | None = None,
+    format: str | Sequence[str] | None = None,
+    timezone: Any = "UTC",
+) -> tuple[Interactions, Interactions]:
+    """Train on what happened before a point in time, the same for all users; test on what they came to later.
+
+    As a model in use is trained: on the past of everybody. The test part holds the items that a user came to at that
+    time or later: an item that they knew before is never held out, as no list that leaves out known items could hold
+    it. What happened later with items known before is in neither part.
+
+    Parameters
+    ----------
+    data : (users, items) or (users, items, values), each of shape (n_events,), or a data frame
+        As for :meth:`ImplicitALS.fit`.
+    timestamps : array of shape (n_events,), or the name of the data frame's column
+        Dates and times in any form: of NumPy, pandas, polars, Arrow or Python, ISO 8601; or numbers.
+    at : str, datetime or number
+        A date and time; such as "7 days" before the newest event; or a number as the timestamps are.
+    duplicates : {"sum", "last", "max", "mean", "error"}
+        What becomes of several events of one user with one item in the same part.
+    unit, format, timezone : optional
+        How times are written, as in :class:`fastals.scoring.ScoreSpec`, whose ``timezone`` is that of `at`, too.
+        Numbers of no unit are ordered as they are where `at` is one; else they are seconds since 1970, an error where
+        they cannot be.
+
+    Returns
+    -------
+    train, test : Interactions
+        Both have all users and items of `data`: those who come later only have empty rows in `train`.
+
+    Raises
+    ------
+    DataError, ArgumentTypeError, ParameterError
+        A time that is missing or cannot be read, or one part would be empty.
+
+    Examples
+    --------
+    >>> from fastals.evaluation import split_at_time
+    >>> users, items = ["ann", "ann", "bob", "bob"], ["x", "y", "x", "x"]
+    >>> days = ["2024-05-01", "2024-05-03", "2024-05-01", "2024-05-04"]
+    >>> train, test = split_at_time((users, items), days, "2024-05-02")
+    >>> train.matrix.toarray()
+    array([[1., 0.],
+           [1., 0.]], dtype=float32)
+    >>> test.matrix.toarray()
+    array([[0., 1.],
+           [0., 0.]], dtype=float32)
+    """
+    events, timestamps = _events(data, timestamps, duplicates)
+    rules = Times(unit, format, timezone)
+    number = isinstance(at, (int, float, np.number)) and not isinstance(at, bool)
+    numbers = number and format is None and number_dtype("timestamps", timestamps) is not None
+    times = (rules.ordered if numbers else rules.nanoseconds)("timestamps", timestamps)
+    users, items, labels = _coded(events)
+    check_same_length({"events": users, "timestamps": times})
+    if numbers:
+        point = rules.ordered("at", [at])[0]
+    else:
+        point = times.max() - round(span_seconds("at", at) * 1e9) if is_span(at) else rules.moment("at", at)
+    known = [Labels(None, len(some)) for some in labels]
+    parts, before = [], times < point
+    for name, of_part in (("before", before), ("at or after", ~before)):
+        if not of_part.any():
+            raise DataError(f"no event is {name} {at!r}, so one part would be empty")
+        values = [check_values("values", column)[of_part] for column in events[2:]]
+        some = (users[of_part], items[of_part], *values)
+        part = as_interactions(some, duplicates=duplicates, users=known[0], items=known[1])
+        parts.append(trusted(part.arrays(), None, *labels))
+    train, test = parts
+    cells = [cell_numbers(part.indptr, part.indices, part.n_items) for part in parts]
+    new = ~contains(cells[0], cells[1])
+    if not new.any():
+        raise DataError(
+            f"nobody comes to an item that is new to them from at={at!r} on, so the test part would be empty"
+        )
+    return train, select_cells(test, new)
 
 
 def leave_random_out(data: Any, n: int = 1, *, random_state: Any = None) -> tuple[Interactions, Interactions]:
@@ -193,6 +309,32 @@ def split_users(
 
 def _check_fraction(test_fraction: float) -> float:
     return check_real("test_fraction", test_fraction, low=0, high=1, low_open=True, high_open=True)
+
+
+def _events(data: Any, timestamps: Any, duplicates: str) -> tuple[tuple[Any, ...], Any]:
+    """Return users, items and perhaps values of events, and their times."""
+    check_choice("duplicates", duplicates, ("sum", "last", "max", "mean", "error"))
+    if isinstance(data, tuple) and len(data) in (2, 3):
+        return data, timestamps
+    if not is_frame(data):
+        raise ArgumentTypeError(
+            "data must be a tuple (users, items) or (users, items, values), as long as timestamps, or a data frame, "
+            f"got {type(data).__name__}"
+        )
+    columns, _ = frame_columns(data, None, None, None)
+    if isinstance(timestamps, str):
+        timestamps = data[choose_column(column_names(data) or [], "timestamps", timestamps, ())]
+    return tuple(column for column in columns if column is not None), timestamps
+
+
+def _coded(events: tuple[Any, ...]) -> tuple[NDArray[np.int32], NDArray[np.int32], tuple[Labels, Labels]]:
+    """Return users and items of each event as indices, and their labels."""
+    places = np.arange(len(events[0]))
+    cells = as_interactions((*events[:2], places), duplicates="keep", dtype="float64")
+    order = cells.values.astype(np.int64)
+    users, items = np.empty((2, len(places)), np.int32)
+    users[order], items[order] = np.repeat(np.arange(cells.n_users), np.diff(cells.indptr)), cells.indices
+    return users, items, (cells.user_labels, cells.item_labels)
 
 
 def _leave_out(data: Interactions, order: NDArray[Any], n: int) -> tuple[Interactions, Interactions]:

@@ -287,7 +287,7 @@ def test_leave_last_out_takes_dates_and_breaks_ties_alike():
 def test_leave_last_out_refuses():
     with pytest.raises(fastals.FastalsError, match="tuple"):
         leave_last_out(matrix_of([[0, 1], [2]], 3), [1, 2, 3])
-    with pytest.raises(fastals.FastalsError, match="NaT at position 1"):
+    with pytest.raises(fastals.FastalsError, match="timestamps, position 1: the time is missing"):
         leave_last_out(([0, 0], [1, 2]), np.array(["2024-01-01", "NaT"], dtype="datetime64[D]"))
     with pytest.raises(fastals.FastalsError, match="lengths"):
         leave_last_out(([0, 0], [1, 2]), [1])
