@@ -322,6 +322,8 @@ def _refuse_at(refuse: Refuse, places: NDArray[np.intp], at: int, what: str) -> 
 
 def _misfit(value: float) -> str:
     """Say of a number that is no time in seconds what it may be."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e18:
+        value = int(value)  # as it was written
     for unit in ("ms", "us", "ns"):
         if OLDEST <= value * UNITS[unit] <= clock() + AHEAD:
             return f"{value!r} is no time in seconds since 1970: it fits unit={unit!r}"

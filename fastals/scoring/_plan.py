@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,9 +119,7 @@ class Plan:
         wanted = self.typed[name]
         kind = "text" if _is_text(found) else "truth values" if pa.types.is_boolean(found) else "numbers"
         if kind != wanted and not self.text and not pa.types.is_null(found):
-            raise DataError(
-                f"{file}: {self.signals[name]} compares column {name!r} with {wanted}, but it holds {kind} ({found})"
-            )
+            self._refuse_kind(file, name, f"{kind} ({found})")
         return {"text": pa.string(), "truth values": pa.bool_(), "numbers": pa.float64()}[wanted]
 
     def _type_of_times(self, found: Any, format: str | None) -> Any:
@@ -134,17 +132,10 @@ class Plan:
         self.by_number = self.by_number and (of.is_integer(found) or of.is_floating(found) or of.is_decimal(found))
         if self.text or _is_text(found):
             return pa.string()
-        if format == "json":  # whose reader takes text for times, and numbers for what the first ones are
-            whole = of.is_integer(found) and (self.by_number or self.spec.unit not in (None, "s"))
-            return (
-                pa.int64()
-                if whole
-                else pa.float64()
-                if of.is_integer(found)
-                else found
-                if of.is_floating(found)
-                else pa.string()
-            )
+        if format == "json":  # whose reader takes text for times, and reads numbers as the first ones are
+            if of.is_integer(found):
+                return pa.int64() if self.by_number or self.spec.unit not in (None, "s") else pa.float64()
+            return found if of.is_floating(found) else pa.string()
         if format == "parquet" and (of.is_date(found) or (of.is_timestamp(found) and found.unit in ("s", "ms"))):
             return pa.timestamp("us", getattr(found, "tz", None))  # other files may be finer
         return found
@@ -172,14 +163,21 @@ class Plan:
         return Scored(total, times, named, {name: coded.counts() for name, coded in codes.items()})
 
     def _types(self, batch: Batch, name: str) -> Coded:
-        column = batch.rows.column(name)
-        if isinstance(column, np.ndarray):
-            if self.typed[name] != "text":
-                column = self._plain_numbers(batch, name, column)
-            elif column.dtype.kind not in "OU":
-                found = f"column {name!r} with text, but it holds {column.dtype}"
-                raise DataError(f"{batch.file}: {self.signals[name]} compares {found}")
-        return coded(column)
+        column, wanted = batch.rows.column(name), self.typed[name]
+        if not isinstance(column, np.ndarray):
+            return coded(column)
+        if self.text and wanted != "text":
+            return coded(self._plain_numbers(batch, name, column))
+        found = coded(column)
+        if found.values and kind_of_types(found.values) != wanted:
+            odd = next(value for value in found.values if kind_of_types([value]) != wanted)
+            self._refuse_kind(batch.file, name, f"{odd!r}")
+        return found
+
+    def _refuse_kind(self, file: str, name: str, found: str) -> NoReturn:
+        raise DataError(
+            f"{file}: {self.signals[name]} compares column {name!r} with {self.typed[name]}, but it holds {found}"
+        )
 
     def _numbers(self, batch: Batch, name: str) -> NDArray[np.float64]:
         column = batch.rows.column(name)

@@ -297,10 +297,9 @@ class Scores:
         """
         parts = list(self._parts())
         if all(np.isnan(part[2]).all() for part in parts):
-            raise DataError(
-                f"no score is left of {self.n_events} events"
-                + ("" if self.spec.minimum is None else f": none is at least minimum={self.spec.minimum}")
-            )
+            least = self.spec.minimum
+            reasons = [] if least is None else [f"none is at least minimum={least}"]
+            raise DataError(": ".join([f"no score is left of {self.n_events} events", *reasons, *self.notes()[:3]]))
         users, items, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         parts.clear()
         columns = Coded(users, self._users), Coded(items, self._items), values

@@ -51,8 +51,9 @@ def coded(column: Any) -> Coded:
     for at, value in enumerate(column.tolist()):
         place = places.get(value)
         if place is None:
-            place = places[value] = len(values)
-            values.append(value)
+            missing = type(value).__name__ in ("NAType", "NaTType") or value != value
+            place = places[value] = -1 if missing else len(values)
+            values += [] if missing else [value]
         codes[at] = place
     return Coded(codes, values)
 
