@@ -17,7 +17,7 @@ from .frames import ITEM_COLUMNS, arrow_ids, choose_columns, is_frame
 from .frames import arrow_ids, choose_column, choose_columns, column_names, frame_columns, is_frame
 from .indexer import Ids, with_ids
 from .interactions import Interactions, as_interactions, as_observations, of_pairs, trusted
-from .labels import Labels, StreamEncoder, decode_labels, encode_labels
+from .labels import Labels, StreamEncoder, decode_labels, encode_labels, factorize
 from .lines import Compressed, Known, Lines, Lists, cell_numbers, contains, cut, distinct
 from .readers import KNOWN, SCORE, SCORING
 
@@ -51,6 +51,7 @@ __all__ = [
     "decode_labels",
     "distinct",
     "encode_labels",
+    "factorize",
     "frame_columns",
     "has_repeats",
     "is_frame",

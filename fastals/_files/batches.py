@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -116,8 +116,8 @@ class Source:
         """Whether the metadata of every file have this entry."""
         return all(key in (part.physical_schema.metadata or {}) for part in self._open(None).get_fragments())
 
-    def batches(self, types: Mapping[str, pa.DataType]) -> Iterator[Batch]:
-        """Yield these columns, in these types, of all rows in order.
+    def batches(self, types: Mapping[str, pa.DataType], optional: Collection[str] = ()) -> Iterator[Batch]:
+        """Yield these columns, in these types, of all rows in order; ``optional`` ones are null where a file has none.
 
         Raises
         ------
@@ -129,11 +129,12 @@ class Source:
         import pyarrow as pa
 
         for name in types:
-            self._check_column(name, self.files[0], self.schema.names)
+            if name not in optional:
+                self._check_column(name, self.files[0], self.schema.names)
         whole = self._open(types)
         done = 0
         fragments = list(whole.get_fragments())
-        self._check_columns(fragments, types)
+        self._check_columns(fragments, [name for name in types if name not in optional])
         rows_before, current = 0, ""
         try:
             scanned = whole.scanner(columns=list(types), **self._scan_options()).scan_batches()
@@ -210,7 +211,8 @@ class Source:
             opened = dataset.dataset(list(files or self.files), **options)
             if types is None:
                 return opened
-            fields = [pa.field(field.name, types.get(field.name, field.type)) for field in opened.schema]
+            kinds = {field.name: field.type for field in opened.schema} | dict(types)
+            fields = [pa.field(name, kind) for name, kind in kinds.items()]
             return dataset.dataset(list(files or self.files), schema=pa.schema(fields), **options)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if self.format == "json":
@@ -223,7 +225,7 @@ class Source:
             what = "appears more than once" if name in names else "is missing"
             raise DataError(f"{file}: column {name!r} {what}; the columns are {', '.join(map(repr, names)) or 'none'}")
 
-    def _check_columns(self, fragments: Sequence[Any], types: Mapping[str, Any]) -> None:
+    def _check_columns(self, fragments: Sequence[Any], types: Collection[str]) -> None:
         """Refuse files that lack a column: Arrow would take it for empty. Only footers and header lines are read."""
         if self.format == "json" or self.column_names is not None:
             return

@@ -14,7 +14,30 @@ out below ``minimum``: who serves knows of such a pair all the same, so that nob
 disliked (:attr:`fastals.Interactions.known`). Scores do not depend on how the rows come in batches, nor on the number
 of threads: the events of a pair are added in their order, in float64.
 
-A specification is made in Python or read from TOML, YAML or JSON, and travels with the scores and inside the model::
+Which events count: those between ``since`` and ``until``; where all signals have ``equals``, those of a type that one
+of them names; then neither those of users with too many events, nor those of items and users with too few. What was
+passed over is told by :meth:`Scores.summary`.
+
+A specification is made in Python or read from TOML, YAML or JSON, and travels with the scores and inside the model.
+Events with a type, the form that most shops' logs have::
+
+    user = "visitor"
+    item = "product"
+    timestamp = "time"
+    unit = "ms"
+    half_life = "30 days"
+    since = "365 days"
+    max_user_events = 10000
+    [signals.view]
+    column = "event"
+    equals = "view"
+    weight = 1
+    [signals.purchase]
+    column = "event"
+    equals = ["transaction", "order"]
+    weight = 5
+
+Events with a column for each signal::
 
     user = "user"
     item = "song"

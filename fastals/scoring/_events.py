@@ -156,7 +156,8 @@ class Events:
     """Scored events in the order in which they came, in memory or in temporary files by user."""
 
     def __init__(self, plan: Plan, memory: int, threads: int) -> None:
-        self.users, self.items = StreamEncoder("user ids", plan.text), StreamEncoder("item ids", plan.text)
+        numeric = plan.text and plan.spec.ids == "auto"
+        self.users, self.items = StreamEncoder("user ids", numeric), StreamEncoder("item ids", numeric)
         self.memory, self.threads = memory, threads
         timed = plan.spec.timestamp is not None
         self.record = np.dtype(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -10,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import DataError, ParameterError
-from .._data import arrow_ids, choose_columns
+from .._data import Coded, arrow_ids, choose_columns, factorize
 from .._files import Batch, iso, number_dtype, numerals
 from ._kept import Period
 from ._spec import EACH_EVENT, ScoreSpec, kind_of_types, times_of, types_of, value_of
-from ._types import Coded, Counts, coded
+from ._types import Counts, Distinct, distinct
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,9 +63,10 @@ class Plan:
             raise DataError(f"{file}: {error}") from None
         self.text = format == "csv"
         self.absent: set[str] = set()
-        """Optional columns that are nowhere."""
+        """Optional columns that a frame has not; where a file has none, they are null."""
         self.optional = {column for s in spec.signals.values() if s.optional for column in (s.column, s.per) if column}
         self.optional -= {column for s in spec.signals.values() if not s.optional for column in (s.column, s.per)}
+        self.optional.discard(spec.timestamp or "")
         self.typed = {s.column: kind_of_types(types_of(s)) for s in spec.signals.values() if s.equals is not None}
         read = [(f"signal {name!r}", column) for name, s in spec.signals.items() for column in (s.column, s.per)]
         self.signals = {column: what for what, column in read if column and column != EACH_EVENT}
@@ -73,9 +75,10 @@ class Plan:
             if column in (self.user, self.item):
                 raise ParameterError(f"{what} reads column {column!r}, which holds ids")
             if column not in names:
-                if column in self.optional and column != spec.timestamp:
-                    self.absent.add(column)
-                    continue
+                if column in self.optional:
+                    if format is None:
+                        self.absent.add(column)
+                    continue  # other files may have it
                 raise DataError(
                     f"{file}: {what} of the specification reads column {column!r}, which is not there; the columns are "
                     + ", ".join(map(repr, names))
@@ -95,7 +98,7 @@ class Plan:
         import pyarrow as pa
 
         def kind(name: str) -> Any:
-            found = schema.field(name).type
+            found = schema.field(name).type if name in schema.names else pa.null()
             return found.value_type if pa.types.is_dictionary(found) else found
 
         types = {name: pa.string() if self.text else kind(name) for name in (self.user, self.item)}
@@ -160,15 +163,15 @@ class Plan:
         for at in np.flatnonzero(~np.isfinite(total)):
             self._refuse(batch, "the signals", int(at), "the score overflows float64")
         times = None if self.spec.timestamp is None else self._times(batch, self.spec.timestamp)
-        return Scored(total, times, named, {name: coded.counts() for name, coded in codes.items()})
+        return Scored(total, times, named, {name: values.counts() for name, values in codes.items()})
 
-    def _types(self, batch: Batch, name: str) -> Coded:
+    def _types(self, batch: Batch, name: str) -> Distinct:
         column, wanted = batch.rows.column(name), self.typed[name]
         if not isinstance(column, np.ndarray):
-            return coded(column)
+            return distinct(column)
         if self.text and wanted != "text":
-            return coded(self._plain_numbers(batch, name, column))
-        found = coded(column)
+            return distinct(self._plain_numbers(batch, name, column))
+        found = distinct(column)
         if found.values and kind_of_types(found.values) != wanted:
             odd = next(value for value in found.values if kind_of_types([value]) != wanted)
             self._refuse_kind(batch.file, name, f"{odd!r}")
@@ -243,10 +246,29 @@ class Plan:
             ids = None if missing.any() else arrow_ids(f"column {name!r}", _chunked(column))
         if np.any(missing):
             self._refuse(batch, f"column {name!r}", int(np.argmax(missing)), "the id is missing")
-        return ids
+        return ids if self.spec.ids == "auto" else self._declared(batch, name, ids)
+
+    def _declared(self, batch: Batch, name: str, ids: Any) -> Any:
+        """Return ids as text, or as integers: what they are said to be."""
+        codes, labels = factorize(f"column {name!r}", ids, 1)
+        assert labels.values is not None
+        values = labels.values.tolist()
+        if self.spec.ids == "text":
+            return ids if labels.values.dtype.kind == "O" else Coded(codes, list(map(str, values)))
+        if labels.values.dtype.kind == "O":
+            bad = np.array([not _is_integer(value) for value in values])
+            for at in np.flatnonzero(bad[codes])[:1]:
+                self._refuse(batch, f"column {name!r}", int(at), f"{values[codes[at]]!r} is no integer: say ids='text'")
+            values = [int(value) for value in values]
+        return Coded(codes, np.array(values, np.int64))
 
     def _refuse(self, batch: Batch, column: str, at: int, what: str) -> None:
         raise DataError(f"{batch.file}: row {batch.first + at}, {column}: {what}")
+
+
+def _is_integer(value: Any) -> bool:
+    """Whether an id is the usual decimal form of an integer: "007" is not."""
+    return isinstance(value, str) and re.fullmatch("0|-?[1-9][0-9]{0,17}", value) is not None
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -102,7 +102,7 @@ def score(
     if isinstance(events, (str, os.PathLike, list, tuple)):
         source = Source(events, format=format, delimiter=delimiter, columns=columns)
         plan = Plan(spec, source.schema.names, source.schema, source.files[0], format=source.format)
-        batches = source.batches(plan.types)
+        batches = source.batches(plan.types, plan.optional)
     elif hasattr(events, "__arrow_c_stream__") and has_pyarrow():
         table = arrow_table(events)
         plan = Plan(spec, table.column_names, table.schema, name)

@@ -18,7 +18,7 @@ Counts: TypeAlias = dict[str, Counter[Any]]
 """By column, how often each value occurs."""
 
 
-class Coded(NamedTuple):
+class Distinct(NamedTuple):
     """The values of a column in some events: ``values[codes[j]]``, nothing where the code is -1."""
 
     codes: NDArray[np.int64]
@@ -36,7 +36,7 @@ class Coded(NamedTuple):
         return Counter({value: n for value, n in zip([None, *self.values], counts, strict=True) if n})
 
 
-def coded(column: Any) -> Coded:
+def distinct(column: Any) -> Distinct:
     """Return a column with each value once."""
     if not isinstance(column, np.ndarray):
         column = column.dictionary_encode()
@@ -44,7 +44,7 @@ def coded(column: Any) -> Coded:
         values = column.dictionary.to_pylist()
         if "" in values:  # is missing, as in CSV
             codes[codes == values.index("")] = -1
-        return Coded(codes, values)
+        return Distinct(codes, values)
     places: dict[Any, int] = {"": -1, None: -1}
     values = []
     codes = np.empty(len(column), np.int64)
@@ -55,7 +55,7 @@ def coded(column: Any) -> Coded:
             place = places[value] = -1 if missing else len(values)
             values += [] if missing else [value]
         codes[at] = place
-    return Coded(codes, values)
+    return Distinct(codes, values)
 
 
 class Types:

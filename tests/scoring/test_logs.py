@@ -219,6 +219,51 @@ def test_a_column_that_may_be_absent():
     refused(frame, {"signals": {"n": {}, "liked": {}}}, "column 'liked', which is not there")
 
 
+def test_a_column_that_some_files_lack(tmp_path):
+    """In older files, or in newer ones; in none of them all count 0."""
+    old, new = (
+        pd.DataFrame({"user": ["a"], "item": ["x"]}),
+        pd.DataFrame({"user": ["b"], "item": ["x"], "n": [3], "e": "buy"}),
+    )
+    signals = {"*": {}, "n": {"optional": True, "weight": 2}, "e": {"equals": "buy", "optional": True, "weight": 0.5}}
+    for first, last in ((old, new), (new, old)):
+        for kind, write in (
+            ("csv", lambda frame, path: frame.to_csv(path, index=False)),
+            ("parquet", lambda frame, path: frame.to_parquet(path)),
+            ("jsonl", lambda frame, path: frame.to_json(path, orient="records", lines=True)),
+        ):
+            directory = tmp_path / kind
+            directory.mkdir(exist_ok=True)
+            write(first, directory / f"1.{kind}")
+            write(last, directory / f"2.{kind}")
+            assert cells(score(directory, {"signals": signals})) == {("a", "x"): 1.0, ("b", "x"): 7.5}
+            if kind != "jsonl":
+                refused(
+                    directory, {"signals": {"*": {}, "n": {}}}, "column 'n'", "missing" if first is new else "not there"
+                )
+            if first is old:
+                with pytest.warns(UserWarning, match="never holds"):
+                    assert cells(score(directory / f"1.{kind}", {"signals": signals})) == {("a", "x"): 1.0}
+
+
+# --- ids -------------------------------------------------------------------------------------------------------------
+
+
+def test_ids_are_what_they_are_said_to_be(tmp_path):
+    numbers = pd.DataFrame({"user": [1, 2, 1], "item": [7, 7, 8], "event": ["buy"] * 3, "t": [NOW] * 3})
+    texts = numbers.assign(user=numbers.user.astype(str), item=numbers.item.astype(str))
+    for frame in (numbers, texts):
+        for name, events in ways(frame, tmp_path):
+            for ids, users, items in (("text", ["1", "2"], ["7", "8"]), ("integer", [1, 2], [7, 8])):
+                data = score(events, {"signals": {"*": {}}, "ids": ids}).interactions()
+                assert (data.users.tolist(), data.items.tolist()) == (users, items), name
+    guest = texts.assign(user=["1", "2", "guest-7"])
+    for _, events in ways(guest, tmp_path):
+        refused(
+            events, {"signals": {"*": {}}, "ids": "integer"}, "column 'user'", "'guest-7' is no integer", "ids='text'"
+        )
+
+
 # --- periods ---------------------------------------------------------------------------------------------------------
 
 
