@@ -49,7 +49,8 @@ class Signal:
         Where "saturate" is half, and "above" and "below" change.
     equals : str, number, bool or a list of such, optional
         The value is 1 where the column holds this, or one of these, and 0 elsewhere: for a column that tells the type
-        of an event. Several signals may read one column. Leaves nothing to ``per``, ``clip`` and ``transform``.
+        of an event. Several signals may read one column. Leaves nothing to ``per``, ``clip`` and ``transform``. Where
+        all signals have it, events of other types are none: they do not even make their pairs known.
     optional : bool, default False
         Where there is no such column, in all of the data or in some of the files, the value is 0.
 
@@ -181,7 +182,8 @@ class ScoreSpec:
         Name of the zone ("Europe/Berlin") of times that tell none, those of ``now``, ``since`` and ``until`` too. A
         local time that comes twice is taken for the first, one that clocks leave out for as much later.
     since, until : float, str or datetime, optional
-        Events before ``since``, and from ``until`` on, are left out: as ``now``, or such as "90 days" before it.
+        Events before ``since``, and from ``until`` on, do not count: as ``now``, or such as "90 days" before it. A user
+        and an item with events before ``since`` alone stay :attr:`~fastals.Interactions.known`.
     later : {"count", "error"}
         What becomes of events later than ``now``: they have age 0 and are counted (:attr:`Scores.n_later`), or the
         first is an error.

@@ -175,6 +175,29 @@ def test_files_without_a_minimum_are_as_they_were(tmp_path: Path) -> None:
     assert Interactions.from_csv(tmp_path / "scores.csv").known is None
 
 
+@pytest.mark.parametrize("memory", [1 << 29, 10_000])
+def test_events_before_since_are_known(memory: int, tmp_path: Path) -> None:
+    """They make no scores, and yet have been; those from ``until`` on are not known yet."""
+    events = songs()
+    start, end = 1.7e9 + 20 * 86_400, 1.7e9 + 50 * 86_400
+    old, later = ((events["time"] < start).to_numpy(), (events["time"] >= end).to_numpy())
+    assert old.any()
+    spec = {"signals": {"liked": {"weight": 3}, "played_seconds": {}}}
+    expected = score(events[~old & ~later], spec).interactions()
+    spec |= {"timestamp": "time", "since": start, "until": end}
+    with score(events, spec, memory=memory) as scores:
+        data = scores.interactions()
+        scores.write(tmp_path / "scores.csv")
+    assert pairs_of(data) == pairs_of(expected)
+    np.testing.assert_array_equal(data.values, expected.values)
+    before = events[~later]
+    assert all_known(data) == set(zip(before["user"], before["item"], strict=True)) - pairs_of(data)
+    assert all_known(Interactions.from_csv(tmp_path / "scores.csv")) == all_known(data)
+    spec |= {"since": "2025-01-01", "until": None}
+    with score(events, spec, memory=memory) as scores, pytest.raises(fastals.DataError, match="no score is left"):
+        scores.interactions()
+
+
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
 def test_the_commands_hand_it_on(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     events = songs()
