@@ -191,7 +191,7 @@ def _arrow_fields(pattern: str, texts: Any) -> tuple[dict[str, Field], NDArray[n
 
 def zone_name(zone: Any) -> str:
     """Return the name of a zone that exists."""
-    from zoneinfo import ZoneInfo
+    from zoneinfo import ZoneInfo, available_timezones
 
     name = zone.key if isinstance(zone, ZoneInfo) else "UTC" if zone is timezone.utc else zone
     if isinstance(name, str) and name:
@@ -201,7 +201,8 @@ def zone_name(zone: Any) -> str:
             return name
         except (ValueError, OSError, KeyError):
             pass
-    raise ParameterError(f"timezone must be an IANA name such as 'Europe/Berlin', got {zone!r}")
+    hint = "" if available_timezones() else "; this system knows no zones: pip install tzdata"
+    raise ParameterError(f"timezone must be an IANA name such as 'Europe/Berlin', got {zone!r}{hint}")
 
 
 def utc(local: NDArray[np.int64], zone: str) -> NDArray[np.int64]:

@@ -80,8 +80,13 @@ def score(
     Raises
     ------
     DataError
-        A column that is missing, an empty id, a value that is no number: names file, row and column.
+        A column that is missing, an empty id, a value that is no number or no time: names file, row and column.
     FileFormatError, ParameterError, MissingDependencyError
+
+    Warns
+    -----
+    UserWarning
+        Events are later than the clock, or a value that a signal looks for (``equals``) never occurs.
 
     Examples
     --------
@@ -143,10 +148,12 @@ class Scores:
     Attributes
     ----------
     spec : ScoreSpec
-        With ``now`` filled in where events age.
+        With ``now`` filled in where times are compared with it.
     n_events : int
     n_users, n_items : int
         Distinct ones among the events.
+    n_later : int
+        Events later than ``now``, which have age 0.
 
     Examples
     --------

@@ -78,7 +78,8 @@ def odd_notes(summary: dict[str, Any], spec: ScoreSpec) -> list[str]:
 
 def _later(summary: dict[str, Any]) -> list[str]:
     n = summary["later_events"]
-    return [f"{n:,} events are later than now and have age 0: later='error' refuses them"] if n else []
+    text = f"{n:,} events are later than now and have age 0: timezone= may be missing; later='error' refuses them"
+    return [text] if n else []
 
 
 def _never_met(summary: dict[str, Any]) -> list[str]:
