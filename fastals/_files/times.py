@@ -269,6 +269,8 @@ class Times:
             if not len(left):
                 break
             values, found = way(texts, partial(_refuse_at, refuse, left))
+            if found.all() and len(left) == len(result):
+                return values
             result[left[found]] = values[found]
             left, texts = left[~found], chosen(texts, ~found)
         for at, text in zip(left.tolist(), listed(texts), strict=True):
