@@ -143,3 +143,9 @@ def test_repeats_are_refused_within_a_part():
     assert_array_equal(split_at_time(again, [1, 3, 3], 2, duplicates="error")[0].matrix.toarray(), [[1, 0]])
     with pytest.raises(fastals.DataError):
         split_at_time(again, [1, 1, 3], 2, duplicates="error")
+
+
+def test_parts_remember_that_repeats_were_added():
+    """And explicit models refuse those."""
+    train, test = split_at_time((["a", "a", "a"], ["x", "x", "y"], [5, 4, 3]), [1, 1, 3], 2)
+    assert (train.summed, test.summed) == (True, False)
