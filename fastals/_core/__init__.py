@@ -1,5 +1,6 @@
 """What all others stand on: the compiled kernels and tables, errors, checks, threads, files."""
 
+from . import files, kernels, tables
 from .checks import (
     check_bool,
     check_bool_or_none,

@@ -213,7 +213,8 @@ def split_at_time(
         values = [check_values("values", column)[of_part] for column in events[2:]]
         some = (users[of_part], items[of_part], *values)
         part = as_interactions(some, duplicates=duplicates, users=known[0], items=known[1])
-        parts.append(trusted(part.arrays(), None, *labels, summed=part.summed))
+        parts.append(trusted(part.arrays(), None, *labels))
+        parts[-1].summed = part.summed
     train, test = parts
     cells = [cell_numbers(part.indptr, part.indices, part.n_items) for part in parts]
     new = ~contains(cells[0], cells[1])

@@ -142,7 +142,7 @@ def test_no_published_item_of_movielens_had_been_rated(tmp_path: Path) -> None:
     fastals.serving.publish(fastals.load(tmp_path / "model"), tmp_path / "lists.parquet", n=10)
     rows = parquet.read_table(tmp_path / "lists.parquet").to_pylist()
     published = {(row["user"], item) for row in rows for item in row["items"]}
-    assert len(published) == 6090
+    assert len(published) == 6100  # one user has rated nothing that high, and gets what is popular and not rated
     assert not published & rated
 
 
