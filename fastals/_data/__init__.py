@@ -1,6 +1,6 @@
 """Interactions, from whatever they come in: labels, readers, batches, stores."""
 
-from .builder import DUPLICATES, append, knowing, known_pairs, left_known, selected
+from .builder import DUPLICATES, Pairs, append, knowing, known_pairs, left_known, selected
 from .cells import (
     cell_arrays,
     cells_of,
@@ -15,6 +15,8 @@ from .cells import (
 from .columns import Coded
 from .frames import ITEM_COLUMNS, arrow_ids, choose_column, choose_columns, column_names, frame_columns, is_frame
 from .indexer import Ids, with_ids
+from .frames import arrow_ids, choose_columns, is_frame
+from .indexer import Ids, with_ids, written
 from .interactions import Interactions, as_interactions, as_observations, of_pairs, trusted
 from .labels import Labels, StreamEncoder, decode_labels, encode_labels, factorize
 from .lines import Compressed, Known, Lines, Lists, cell_numbers, contains, cut, distinct
@@ -34,6 +36,7 @@ __all__ = [
     "Labels",
     "Lines",
     "Lists",
+    "Pairs",
     "StreamEncoder",
     "append",
     "arrow_ids",
@@ -67,4 +70,5 @@ __all__ = [
     "selected",
     "trusted",
     "with_ids",
+    "written",
 ]

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import tables
-from .lines import Compressed, cut, read_into
+from .lines import Part, cut, read_into
 
 BUCKET_CELLS = 1 << 22
 """Cells of a bucket; while they are sorted there are some 40 bytes of each. A line is never cut."""
@@ -30,9 +30,6 @@ Chunk: TypeAlias = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any] | No
 
 Rank: TypeAlias = NDArray[np.int32] | None
 """The place of each code in the order of the labels; None: codes are places."""
-
-Part: TypeAlias = tuple[int, int, Compressed]
-"""Lines ``first`` to ``last - 1``, compressed by themselves."""
 
 
 class Column:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._core import DataError, LabelArray, UnknownLabelError, check_choice, resolve_num_threads
+from .builder import Builder, Pairs
+from .cells import may_repeat
 from .frames import id_column
 from .interactions import Interactions, as_interactions
 from .labels import Labels, factorize
+from .lines import Part
 
 Order = Literal["frequency_desc", "frequency_asc", "alphabet_desc", "alphabet_asc"]
 Unseen = Literal["error", "skip", "keep"]
@@ -109,6 +113,33 @@ class Ids:
         in_order = labels[_ordered(counts, order)]
         grown, _ = self._labels.grown("ids", Labels(in_order, len(in_order)))
         return self._like(grown)
+
+    def forget(self, ids: Any) -> Ids:
+        """Return these ids without some; the index of each behind them becomes less, as in :meth:`ImplicitALS.forget`.
+
+        Parameters
+        ----------
+        ids : array of shape (m,)
+
+        Raises
+        ------
+        UnknownLabelError
+            Unless ``unseen`` is "skip" or "keep": names the first that is not among them.
+        DataError
+            None would be left.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> fastals.Ids(["a", "b", "c"]).forget(["b"]).encode(["a", "c"])
+        array([0, 1], dtype=int32)
+        """
+        column = id_column("ids", ids)
+        gone = self._labels.encode_known("ids", column) if self.unseen == "error" else self._labels.encode(column)
+        left = np.delete(self.labels, gone[gone >= 0])
+        if not len(left):
+            raise DataError(f"ids must leave at least one of {len(self)}")
+        return self._like(Labels(left, len(left)))
 
     def encode(self, ids: Any) -> NDArray[np.int32]:
         """Return the index of each id.
@@ -242,3 +273,14 @@ def with_ids(data: Any, users: Ids | None = None, items: Ids | None = None) -> I
     numbered = as_interactions(interactions, users=known["users"], items=known["items"])
     numbered.scoring = interactions.scoring
     return numbered
+
+
+def written(
+    data: Interactions, path: str, parts: Iterator[Part], known: Iterable[Pairs], users: Labels, items: Labels
+) -> Interactions:
+    """Make interactions on disk of canonical lines of users, some at a time, and whatever else ``data`` are."""
+    from .store import store_lines  # not every program makes any
+
+    builder = Builder(duplicates="keep" if may_repeat(data) else "sum")
+    builder.summed = data.summed
+    return Interactions.open(store_lines(path, parts, users, items, builder, data.scoring, known))

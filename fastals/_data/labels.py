@@ -107,6 +107,8 @@ class Labels:
         DataError
             They are of another kind, or rows or columns of a matrix that has not one for each of these labels.
         """
+        if others is self:
+            return np.arange(self._size, dtype=np.int32)
         if others.values is None:
             if self.values is not None and len(others) != self._size:
                 raise DataError(f"{name}: the matrix must have {self._size} of them, as the cells, got {len(others)}")

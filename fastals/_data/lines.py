@@ -34,6 +34,9 @@ MARKER = "building"
 Compressed: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]
 """(indptr, indices, values): lines, which are users or items, and what they hold."""
 
+Part: TypeAlias = tuple[int, int, Compressed]
+"""Lines ``first`` to ``last - 1``, compressed by themselves."""
+
 Cells: TypeAlias = tuple[NDArray[np.int32], NDArray[Any], NDArray[Any] | None]
 """Index, value and weight of some cells; None: all weights are one."""
 

@@ -42,9 +42,9 @@ from .checks import (
     refuse_line_value,
 )
 from .columns import Rows
-from .external import Chunk, Column, Part, Rank, Sorted, Unsorted
+from .external import Chunk, Column, Rank, Sorted, Unsorted
 from .labels import Labels, StreamEncoder, encode_labels, line_labels
-from .lines import MANIFEST, MARKER, VERSIONS, Compressed, cell_numbers, contains, cut
+from .lines import MANIFEST, MARKER, VERSIONS, Compressed, Part, cell_numbers, contains, cut
 
 if TYPE_CHECKING:
     from .builder import Pairs
@@ -116,6 +116,21 @@ def store_matrix(
             for chunk in _cells(matrix, n_users, n_items):
                 unsorted.append(*chunk)
             _sort(directory, unsorted, (user_rank, item_rank), user_labels, item_labels, canonical, None, besides)
+        return directory
+
+
+def store_lines(
+    path: Any,
+    parts: Iterator[Part],
+    users: Labels,
+    items: Labels,
+    canonical: Canonical,
+    scoring: Any,
+    known: Iterable[Pairs],
+) -> str:
+    """Make interactions of lines of users, some at a time, in a directory; returns its path."""
+    with _building(path) as directory:
+        _write(directory, parts, users, items, canonical, scoring, Besides(known), by_item=False)
         return directory
 
 
@@ -198,14 +213,14 @@ class Besides:
 
     Parameters
     ----------
-    pairs : sequence of Pairs
-        Given by the caller.
+    pairs : iterable of Pairs
+        Given by the caller; gone through twice.
     bare : Unsorted, optional
         Rows of events without a value, and ``ranks``, the places of their codes; -1: of no cell.
     """
 
     def __init__(
-        self, pairs: Sequence[Pairs], bare: Unsorted | None = None, ranks: tuple[Rank, Rank] = (None, None)
+        self, pairs: Iterable[Pairs], bare: Unsorted | None = None, ranks: tuple[Rank, Rank] = (None, None)
     ) -> None:
         self.pairs, self.bare, self.ranks = pairs, bare, ranks
 

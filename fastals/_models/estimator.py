@@ -7,16 +7,18 @@ Its ``clone``, ``Pipeline`` and ``GridSearchCV`` work on the estimators as they 
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from abc import ABC, abstractmethod
 from copy import copy, deepcopy
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from .._core import ParameterError, check_choice, check_pairs
-from .._data import Interactions, as_interactions
-from .._topn import Recommender
+from .._core import ParameterError, check_choice, check_pairs, check_path
+from .._data import Interactions, as_interactions, known_of
+from .._fitted import Forgotten, Rest, rest_of
+from .._topn import Fitted, Recommender
 
 if sys.version_info >= (3, 11):
     from typing import Self
@@ -147,6 +149,75 @@ class Estimator(Recommender, ABC):
         rows = np.repeat(np.arange(cells.n_users), np.diff(cells.indptr))
         users, items = cells.user_labels.decode(rows), cells.item_labels.decode(cells.indices)
         return r2(cells.values, self.predict(users, items, unknown="mean"))
+
+    @abstractmethod
+    def _without(self, state: Any, users: Rest, items: Rest, on_disk: str | None) -> Fitted:
+        """The state without what leaves."""
+
+    def forget(
+        self,
+        users: Any = None,
+        items: Any = None,
+        *,
+        unknown: Literal["error", "ignore"] = "error",
+        on_disk: str | os.PathLike[str] | None = None,
+    ) -> Forgotten:
+        """Forget users or items: their rows, training cells and labels leave the model.
+
+        What a model gives for the others stays the same to the bit, but for what was made of those who leave: lists of
+        an item that is forgotten, :class:`UserKNN`'s neighbours, the counts of the "popular" list and the mean that
+        ``predict(..., unknown="mean")`` goes by. The other side's numbers were fitted to their cells, too, as were
+        :class:`ItemKNN`'s similarities: that influence, of which no single cell can be read, stays until the next
+        :meth:`fit` on data without them. Files are not touched: :meth:`save` the model in their place, or use
+        ``fastals forget``.
+
+        Parameters
+        ----------
+        users, items : one id or array of shape (m,), optional
+            Labels, or indices where the training data had no labels. Rows of labels that leave are closed up, and the
+            index of each row behind them becomes less; indices stay what they are, of rows without cells whose factors
+            are zero. An id may be given several times.
+        unknown : {"error", "ignore"}, default "error"
+            What becomes of ids that the model does not know; "ignore" counts them. Ids of another kind than the
+            model's are an error always.
+        on_disk : path, optional
+            For a model of interactions on disk, which needs it: a new directory, where its cells are made anew, without
+            those that leave, in bounded memory. The old directory is left to be deleted when nothing needs it.
+
+        Returns
+        -------
+        Forgotten
+            The numbers of ``users``, ``items`` and ``cells`` that have left, and of ids ``unknown``.
+
+        Raises
+        ------
+        UnknownLabelError
+        DataError
+            No user, item or cell would be left.
+        ParameterError, ArgumentTypeError, NotFittedError
+
+        Examples
+        --------
+        >>> import fastals
+        >>> users, items = ["ann", "ann", "bob", "bob", "eve"], ["jazz", "rock", "jazz", "folk", "rock"]
+        >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit((users, items))
+        >>> model.forget(users=["bob", "zoe"], unknown="ignore")
+        Forgotten(users=1, items=0, cells=2, unknown=1)
+        >>> model.users_
+        array(['ann', 'eve'], dtype=object)
+        """
+        state, known = self.state_, check_choice("unknown", unknown, ("error", "ignore")) == "error"
+        if users is None and items is None:
+            raise ParameterError("users or items must be given: whom or what to forget")
+        others = known_of(state.pairs).elsewhere
+        left = (
+            rest_of("users", state.users, None if others is None else others.user_labels, users, known),
+            rest_of("items", state.items, None if others is None else others.item_labels, items, known),
+        )
+        made = self._without(state, *left, None if on_disk is None else check_path("on_disk", on_disk))
+        self._state = made
+        cells = state.pairs.nnz - made.pairs.nnz
+        return Forgotten(left[0].gone, left[1].gone, cells, left[0].unknown + left[1].unknown)
 
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import RegressorTags, Tags, TargetTags

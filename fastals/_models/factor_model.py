@@ -12,7 +12,7 @@ import numpy as np
 from .._core import DataError, FactorArray, check_bool, check_int, check_path
 from .._data import as_observations, met_by
 from .._equation import Settings
-from .._fitted import FittedState, fold_in, save_state, solve_new
+from .._fitted import FittedState, Rest, fold_in, forgotten, save_state, solve_new
 from .._topn import ItemLists, Recommender
 
 if TYPE_CHECKING:
@@ -88,6 +88,9 @@ class FactorModel(Recommender):
     @scoring_.setter
     def scoring_(self, scoring: dict[str, Any] | None) -> None:
         self._state = replace(self.state_, scoring=scoring)
+
+    def _without(self, state: FittedState, users: Rest, items: Rest, on_disk: str | None) -> FittedState:
+        return forgotten(state, users, items, on_disk)
 
     # -- what is answered from it ----------------------------------------------------------------------------------
 

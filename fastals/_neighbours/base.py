@@ -27,7 +27,7 @@ from .._core import (
     resolve_num_threads,
 )
 from .._data import Interactions, as_interactions, trusted
-from .._fitted import Tensors, duplicates_of, write_model
+from .._fitted import Rest, Tensors, duplicates_of, without, write_model
 from .._models import Estimator, with_values
 from .lines import WEIGHTINGS, both_ways, centred, distinct_cells, line_means, weighted
 from .similarity import nearest
@@ -158,6 +158,10 @@ class Neighbours(Estimator):
             duplicates=duplicates,
         )
 
+    @classmethod
+    def _means_of(cls, data: Interactions) -> NDArray[np.float64]:
+        return line_means(both_ways(data, cls._axis)[0])
+
     # -- the fitted state ---------------------------------------------------------------------------------------------
 
     @property
@@ -184,6 +188,9 @@ class Neighbours(Estimator):
     def _duplicates(self) -> str:
         return "last" if self._predicts_ratings else "sum"
 
+    def _without(self, state: NeighbourState, users: Rest, items: Rest, on_disk: str | None) -> NeighbourState:
+        return state.without(users, items, without(state.pairs, users, items, on_disk))
+
     # -- files --------------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -206,6 +213,8 @@ class Neighbours(Estimator):
             "similarity": S.data,
             "seen_values": state.pairs.arrays("float32")[2],
         }
+        if state.means is not None and not np.array_equal(state.means, self._means_of(state.pairs)):
+            tensors["means"] = state.means  # those of cells that were forgotten, too
         content = {
             "fitted_feedback": "explicit" if state.ratings else "implicit",
             "shape": list(state.pairs.shape),
@@ -234,7 +243,11 @@ class Neighbours(Estimator):
         seen_values = tensors.take("seen_values", "<f4", len(rows[1]))
         data = trusted((*rows, seen_values), None, users, items, known=tensors.take_known(users, items))
         explicit = field(content, "fitted_feedback", str) == "explicit"
-        means = line_means(both_ways(data, cls._axis)[0]) if explicit else None
+        means = cls._means_of(data) if explicit else None
+        if explicit and "means" in tensors:
+            means = tensors.take("means", "<f8", m)
+            if not np.isfinite(means).all():
+                raise ValueError("means are not finite")
         duplicates = duplicates_of(content, "last" if explicit else "sum")
         model._state = model._made(data, similarity, means, weighting, duplicates)
         return model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +13,7 @@ from scipy import sparse
 
 from .._core import Axis, ParameterError
 from .._data import Interactions, Labels, cell_arrays
+from .._fitted import Rest
 from .._topn import Fitted, ItemLists, Wanted
 from .lines import histories, transposed
 from .scores import Found, Queries, Scores, Scoring, open_columns, scores_at, search
@@ -83,6 +84,19 @@ class NeighbourState(Fitted):
         S, means = self.similarity, np.empty(0) if self.means is None else self.means
         logs = np.array([self.settings["weighting"] == "logidf"])
         return [S.data, S.indices, S.indptr, means, logs, *cell_arrays(self.pairs, values=True)]
+
+    def without(self, users: Rest, items: Rest, pairs: Interactions) -> NeighbourState:
+        """The state without what leaves, and with the training cells that stay."""
+        lines = users if self.axis == "users" else items
+        S = self.similarity
+        stay = lines.kept[S.indices] & np.repeat(lines.kept, np.diff(S.indptr))
+        counts = np.diff(np.append(0, stay.cumsum())[S.indptr])
+        indptr = np.append(0, np.cumsum(counts[lines.kept] if lines.moved else counts, dtype=np.int64))
+        similarity = sparse.csr_array(
+            (S.data[stay], lines.places()[S.indices[stay]], indptr), shape=(len(lines.labels),) * 2
+        )
+        means = None if self.means is None else lines.rows(self.means, pairs.values.mean())
+        return replace(self, users=users.labels, items=items.labels, pairs=pairs, similarity=similarity, means=means)
 
     # -- the product of which the scores are --------------------------------------------------------------------------
 
