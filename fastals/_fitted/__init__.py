@@ -1,23 +1,30 @@
 """What a fit makes: one immutable state, its file, and the rows that come to it later."""
 
+from .ageing import DUE, Ageing, ageing_of
 from .file import LATER, Tensors, duplicates_of, load_model, plain, read_state, save_state, stored, write_model
 from .fold_in import fold_in, grown, in_dtype, solve_new
 from .forget import Forgotten, Rest, forgotten, rest_of, without
+from .replacement import move_in, place_for
 from .state import FittedState, parts_of
 
 __all__ = [
+    "DUE",
     "LATER",
+    "Ageing",
     "FittedState",
     "Forgotten",
     "Rest",
     "Tensors",
+    "ageing_of",
     "duplicates_of",
     "fold_in",
     "forgotten",
     "grown",
     "in_dtype",
     "load_model",
+    "move_in",
     "parts_of",
+    "place_for",
     "plain",
     "read_state",
     "rest_of",

@@ -30,8 +30,8 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import FileFormatError, field, read_tensors, reading, resolve_num_threads, tables, write_tensors
 from .._core import Tensors as AnyTensors
+from .._core import field, read_tensors, reading, resolve_num_threads, tables, write_tensors
 from .._data import (
     DUPLICATES,
     Interactions,
@@ -39,12 +39,12 @@ from .._data import (
     Labels,
     decode_labels,
     encode_labels,
-    is_stored,
     known_of,
     manifest_digest,
     of_pairs,
     trusted,
 )
+from .replacement import home_of, stored_at
 from .state import FittedState
 
 VERSIONS = ("1", "2")
@@ -105,8 +105,10 @@ def save_state(path: str, kind: type, state: FittedState, *, history: bool = Tru
         "settings": {name: plain(value) for name, value in state.settings.items()},
         "duplicates": state.duplicates,
     }
+    if state.n_updates:
+        content["updates"] = {"n_updates": state.n_updates, "fresh": float(state.fresh)}
     if state.pairs.on_disk:
-        content["on_disk"] = {"path": state.pairs.on_disk, "digest": manifest_digest(state.pairs)}
+        content["on_disk"] = {"path": home_of(state.pairs.on_disk), "digest": manifest_digest(state.pairs)}
     write_model(path, kind, state.parameters, state.pairs, content, tensors)
 
 
@@ -239,6 +241,7 @@ def read_state(content: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         "biases": biases,
         "scoring": field(content, "scoring", dict) or None,
         "settings": _with_pairs(content, "settings") if "settings" in content else None,
+        **_updates(content),
     }
 
 
@@ -248,6 +251,17 @@ def duplicates_of(content: Mapping[str, Any], default: str) -> str:
     if duplicates not in DUPLICATES:
         raise ValueError(f"duplicates is {duplicates!r}")
     return duplicates
+
+
+def _updates(content: Mapping[str, Any]) -> dict[str, Any]:
+    """How often a model has been updated since its fit, and how much of that is left; nothing where it has not."""
+    if "updates" not in content:
+        return {}
+    updates = field(content, "updates", dict)
+    n, fresh = field(updates, "n_updates", int), field(updates, "fresh", float)
+    if not (n >= 1 and 0 <= fresh <= 1):
+        raise ValueError(f"updates is {updates!r}")
+    return {"n_updates": n, "fresh": fresh}
 
 
 def _held(
@@ -267,14 +281,8 @@ def _held(
 
 def _stored(content: Mapping[str, Any], shape: tuple[int, int]) -> Interactions:
     """The training cells that a file says to be in a directory."""
-    path = field(content, "path", str)
-    if not is_stored(path):
-        raise FileFormatError(
-            f"the model's training cells are in {path!r}, which is not there any more: move them back (the model "
-            "refers to them by their absolute path)"
-        )
-    data = Interactions.open(path)
-    if manifest_digest(data) != field(content, "digest", str) or data.shape != shape:
+    data = stored_at(path := field(content, "path", str), field(content, "digest", str))
+    if data.shape != shape:
         raise ValueError(f"{path!r} holds other interactions than those that it was trained on")
     return data
 

@@ -8,9 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from .._core import AXES, Axis, DataError, FactorArray, check_choice, single_threaded_blas
-from .._data import DUPLICATES, Interactions, append, as_observations, has_repeats, known_of, ones_like, trusted
+from .._core import AXES, Axis, DataError, FactorArray, ParameterError, check_choice, single_threaded_blas
+from .._data import (
+    DUPLICATES,
+    Interactions,
+    append,
+    as_observations,
+    cell_numbers,
+    distinct,
+    has_repeats,
+    known_of,
+    ones_like,
+    trusted,
+)
 from .._equation import Training, check_finite_factors
+from .ageing import Ageing
 from .state import FittedState, parts_of
 
 
@@ -68,6 +80,7 @@ def grown(
     otherwise: str,
     passes: int,
     threads: int,
+    ageing: Ageing,
 ) -> FittedState:
     """Take in new events, and solve the rows that they touch again.
 
@@ -77,6 +90,8 @@ def grown(
         What becomes of repeated cells; the second where the first is None and nothing speaks for keeping them.
     passes : int
         How many times the touched users and then the touched items are solved.
+    ageing : Ageing
+        What becomes of the values.
 
     Returns
     -------
@@ -97,12 +112,17 @@ def grown(
     check_choice("duplicates", duplicates, ("keep",) if weighted else DUPLICATES)
     users = state.users.grown("users", events.user_labels)
     items = state.items.grown("items", events.item_labels)
-    merged = append(history, events, users, items, duplicates)
+    if ageing.decay != 1 and state.ratings:
+        raise ParameterError(f"decay must be 1 for a model of ratings, which do not fade with time, got {ageing.decay}")
+    merged, lost = ageing.settled(append(ageing.aged(history), events, users, items, duplicates))
     twin = None
     if weighted:
+        if ageing.minimum is not None:
+            raise DataError("cells with weights cannot be left out below a minimum: fit again on all events")
         twin = append(weights or ones_like(history), event_weights or ones_like(events), users, items, "keep")
-    touched_users = users[1][np.flatnonzero(np.diff(events.indptr))]
-    touched_items = np.unique(items[1][events.indices])
+    touched_users = np.union1d(users[1][np.flatnonzero(np.diff(events.indptr))], lost[0])
+    touched_items = np.union1d(items[1][events.indices], lost[1])
+    n_cells = len(distinct(cell_numbers(events.indptr, events.indices, events.n_items)))
     X, Y = (
         np.concatenate((factors, np.zeros((len(labels) - len(factors), factors.shape[1]), factors.dtype)))
         for factors, (labels, _) in zip(map(state.trained, AXES), (users, items), strict=True)
@@ -127,6 +147,9 @@ def grown(
         items=merged.item_labels,
         pairs=in_dtype(merged, X.dtype),
         weights=None if twin is None else in_dtype(twin, X.dtype),
+        scoring=state.scoring if ageing.scoring is None else ageing.scoring,
+        n_updates=state.n_updates + 1,
+        fresh=state.fresh * ageing.decay * max(0.0, 1 - (n_cells + len(lost[0])) / merged.nnz),
         **parts_of(Training(X, Y, mean=state.mean, biases=biases), equation),
     ).sealed()
 

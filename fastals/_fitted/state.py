@@ -46,6 +46,10 @@ class FittedState(FactorFitted):
         As the estimators' attributes.
     scoring : mapping, optional
         How the scores that it was fitted on were made.
+    n_updates : int
+        How often events were taken in since the fit.
+    fresh : float
+        The share of the cells that the fit has seen as they are, one that has lost weight counting for what is left.
     """
 
     equation: RowEquation
@@ -67,6 +71,8 @@ class FittedState(FactorFitted):
     n_repeated: int = 0
     best_iteration: int | None = None
     scoring: Mapping[str, Any] | None = field(default=None)
+    n_updates: int = 0
+    fresh: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("user_factors", "item_factors"):

@@ -36,7 +36,14 @@ from .._equation import (
     read_settings,
     train,
 )
-from .._fitted import FittedState, Tensors, duplicates_of, grown, in_dtype, parts_of, read_state
+from .._fitted import (
+    FittedState,
+    Tensors,
+    duplicates_of,
+    in_dtype,
+    parts_of,
+    read_state,
+)
 from .estimator import Estimator, with_values
 from .factor_model import FactorModel
 from .fitting import Beginning, history_of, identity, prepare
@@ -59,7 +66,6 @@ MAX_FACTORS, MAX_ITERATIONS = 16_384, 1_000_000
 class ALS(FactorModel, Estimator):
     """What both estimators share; use :class:`ExplicitALS` or :class:`ImplicitALS`."""
 
-    _presets: ClassVar[Mapping[str | None, Preset]]
     _default_metric: ClassVar[str]
     _setting_names: ClassVar[tuple[str, ...]]
     """Parameters that may be "auto"."""
@@ -323,66 +329,6 @@ class ALS(FactorModel, Estimator):
         """Where a fit begins."""
         biased, draw = self._equation(self._chosen()[0]).joint_biases, self._preset.start
         return Beginning(self.factors, np.dtype(self.dtype), biased, self.nonnegative, self.random_state, draw)
-
-    def partial_fit(
-        self, data: Any, *, sample_weight: Any = None, duplicates: str | None = None, passes: int = 2
-    ) -> Self:
-        """Take in new events, users and items, and solve the rows they touch again, all others staying as they are.
-
-        The events are merged with the history that the model holds: no need to hand that in again. Then, ``passes``
-        times, each user with a new event is solved exactly from all their cells, given the items' factors, and after
-        them each item with a new event (or the items first, with a preset whose users are solved last). New users and
-        items start from zeros, so that in the first pass a user is told by the known items alone; users and items that
-        occur with nothing known stay at zero until the next ``fit``.
-
-        Parameters
-        ----------
-        data : as for :meth:`fit`
-            New users and items are appended behind the known ones, whose indices do not change. Without labels: a
-            matrix with at least as many rows and columns as the model has users and items, or indices of which new ones
-            follow without a gap. What they know beside their cells comes to what is known; a known pair that gets an
-            event is a cell from now on.
-        sample_weight : array of shape (n,), optional
-            As for :meth:`fit`. Where either the history or the events have weights, the others weigh 1.
-        duplicates : {"sum", "last", "max", "mean", "error", "keep"}, optional
-            What becomes of several values for one user and item, the stored one coming first. By default "keep" where
-            the training data hold such cells or weights; else implicit feedback adds ("sum") and a rating is replaced
-            ("last"). Cells with weights can only be kept.
-        passes : int, default 2
-
-        Returns
-        -------
-        self
-            ``settings_``, ``loss_history_`` and its like stay those of ``fit``.
-
-        Raises
-        ------
-        NotFittedError
-            There is no model yet, or it was saved without its history.
-        DataError, UnknownLabelError, ParameterError, ArgumentTypeError
-            Before any work; the model stays as it was.
-
-        Examples
-        --------
-        >>> import fastals
-        >>> users, items = ["ann", "ann", "bob", "bob", "eve"], ["jazz", "rock", "jazz", "folk", "rock"]
-        >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit((users, items))
-        >>> model.partial_fit((["zoe", "zoe", "bob"], ["jazz", "ska", "ska"])).items_
-        array(['folk', 'jazz', 'rock', 'ska'], dtype=object)
-        >>> model.recommend("zoe", n=1).items
-        array(['folk'], dtype=object)
-        """
-        state = self.state_
-        self._state = grown(
-            state,
-            data,
-            sample_weight,
-            duplicates=duplicates,
-            otherwise=self._presets[None].duplicates,
-            passes=check_int("passes", passes, low=1),
-            threads=self._threads(),
-        )
-        return self
 
     def diagnose(self) -> str:
         """Say how the model is, in a few lines of text.

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from .._core import DataError, FactorArray, check_bool, check_int, check_path
 from .._data import as_observations, met_by
-from .._equation import Settings
-from .._fitted import FittedState, Rest, fold_in, forgotten, save_state, solve_new
+from .._equation import Preset, Settings
+from .._fitted import Ageing, FittedState, Rest, ageing_of, fold_in, forgotten, grown, save_state, solve_new
 from .._topn import ItemLists, Recommender
 
 if TYPE_CHECKING:
     from .._inspect import Explanation
 
 
+if sys.version_info >= (3, 11):
+    from typing import Self
+else:
+    from typing import TypeVar
+
+    Self = TypeVar("Self", bound="FactorModel")
+
+
 class FactorModel(Recommender):
     """What can be asked of both ALS models once they are fitted."""
 
+    _presets: ClassVar[Mapping[str | None, Preset]]
     _state: FittedState | None = None
 
     # -- the fitted state ---------------------------------------------------------------------------------------------
@@ -78,6 +89,20 @@ class FactorModel(Recommender):
     def best_iteration_(self) -> int | None:
         """The iteration that the factors are of, where ``validation`` chose it."""
         return self.state_.best_iteration
+
+    @property
+    def n_updates_(self) -> int:
+        """How often :meth:`partial_fit` has taken in events since the last ``fit``."""
+        return self.state_.n_updates
+
+    @property
+    def updated_(self) -> float:
+        """How much of the training data the last ``fit`` has not seen as it is now, from 0 to 1.
+
+        Each :meth:`partial_fit` leaves of what that fit knew the share of the cells that its events do not touch, times
+        ``decay``. A whole fit is due from 0.5 on, which ``fastals update`` and ``fastals info`` say.
+        """
+        return 1 - self.state_.fresh
 
     @property
     def scoring_(self) -> dict[str, Any] | None:
@@ -150,6 +175,76 @@ class FactorModel(Recommender):
         """
         state = self.state_
         return fold_in(state, "items", data, sample_weight, self._threads(), users=state.users)
+
+    def partial_fit(
+        self,
+        data: Any,
+        *,
+        sample_weight: Any = None,
+        duplicates: str | None = None,
+        decay: float | Ageing = 1.0,
+        passes: int = 2,
+    ) -> Self:
+        """Take in new events, users and items, and solve the rows they touch again, all others staying as they are.
+
+        The events are merged with the history that the model holds: no need to hand that in again. Then, ``passes``
+        times, each user with a new event is solved exactly from all their cells, given the items' factors, and after
+        them each item with a new event (or the items first, with a preset whose users are solved last). New users and
+        items start from zeros, so that in the first pass a user is told by the known items alone; users and items that
+        occur with nothing known stay at zero until the next ``fit``.
+
+        Parameters
+        ----------
+        data : as for :meth:`fit`
+            New users and items are appended behind the known ones, whose indices do not change. Without labels: a
+            matrix with at least as many rows and columns as the model has users and items, or indices of which new ones
+            follow without a gap. What they know beside their cells comes to what is known; a known pair that gets an
+            event is a cell from now on.
+        sample_weight : array of shape (n,), optional
+            As for :meth:`fit`. Where either the history or the events have weights, the others weigh 1.
+        duplicates : {"sum", "last", "max", "mean", "error", "keep"}, optional
+            What becomes of several values for one user and item, the stored one coming first. By default "keep" where
+            the training data hold such cells or weights; else implicit feedback adds ("sum") and a rating is replaced
+            ("last"). Cells with weights can only be kept.
+        decay : float in (0, 1], default 1
+            What the history's values are multiplied by before the events come to them, as they get older: 0.5 for one
+            half-life. Only of implicit feedback. :func:`fastals.scoring.update` finds it for models of scores.
+        passes : int, default 2
+
+        Returns
+        -------
+        self
+            ``settings_``, ``loss_history_`` and its like stay those of ``fit``; ``updated_`` says when another is due.
+
+        Raises
+        ------
+        NotFittedError
+            There is no model yet, or it was saved without its history.
+        DataError, UnknownLabelError, ParameterError, ArgumentTypeError
+            Before any work; the model stays as it was.
+
+        Examples
+        --------
+        >>> import fastals
+        >>> users, items = ["ann", "ann", "bob", "bob", "eve"], ["jazz", "rock", "jazz", "folk", "rock"]
+        >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit((users, items))
+        >>> model.partial_fit((["zoe", "zoe", "bob"], ["jazz", "ska", "ska"])).items_
+        array(['folk', 'jazz', 'rock', 'ska'], dtype=object)
+        >>> model.recommend("zoe", n=1).items
+        array(['folk'], dtype=object)
+        """
+        state = self.state_
+        self._state = grown(
+            state,
+            data,
+            sample_weight,
+            duplicates=duplicates,
+            otherwise=self._presets[None].duplicates,
+            passes=check_int("passes", passes, low=1),
+            threads=self._threads(),
+            ageing=ageing_of(decay),
+        )
+        return self
 
     def _queries_of_histories(self, state: Any, histories: Any, threads: int) -> tuple[FactorArray, ItemLists]:
         options: dict[str, Any] = {"duplicates": state.duplicates, "ratings": state.ratings, "num_threads": threads}

@@ -63,17 +63,23 @@ from .._core import show_as as _show_as
 from ._scores import (
     Scores,
     score,
+    update,
 )
 from ._spec import (
     ScoreSpec,
     Signal,
+)
+from ._update import (
+    Updated,
 )
 
 __all__ = [
     "ScoreSpec",
     "Scores",
     "Signal",
+    "Updated",
     "score",
+    "update",
 ]
 
 _show_as(__name__, __all__, globals())

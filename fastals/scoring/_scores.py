@@ -31,6 +31,7 @@ from ._kept import Kept
 from ._plan import Plan
 from ._spec import ScoreSpec, transform
 from ._summary import later_events, notes_of, odd_notes, summary_of
+from ._update import Updated, check_updatable, take_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -365,3 +366,63 @@ class Scores:
                     writer.write_table(pa.table(columns, schema=schema))
                     n += len(values) - int(missing.sum())
         return n
+
+
+def update(model: Any, events: Any, *, now: float | str | None = None, passes: int = 2, **reading: Any) -> Updated:
+    """Take new raw events into a model that was trained on scores, by the specification it holds.
+
+    The new events are scored as those before, at a later ``now``; the history's scores are aged to that time, by half
+    for each half-life; both are put together, and the rows that have changed are solved again, as
+    :meth:`ImplicitALS.partial_fit` does. The scores are then those of all events scored together (but for rounding)
+    where no event lay behind the ``now`` of its scoring, since its age had been 0, and where there is no ``minimum``.
+    Of a pair that had been below it the score is not known any more: when new events come to it, it counts as 0; where
+    a signal has a weight below 0, so that it may have been anything, the pair stays out, known only, until the next
+    whole fit, and is counted. Pairs that fall below the minimum now become known pairs.
+
+    Rows without a new event keep their factors, which were made of younger scores: that is for the next whole fit, as
+    is all that ``updated`` measures.
+
+    Parameters
+    ----------
+    model : ImplicitALS or ExplicitALS
+        With its history. It is changed in place, or stays as it was where an error is raised.
+    events : path, list of paths, or data frame
+        New events only, as :func:`score` takes them.
+    now : float or str, optional
+        The time that ages are counted to; None: that of the newest event. It never goes back behind the model's.
+    passes : int, default 2
+        As for :meth:`ImplicitALS.partial_fit`.
+    **reading
+        What else :func:`score` takes, as ``format`` or ``delimiter``.
+
+    Returns
+    -------
+    Updated
+
+    Raises
+    ------
+    ParameterError
+        The model was not trained on scores; or what more events make of them cannot be known: an ``aggregate`` of
+        "mean" or "last", which need all events.
+    DataError, NotFittedError, FileFormatError
+
+    Examples
+    --------
+    >>> import fastals
+    >>> from fastals.scoring import score, update
+    >>> spec = {"signals": {"*": {}}, "timestamp": "time", "half_life": "1 day"}
+    >>> events = {"user": ["ann", "bob"], "item": ["x", "y"], "time": ["2025-04-01", "2025-04-01"]}
+    >>> model = fastals.ImplicitALS(factors=2, random_state=0).fit(score(events, spec).interactions())
+    >>> later = {"user": ["ann", "eve"], "item": ["x", "x"], "time": ["2025-04-02", "2025-04-02"]}
+    >>> update(model, later).decay
+    0.5
+    >>> model.state_.pairs.matrix.toarray()
+    array([[1.5, 0. ],
+           [0. , 0.5],
+           [1. , 0. ]], dtype=float32)
+    """
+    spec, new = check_updatable(model)
+    with score(events, replace(new, now=now), **{"num_threads": model.num_threads, **reading}) as scores:
+        if not scores.n_events:
+            raise DataError("there are no new events")
+        return take_in(model, spec, scores.interactions(), scores.spec.now, scores.n_events, passes)

@@ -1,0 +1,126 @@
+"""New raw events for a model that was trained on scores."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core import ParameterError
+from .._data import Interactions, cell_numbers, contains, known_of, trusted
+from .._fitted import DUE, Ageing, FittedState
+from ._spec import ScoreSpec, seconds, seconds_since_1970, transform
+
+ADDABLE = ("sum", "max")
+"""Aggregates that more events can be taken into when only the aggregate is known."""
+
+
+class Updated(NamedTuple):
+    """What :func:`update` has done.
+
+    Attributes
+    ----------
+    n_events : int
+        New events.
+    n_scores : int
+        Pairs of a user and an item that they are about.
+    n_users, n_items : int
+        Users and items that the model did not know.
+    decay : float
+        What one of the history's scores has become, before the new events came to it.
+    n_updates : int
+        Updates since the last whole fit.
+    updated : float
+        How much of the data that fit has not seen as it is now, from 0 to 1.
+    due : bool
+        Whether another one should be made.
+    n_dropped : int
+        Pairs among the scores that stay out, since it is not known how far below ``minimum`` they had been.
+    """
+
+    n_events: int
+    n_scores: int
+    n_users: int
+    n_items: int
+    decay: float
+    n_updates: int
+    updated: float
+    due: bool
+    n_dropped: int = 0
+
+
+def check_updatable(model: Any) -> tuple[ScoreSpec, ScoreSpec]:
+    """Return how the model's scores were made, and how new events are to be scored that are added to them."""
+    state = model.state_
+    if not isinstance(state, FittedState) or state.scoring is None:
+        raise ParameterError(
+            f"this {type(model).__name__} was not trained on scores of raw events: fit it on them, or give the events "
+            "to partial_fit as they are"
+        )
+    state.history()
+    spec = _addable(ScoreSpec.from_dict(state.scoring))
+    return spec, replace(spec, total="linear", minimum=None)
+
+
+def take_in(model: Any, spec: ScoreSpec, data: Interactions, reached: Any, n_events: int, passes: int) -> Updated:
+    """Take new scores into a model; ``reached`` is the time that they are aged to."""
+    state = model.state_
+    decay = 1.0
+    if spec.half_life is not None:
+        gap = (seconds_since_1970(reached) - seconds_since_1970(spec.now)) / seconds(spec.half_life)
+        if gap > 0:
+            decay, spec = float(np.exp2(-gap)), replace(spec, now=reached)
+        else:  # all are older than what the model knows already
+            values = (data.values * np.exp2(gap)).astype(data.values.dtype)
+            cells = data.indptr, data.indices, values
+            data = trusted(cells, None, data.user_labels, data.item_labels, known=known_of(data), summed=data.summed)
+    n_scores, dropped = data.nnz, _unknown_sums(spec, state.pairs, data)
+    if dropped.any():
+        kept = ~dropped
+        cells = np.append(0, kept.cumsum())[data.indptr], data.indices[kept], data.values[kept]
+        data = trusted(cells, None, data.user_labels, data.item_labels, known=known_of(data), summed=data.summed)
+    ageing = Ageing(decay, minimum=spec.minimum, scoring=spec.to_dict())
+    if spec.total != "linear":
+        summed = partial(_sums_of, total=spec.total, at=spec.at)
+        ageing = replace(ageing, told=partial(transform, name=spec.total, at=spec.at), summed=summed)
+    made = model.partial_fit(data, duplicates=spec.aggregate, decay=ageing, passes=passes).state_
+    new = len(made.users) - len(state.users), len(made.items) - len(state.items)
+    updated = 1 - made.fresh
+    return Updated(n_events, n_scores, *new, decay, made.n_updates, updated, updated >= DUE, int(dropped.sum()))
+
+
+def _addable(spec: ScoreSpec) -> ScoreSpec:
+    """Refuse a specification whose scores more events cannot be taken into."""
+    if spec.aggregate not in ADDABLE:
+        raise ParameterError(
+            f"aggregate={spec.aggregate!r} needs all events of a pair, of which the model holds the score only: score "
+            "all events together and fit again"
+        )
+    return spec
+
+
+def _unknown_sums(spec: ScoreSpec, history: Interactions, new: Interactions) -> NDArray[np.bool_]:
+    """For each of the new cells, whether its pair was dropped, from how far below the minimum nobody knows."""
+    unknown = np.zeros(new.nnz, np.bool_)
+    if spec.minimum is None or spec.aggregate != "sum" or all(s.weight >= 0 for s in spec.signals.values()):
+        return unknown
+    for known in known_of(history):
+        if known is not None:
+            users = known.user_labels.places("users", new.user_labels)
+            items = known.item_labels.places("items", new.item_labels)[new.indices]
+            rows = np.repeat(users, np.diff(new.indptr))
+            pairs = known.in_memory()
+            numbers = cell_numbers(pairs.indptr, pairs.indices, pairs.n_items)
+            met = contains(numbers, rows * np.int64(pairs.n_items) + items)
+            unknown |= met & (rows >= 0) & (items >= 0)
+    return unknown
+
+
+def _sums_of(values: NDArray[np.float64], total: str, at: float) -> NDArray[np.float64]:
+    """The aggregates that a total has made these values of."""
+    size = np.abs(values)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        return np.copysign(np.expm1(size) if total == "log1p" else at * size / (1 - size), values)
