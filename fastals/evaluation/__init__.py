@@ -5,6 +5,10 @@ row holds it with a value above 0; users without a relevant item are left out of
 """
 
 from .._core import show_as as _show_as
+from ._compare import (
+    Comparison,
+    compare,
+)
 from ._evaluate import (
     auc,
     evaluate,
@@ -39,7 +43,9 @@ from ._splits import (
 )
 
 __all__ = [
+    "Comparison",
     "auc",
+    "compare",
     "coverage_at_k",
     "entropy_at_k",
     "evaluate",

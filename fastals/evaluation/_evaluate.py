@@ -65,7 +65,7 @@ def auc(model: Recommender, train: Any, test: Any) -> float:
     1.0
     """
     state, threads = model.state_, resolve_num_threads(model.num_threads)
-    seen = _seen(state, train)
+    seen = seen_by(state, train)
     held = held_out(test, state.ratings, state.duplicates, users=state.users, items=state.items)
     held = select_cells(held, held.values > 0)
     users = np.flatnonzero(np.diff(held.indptr))
@@ -100,7 +100,7 @@ def _areas(
     return areas
 
 
-def _seen(state: Fitted, train: Any) -> Interactions:
+def seen_by(state: Fitted, train: Any) -> Interactions:
     """Return the training cells in terms of the model's users and items; None: those that the model remembers.
 
     What the model knows beside them is known here too: no list holds it, and nobody is judged by it.
@@ -209,8 +209,8 @@ def evaluate(model: Recommender, train: Any, test: Any, k: int = 10) -> dict[str
     """
     model = copy(model)  # which keeps to its state, whatever is fitted meanwhile
     state, k = model.state_, check_int("k", k, low=1)
-    seen = _seen(state, train)
-    new = _new_to_users(state, seen, test)
+    seen = seen_by(state, train)
+    new = new_to_users(state, seen, test)
     users = np.flatnonzero(np.diff(new.indptr))
     metrics = _measure(model.recommend(new.user_labels.decode(users), n=k).items, seen, new, users, k)
     if state.ratings:
@@ -243,8 +243,8 @@ def popularity_baseline(model: Recommender, train: Any, test: Any, k: int = 10) 
     """
     model = copy(model)  # which keeps to its state, whatever is fitted meanwhile
     state, k = model.state_, check_int("k", k, low=1)
-    seen = _seen(state, train)
-    new = _new_to_users(state, seen, test)
+    seen = seen_by(state, train)
+    new = new_to_users(state, seen, test)
     users = np.flatnonzero(np.diff(new.indptr))
     return _measure(_most_popular(seen, users, k), seen, new, users, k)
 
@@ -263,7 +263,7 @@ def _measure(
     return metrics | beyond | {"n_users": len(relevant)}
 
 
-def _new_to_users(state: Fitted, seen: Interactions, test: Any) -> Interactions:
+def new_to_users(state: Fitted, seen: Interactions, test: Any) -> Interactions:
     """Return the cells of `test` that a list could hold: of the model's users, and not seen. The items are test's."""
     interactions = held_out(test, state.ratings, state.duplicates, users=state.users)
     items = state.items.encode(interactions.item_labels.decode(np.arange(interactions.n_items)))[interactions.indices]

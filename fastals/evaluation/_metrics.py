@@ -390,9 +390,12 @@ def gini_at_k(recommended: Any, train: Any, k: int = 10) -> float:
     >>> gini_at_k([[0], [0]], csr_array([[0, 1, 0, 1], [0, 1, 0, 0]]))
     0.75
     """
-    counts = np.sort(_exposure(recommended, train, k))
+    return gini(_exposure(recommended, train, k))
+
+
+def gini(counts: NDArray[np.int64]) -> float:
     n = len(counts)
-    return float((2 * np.arange(1, n + 1) - n - 1) @ counts / (n * counts.sum()))
+    return float((2 * np.arange(1, n + 1) - n - 1) @ np.sort(counts) / (n * counts.sum()))
 
 
 def entropy_at_k(recommended: Any, train: Any, k: int = 10) -> float:
