@@ -9,6 +9,7 @@ FastalsError
 ├── NumericalError (ArithmeticError) no solver could give finite factors
 ├── FileFormatError (OSError, ValueError) a file that cannot be read as what it should be
 ├── ServingError (OSError)          lists cannot be published to a server or read from it
+├── GateError                       a measure is worse than what was demanded of it (command line: exit code 3)
 └── MissingDependencyError (ImportError) an optional package is not installed
 """
 
@@ -47,6 +48,10 @@ class FileFormatError(FastalsError, OSError, ValueError):
 
 class ServingError(FastalsError, OSError):
     """Lists cannot be published to a server, or read from it; what was served before still is."""
+
+
+class GateError(FastalsError):
+    """A measure is worse than what was demanded of it; the message names both."""
 
 
 class MissingDependencyError(FastalsError, ImportError):

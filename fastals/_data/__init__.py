@@ -14,8 +14,6 @@ from .cells import (
 )
 from .columns import Coded
 from .frames import ITEM_COLUMNS, arrow_ids, choose_column, choose_columns, column_names, frame_columns, is_frame
-from .indexer import Ids, with_ids
-from .frames import arrow_ids, choose_columns, is_frame
 from .indexer import Ids, with_ids, written
 from .interactions import Interactions, as_interactions, as_observations, of_pairs, trusted
 from .labels import Labels, StreamEncoder, decode_labels, encode_labels, factorize

@@ -11,6 +11,7 @@ from .. import serving
 from .._core import ParameterError
 from .._data import DUPLICATES, Interactions, is_stored
 from .._files import Source, fetched, format_of, is_remote, replacing, suffix_of
+from .._fitted import DUE
 from .._models import ALS
 from .._models import load as _load
 
@@ -112,16 +113,19 @@ def read_interactions(
     columns: Sequence[str] | None = None,
     **options: Any,
 ) -> Interactions:
-    """Read interactions from files of any format; a directory is of that of its files."""
+    """Read interactions from files of any format; a directory is of that of its files, several of that of the first."""
+    name = path[0] if isinstance(path, list) else path
     if format is None:
-        format = format_of(path) or ("csv" if os.path.isfile(path) else Source(path).format)
+        format = (format_of(path) if isinstance(path, str) else None) or (
+            "csv" if isinstance(path, str) and os.path.isfile(path) else Source(path).format
+        )
     if format == "parquet":
         return Interactions.from_parquet(path, **options)
     if format == "json":
         return Interactions.from_json(path, **options)
     if format != "csv":
         raise ParameterError(f"format must be 'csv', 'json' or 'parquet', got {format!r}")
-    delimiter = delimiter or ("\t" if suffix_of(path)[0] == ".tsv" else ",")
+    delimiter = delimiter or ("\t" if suffix_of(name)[0] == ".tsv" else ",")
     return Interactions.from_csv(path, delimiter=delimiter, columns=columns, **options)
 
 
@@ -160,6 +164,12 @@ def count(data: Interactions) -> str:
 def loss(model: ALS) -> str:
     """Return the last loss as text."""
     return f"{model.loss_history_[-1]:.6g}" if model.loss_history_ else "not computed"
+
+
+def told_updates(n_updates: int, updated: float) -> str:
+    """Return what a model has taken in since its last whole fit as text."""
+    text = f"{n_updates:,} since the last whole fit, which has not seen {updated:.0%} of the data as they are now"
+    return f"{text}: another one is due" if updated >= DUE else text
 
 
 def told_publication(published: serving.Published) -> str:

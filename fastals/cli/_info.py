@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .. import serving
 from .._equation import told
 from .._models import ALS
-from ._common import add_model, load, loss, size
+from ._common import add_model, load, loss, size, told_updates
 
 HELP = "tell what a model file holds"
 
@@ -37,6 +37,8 @@ def command(arguments: argparse.Namespace) -> None:
         lines["settings"] = told(model.settings_)
         lines["factors"] = f"{model.user_factors_.shape[1]}, {model.user_factors_.dtype}"
         trained += f", {model.n_iter_} iterations, loss {loss(model)}"
+        if model.n_updates_:
+            lines["updates"] = told_updates(model.n_updates_, model.updated_)
     else:
         lines["neighbours"] = f"{model.similarity_.nnz:,}"
     lines |= {

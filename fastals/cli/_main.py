@@ -1,7 +1,8 @@
 """The command line: ``fastals COMMAND …`` or ``python -m fastals COMMAND …``.
 
 Results go to standard output or to a file, progress and errors to standard error. Exit codes: 0 done, 1 an error, told
-in one line, 2 wrong usage, 130 interrupted by Ctrl-C, 141 the reader of standard output has gone.
+in one line, 2 wrong usage, 3 a gate is not passed, 130 interrupted by Ctrl-C, 141 the reader of standard output has
+gone.
 """
 
 from __future__ import annotations
@@ -11,9 +12,22 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .._core import FastalsError, __version__
+from .._core import FastalsError, GateError, __version__
 from .._equation import interruptible
-from . import _demo, _evaluate, _info, _pipeline, _publish, _recommend, _report, _score, _train
+from . import (
+    _compare,
+    _demo,
+    _evaluate,
+    _forget,
+    _info,
+    _pipeline,
+    _publish,
+    _recommend,
+    _report,
+    _score,
+    _train,
+    _update,
+)
 
 COMMANDS = {
     "score": _score,
@@ -22,6 +36,9 @@ COMMANDS = {
     "evaluate": _evaluate,
     "publish": _publish,
     "run": _pipeline,
+    "update": _update,
+    "forget": _forget,
+    "compare": _compare,
     "report": _report,
     "info": _info,
     "demo": _demo,
@@ -43,6 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as how_far:
         print(f"fastals: interrupted {how_far}".rstrip(), file=sys.stderr)
         return 130
+    except GateError as error:
+        print(f"fastals: error: {_in_one_line(error)}", file=sys.stderr)
+        return 3
     except (FastalsError, OSError, ImportError, MemoryError, UnicodeEncodeError) as error:
         print(f"fastals: error: {_in_one_line(error)}", file=sys.stderr)
         return 1

@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 
 from .._core import ParameterError
 from .._data import Interactions, cell_numbers, contains, known_of, trusted
+from .._files import is_span, seconds_of, span_seconds
 from .._fitted import DUE, Ageing, FittedState
-from ._spec import ScoreSpec, seconds, seconds_since_1970, transform
+from ._spec import ScoreSpec, moment, transform
+
+COUNTED = ("min_user_events", "min_item_events", "max_user_events")
+"""What goes by the number of all events of a user or an item, of which only the new ones are there: not done."""
 
 ADDABLE = ("sum", "max")
 """Aggregates that more events can be taken into when only the aggregate is known."""
@@ -52,7 +56,7 @@ class Updated(NamedTuple):
     n_dropped: int = 0
 
 
-def check_updatable(model: Any) -> tuple[ScoreSpec, ScoreSpec]:
+def check_updatable(model: Any, *, from_files: bool) -> tuple[ScoreSpec, ScoreSpec]:
     """Return how the model's scores were made, and how new events are to be scored that are added to them."""
     state = model.state_
     if not isinstance(state, FittedState) or state.scoring is None:
@@ -62,21 +66,31 @@ def check_updatable(model: Any) -> tuple[ScoreSpec, ScoreSpec]:
         )
     state.history()
     spec = _addable(ScoreSpec.from_dict(state.scoring))
-    return spec, replace(spec, total="linear", minimum=None)
+    changed: dict[str, Any] = dict.fromkeys(COUNTED)
+    kinds = {state.users.kind, state.items.kind}
+    if spec.ids == "auto" and from_files and kinds in ({"strings"}, {"integers"}):
+        # not by the first id, which may look like a number among names
+        changed["ids"] = "text" if kinds == {"strings"} else "integer"
+    return spec, replace(spec, total="linear", minimum=None, **changed)
 
 
 def take_in(model: Any, spec: ScoreSpec, data: Interactions, reached: Any, n_events: int, passes: int) -> Updated:
     """Take new scores into a model; ``reached`` is the time that they are aged to."""
     state = model.state_
-    decay = 1.0
-    if spec.half_life is not None:
-        gap = (seconds_since_1970(reached) - seconds_since_1970(spec.now)) / seconds(spec.half_life)
+    decay, before, after = 1.0, moment(spec, "now"), moment(replace(spec, now=reached), "now")
+    if before is not None and after is not None:
+        gap = float(seconds_of(after) - seconds_of(before))
         if gap > 0:
-            decay, spec = float(np.exp2(-gap)), replace(spec, now=reached)
-        else:  # all are older than what the model knows already
-            values = (data.values * np.exp2(gap)).astype(data.values.dtype)
-            cells = data.indptr, data.indices, values
-            data = trusted(cells, None, data.user_labels, data.item_labels, known=known_of(data), summed=data.summed)
+            spec = replace(spec, now=reached)
+        if spec.half_life is not None:
+            aged = float(np.exp2(-abs(gap) / span_seconds("half_life", spec.half_life)))
+            if gap > 0:
+                decay = aged
+            else:  # all are older than what the model knows already
+                cells = data.indptr, data.indices, (data.values * aged).astype(data.values.dtype)
+                data = trusted(
+                    cells, None, data.user_labels, data.item_labels, known=known_of(data), summed=data.summed
+                )
     n_scores, dropped = data.nnz, _unknown_sums(spec, state.pairs, data)
     if dropped.any():
         kept = ~dropped
@@ -99,6 +113,12 @@ def _addable(spec: ScoreSpec) -> ScoreSpec:
             f"aggregate={spec.aggregate!r} needs all events of a pair, of which the model holds the score only: score "
             "all events together and fit again"
         )
+    for name in ("since", "until"):
+        if is_span(getattr(spec, name)):
+            raise ParameterError(
+                f"{name}={getattr(spec, name)!r} moves with time, and the model does not hold which of its events are "
+                "left out now: score all events together and fit again"
+            )
     return spec
 
 

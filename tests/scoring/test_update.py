@@ -243,3 +243,51 @@ def test_items_of_known_pairs_only_are_known_too() -> None:
     assert update(model, later).n_dropped == 1
     assert cells(model) == {("a", "x"): 3, ("b", "x"): 3, ("b", "bad"): 3}
     assert model.recommend("a", n=2).items.tolist() == [None, None]
+
+
+def test_what_goes_by_all_events() -> None:
+    """Filters by numbers of events are for whole scorings; a period that moves with time cannot be kept to."""
+    spec = SPEC | {"min_user_events": 2, "min_item_events": 2, "max_user_events": 200}
+    model = fitted(log(300, 0, (0, 10)), spec)
+    assert update(model, log(3, 1, (10, 11)).assign(user=["new", "newer", "newest"])).n_users == 3
+    assert {"new", "newer", "newest"} <= set(model.users_)
+    assert model.scoring_["min_user_events"] == 2
+    for name in ("since", "until"):
+        moving = fitted(log(300, 0, (0, 10)), SPEC | {name: "5 days"})
+        with pytest.raises(fastals.ParameterError, match=f"{name}='5 days' moves with time"):
+            update(moving, log(3, 1, (10, 11)))
+
+
+def test_a_period_that_stands_is_kept_to() -> None:
+    since, until = START + 3 * DAY, START + 10.5 * DAY
+    spec = ScoreSpec.from_dict(SPEC | {"since": since, "until": until, "half_life": "2 days"})
+    parts = [log(300, 0, (0, 10)), log(80, 1, (9, 12)), log(20, 2, (1, 4))]
+    model = fitted(parts[0], spec)
+    for part in parts[1:]:
+        update(model, part)
+    events = pd.concat(parts)
+    events = events[(events.time >= since) & (events.time < until)]
+    expected, found = oracle(events, spec, events.time.max()), cells(model)
+    assert found.keys() == expected.keys()
+    np.testing.assert_allclose([found[pair] for pair in expected], list(expected.values()), rtol=2e-6)
+
+
+def test_types_of_events_and_times_as_text() -> None:
+    signals = {name: {"column": "event", "equals": name, "weight": w} for name, w in (("view", 1), ("buy", 5))}
+    spec = {"signals": signals, "timestamp": "time", "half_life": "1 day"}
+    first = {"user": ["a", "b"], "item": ["x", "y"], "event": ["view", "buy"], "time": 2 * ["2024-05-01T00:00:00Z"]}
+    model = fitted(first, spec)
+    later = {"user": ["a", "a"], "item": ["x", "y"], "event": ["buy", "view"], "time": 2 * ["2024-05-02 02:00+02:00"]}
+    assert update(model, later).decay == 0.5
+    assert cells(model) == {("a", "x"): 5.5, ("a", "y"): 1, ("b", "y"): 2.5}
+
+
+def test_ids_of_files_are_of_the_models_kind(tmp_path: Path) -> None:
+    model = fitted({"user": ["7", "x"], "item": ["8", "y"]}, {"signals": {"*": {}}})
+    (tmp_path / "new.csv").write_text("user,item\n7,8\n7,9\n")
+    update(model, tmp_path / "new.csv")
+    assert cells(model) == {("7", "8"): 2, ("7", "9"): 1, ("x", "y"): 1}
+    numbers = fitted({"user": [7, 8], "item": [1, 2]}, {"signals": {"*": {}}})
+    (tmp_path / "new.csv").write_text("user,item\n7,1\nguest,1\n")
+    with pytest.raises(fastals.FastalsError, match=r"guest|integers"):
+        update(numbers, tmp_path / "new.csv")
