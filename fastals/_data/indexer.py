@@ -282,5 +282,5 @@ def written(
     from .store import store_lines  # not every program makes any
 
     builder = Builder(duplicates="keep" if may_repeat(data) else "sum")
-    builder.summed = data.summed
+    builder.added = builder.varied = data.summed
     return Interactions.open(store_lines(path, parts, users, items, builder, data.scoring, known))

@@ -146,7 +146,8 @@ def without(data: Interactions, users: Rest, items: Rest, on_disk: str | None) -
         left = _left(lines, 0, len(users.kept), users, items)
         if not len(left[1]):
             raise DataError("no training cell would be left: delete the model instead")
-        made = trusted(left, None, users.labels, items.labels, summed=data.summed)
+        made = trusted(left, None, users.labels, items.labels)
+        made.summed = data.summed
         return knowing(made, [each.where(_stays(each, users, items)) for each in known_pairs(data)])
 
     def parts() -> Iterator[tuple[int, int, Compressed]]:

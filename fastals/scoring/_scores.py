@@ -421,7 +421,8 @@ def update(model: Any, events: Any, *, now: float | str | None = None, passes: i
            [0. , 0.5],
            [1. , 0. ]], dtype=float32)
     """
-    spec, new = check_updatable(model)
+    from_files = isinstance(events, (str, os.PathLike, list, tuple))
+    spec, new = check_updatable(model, from_files=from_files)
     with score(events, replace(new, now=now), **{"num_threads": model.num_threads, **reading}) as scores:
         if not scores.n_events:
             raise DataError("there are no new events")

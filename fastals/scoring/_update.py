@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import ParameterError
-from .._data import Interactions, cell_numbers, contains, known_of, trusted
+from .._data import Compressed, Interactions, cell_numbers, contains, known_of, trusted
 from .._files import is_span, seconds_of, span_seconds
 from .._fitted import DUE, Ageing, FittedState
 from ._spec import ScoreSpec, moment, transform
@@ -88,14 +88,12 @@ def take_in(model: Any, spec: ScoreSpec, data: Interactions, reached: Any, n_eve
                 decay = aged
             else:  # all are older than what the model knows already
                 cells = data.indptr, data.indices, (data.values * aged).astype(data.values.dtype)
-                data = trusted(
-                    cells, None, data.user_labels, data.item_labels, known=known_of(data), summed=data.summed
-                )
+                data = _of_cells(data, cells)
     n_scores, dropped = data.nnz, _unknown_sums(spec, state.pairs, data)
     if dropped.any():
         kept = ~dropped
         cells = np.append(0, kept.cumsum())[data.indptr], data.indices[kept], data.values[kept]
-        data = trusted(cells, None, data.user_labels, data.item_labels, known=known_of(data), summed=data.summed)
+        data = _of_cells(data, cells)
     ageing = Ageing(decay, minimum=spec.minimum, scoring=spec.to_dict())
     if spec.total != "linear":
         summed = partial(_sums_of, total=spec.total, at=spec.at)
@@ -104,6 +102,13 @@ def take_in(model: Any, spec: ScoreSpec, data: Interactions, reached: Any, n_eve
     new = len(made.users) - len(state.users), len(made.items) - len(state.items)
     updated = 1 - made.fresh
     return Updated(n_events, n_scores, *new, decay, made.n_updates, updated, updated >= DUE, int(dropped.sum()))
+
+
+def _of_cells(data: Interactions, cells: Compressed) -> Interactions:
+    """Whatever data are but for their cells, which are these."""
+    made = trusted(cells, None, data.user_labels, data.item_labels, known=known_of(data))
+    made.summed = data.summed
+    return made
 
 
 def _addable(spec: ScoreSpec) -> ScoreSpec:

@@ -36,6 +36,7 @@ without popular items. The items' vectors stand under the prefix ``P:vectors``:
 
 # for the rest of the package
 from .._core import show_as as _show_as
+from ._address import told_target as told_target
 from ._files import TEXT as TEXT
 from ._files import labelled as labelled
 from ._files import open_text as open_text
