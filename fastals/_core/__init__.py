@@ -39,12 +39,14 @@ from .errors import (
     UnknownLabelError,
 )
 from .files import reading, remove_leftovers
-from .names import AXES, Axis, FactorArray, LabelArray, __version__
+from .names import AXES, LOGGER, NOTE, Axis, FactorArray, LabelArray, __version__
 from .public import show_as
 from .threads import resolve_num_threads, single_threaded_blas
 
 __all__ = [
     "AXES",
+    "LOGGER",
+    "NOTE",
     "ArgumentTypeError",
     "Axis",
     "DataError",

@@ -1,5 +1,6 @@
-"""Names that all folders use: of types, of the sides of the matrix, of the version."""
+"""Names that all folders use: of types, of the sides of the matrix, of the version, of the logger."""
 
+import logging
 from typing import Any, Literal, TypeAlias
 
 from numpy.typing import NDArray
@@ -17,3 +18,10 @@ Axis: TypeAlias = Literal["users", "items"]
 """A side of the matrix."""
 
 AXES: tuple[Axis, Axis] = ("users", "items")
+
+LOGGER = logging.getLogger("fastals")
+"""For what is not the result; silent unless the program that imports fastals asks for it."""
+LOGGER.addHandler(logging.NullHandler())
+
+NOTE = 25
+"""Level of what a user should know though nothing is wrong: above INFO, below WARNING."""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .._core import ArgumentTypeError, FactorArray, single_threaded_blas
+from .._core import LOGGER, ArgumentTypeError, FactorArray, single_threaded_blas
 
 Callback = Callable[[int, float, Mapping[str, float], float], "bool | np.bool_ | None"]
 
@@ -157,6 +157,7 @@ def train(
                     bar.set_postfix(shown, refresh=False)
                     bar.update()
                     done = len(training.history)
+                    LOGGER.debug("iteration %d of %d: %s, %.3g s", done, iterations, shown, seconds)
                     if checkpoint and (done % checkpoint.every == 0 or finished()):
                         checkpoint.save(training)
                     if callback and _stops(callback(done, loss, metrics, seconds)):

@@ -1,7 +1,8 @@
 """Files: where they are, how they are read as batches of columns, what they say of settings."""
 
-from .batches import BATCH_ROWS, FORMATS, Batch, Source, format_of
-from .settings import read_settings_file
+from .batches import FORMATS, Batch, Source, format_of
+from .settings import parse_toml, read_settings_file
+from .sql import SQL, Stream, is_stream, open_stream
 from .storage import (
     check_target,
     fetched,
@@ -18,10 +19,11 @@ from .time_columns import number_dtype, numerals
 from .times import Times, clock, is_span, iso, plain, seconds_of, span_seconds
 
 __all__ = [
-    "BATCH_ROWS",
     "FORMATS",
+    "SQL",
     "Batch",
     "Source",
+    "Stream",
     "Times",
     "check_target",
     "clock",
@@ -31,12 +33,15 @@ __all__ = [
     "is_remote",
     "is_single_file",
     "is_span",
+    "is_stream",
     "iso",
     "locate",
     "need",
     "number_dtype",
     "numerals",
     "open_file",
+    "open_stream",
+    "parse_toml",
     "plain",
     "read_settings_file",
     "replacing",

@@ -10,6 +10,16 @@ from .._core import FastalsError, FileFormatError
 from .storage import need, open_file, suffix_of
 
 
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return what TOML says; ValueError if it is none."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        need("cli", "tomli", "reading TOML")
+        import tomli as tomllib
+    return tomllib.loads(text)
+
+
 def read_settings_file(name: str) -> Any:
     """Return what a TOML, YAML or JSON file says."""
     kind = suffix_of(name)[0]
@@ -21,12 +31,7 @@ def read_settings_file(name: str) -> Any:
         if kind == ".json":
             return json.loads(text)
         if kind == ".toml":
-            if sys.version_info >= (3, 11):
-                import tomllib
-            else:
-                need("cli", "tomli", "reading TOML")
-                import tomli as tomllib
-            return tomllib.loads(text)
+            return parse_toml(text)
         need("cli", "yaml", "reading YAML")
         import yaml
 

@@ -60,6 +60,7 @@ Events with a column for each signal::
 """
 
 from .._core import show_as as _show_as
+from .._files import SQL
 from ._scores import (
     Scores,
     score,
@@ -74,6 +75,7 @@ from ._update import (
 )
 
 __all__ = [
+    "SQL",
     "ScoreSpec",
     "Scores",
     "Signal",

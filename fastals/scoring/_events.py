@@ -23,7 +23,7 @@ from .._core import (
     check_vector,
 )
 from .._data import StreamEncoder, is_frame
-from .._files import BATCH_ROWS, FORMATS, Batch, need, open_file, suffix_of
+from .._files import FORMATS, Batch, Stream, need, open_file, suffix_of
 from ._plan import Plan, Scored
 from ._types import Types
 
@@ -59,29 +59,33 @@ def arrays_of(frame: Any) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def arrow_table(frame: Any) -> pa.Table:
+def stream_batches(stream: Stream, types: Mapping[str, Any]) -> Iterator[Batch]:
+    """Yield the columns of a stream as those of a file."""
+    import pyarrow as pa
+
+    first = 1
+    for rows in stream.batches:
+        columns = [
+            _cast(rows.column(name), kind, Batch(stream.name, first, rows), name) for name, kind in types.items()
+        ]
+        yield Batch(stream.name, first, pa.record_batch(columns, names=list(types)))
+        first += len(rows)
+
+
+def _cast(column: pa.Array, kind: pa.DataType, batch: Batch, name: str) -> pa.Array:
+    """Return a column in the type that it is to have; what is not of it is an error that names the row."""
     import pyarrow as pa
 
     try:
-        return pa.table(frame)
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise DataError(f"events: cannot be read as a table: {' '.join(str(error).split())}") from error
-
-
-def table_batches(table: pa.Table, types: Mapping[str, Any]) -> Iterator[Batch]:
-    """Yield the columns of a table in memory as those of a file."""
-    import pyarrow as pa
-
-    columns = []
-    for name, kind in types.items():
-        try:
-            columns.append(table[name].cast(kind))
-        except pa.ArrowException as error:
-            raise DataError(f"events: column {name!r}: {' '.join(str(error).split())}") from error
-    first = 1
-    for rows in pa.table(columns, names=list(types)).to_batches(max_chunksize=BATCH_ROWS):
-        yield Batch("events", first, rows)
-        first += len(rows)
+        return column.cast(kind)
+    except pa.ArrowException as error:
+        for at in range(len(column)):
+            try:
+                column.slice(at, 1).cast(kind)
+            except pa.ArrowException:
+                what = f"{column[at].as_py()!r} is no {kind}"
+                raise DataError(f"{batch.file}: row {batch.first + at}, column {name!r}: {what}") from None
+        raise DataError(f"{batch.file}: column {name!r}: {' '.join(str(error).split())}") from error
 
 
 def read_plain_csv(name: str, delimiter: str) -> dict[str, NDArray[Any]]:

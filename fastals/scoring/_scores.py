@@ -13,20 +13,22 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import DataError, ParameterError, check_int, check_path, resolve_num_threads
+from .._core import LOGGER, DataError, ParameterError, check_int, check_path, resolve_num_threads
 from .._data import KNOWN, SCORE, SCORING, Coded, Interactions, as_interactions, contains, distinct
 from .._files import (
     Batch,
     Source,
     has_pyarrow,
     is_single_file,
+    is_stream,
+    open_stream,
     plain,
     replacing,
     seconds_of,
     span_seconds,
     suffix_of,
 )
-from ._events import Events, Plain, arrays_of, arrow_table, in_parallel, read_plain_csv, table_batches
+from ._events import Events, Plain, arrays_of, in_parallel, read_plain_csv, stream_batches
 from ._kept import Kept
 from ._plan import Plan
 from ._spec import ScoreSpec, transform
@@ -55,9 +57,11 @@ def score(
 
     Parameters
     ----------
-    events : path, list of paths, or data frame
-        CSV, JSON lines or Parquet: files, directories (hive-partitioned too), local or as hdfs://, s3://, gs://; or a
-        pandas, polars or Arrow table, or a mapping of column names to arrays.
+    events : path, list of paths, SQL, or data frame
+        CSV, JSON lines or Parquet: files, directories (hive-partitioned too), local or as hdfs://, s3://, gs://; or an
+        :class:`SQL` query over files; or a pandas, polars (lazy, too) or Arrow table, or whatever else gives a stream
+        of Arrow (``__arrow_c_stream__``: a DuckDB relation, a reader of batches), which is read once, batch by batch;
+        or a mapping of column names to arrays.
     spec : ScoreSpec, or a mapping as :meth:`ScoreSpec.from_dict` reads it
     format, delimiter, columns : optional
         "csv", "json" or "parquet" where the names of files do not tell; the character between columns of CSV; the
@@ -109,14 +113,15 @@ def score(
         source = Source(events, format=format, delimiter=delimiter, columns=columns)
         plan = Plan(spec, source.schema.names, source.schema, source.files[0], format=source.format)
         batches = source.batches(plan.types, plan.optional)
-    elif hasattr(events, "__arrow_c_stream__") and has_pyarrow():
-        table = arrow_table(events)
-        plan = Plan(spec, table.column_names, table.schema, name)
-        batches = table_batches(table, plan.types)
+    elif is_stream(events):
+        stream = open_stream(events, num_threads)
+        plan = Plan(spec, stream.schema.names, stream.schema, stream.name)
+        batches = stream_batches(stream, plan.types)
     else:
         arrays = arrays_of(events)
         plan = Plan(spec, list(arrays), None, name, format=None if name == "events" else "csv", arrays=arrays)
         batches = iter([Batch(name, 1, Plain({column: arrays[column] for column in plan.types}))])
+    LOGGER.info("scoring %s: columns %s", name, ", ".join(plan.types))
     collected = Events(plan, memory, resolve_num_threads(num_threads))
     try:
         with tqdm(desc="score", unit="row", unit_scale=True, disable=None if progress is None else not progress) as bar:
