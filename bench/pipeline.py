@@ -181,11 +181,12 @@ def settings(events: Path, url: str, prefix: str, directory: str, seed: int) -> 
 
 def run_fastals(events: Path, url: str, prefix: str, seed: int) -> None:
     """What a process of its own does for fastals."""
-    from fastals.cli import _pipeline as _pipeline
+    from fastals._pipeline.settings import Pipeline
+    from fastals._pipeline.steps import run
 
     with tempfile.TemporaryDirectory() as directory:
         chosen = settings(events, url, prefix, directory, seed)
-        result = _pipeline.run(_pipeline.Pipeline.from_dict(chosen), quiet=True)
+        result = run(Pipeline.from_dict(chosen), quiet=True)
         model = result.model
         pairs = model.state_.pairs
         arrays = [model.user_factors_, model.item_factors_, pairs.indptr, pairs.indices, pairs.values]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fastals._pipeline.settings import Pipeline
 from fastals.cli._main import parser
-from fastals.cli._pipeline import Pipeline
 from fastals.scoring import ScoreSpec
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")

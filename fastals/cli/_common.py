@@ -1,23 +1,68 @@
-"""What commands share: options, reading and saving, what they print."""
+"""What commands share: options, reading, what they print."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from .. import serving
 from .._core import ParameterError
 from .._data import DUPLICATES, Interactions, is_stored
-from .._files import Source, fetched, format_of, is_remote, replacing, suffix_of
+from .._files import Source, format_of, suffix_of
 from .._fitted import DUE
-from .._models import ALS
-from .._models import load as _load
+from .._pipeline import NONE as NONE
+from .._pipeline import event_facts as event_facts
+from .._pipeline import load as load
+from .._pipeline import loss as loss
+from .._pipeline import model_facts as model_facts
+from .._pipeline import print_metrics as print_metrics
+from .._pipeline import save as save
+from .._pipeline import score as score
+from .._pipeline import told_events as told_events
+from .._pipeline import told_publication as told_publication
 
-NONE = ("none", "None")
-"""What says None where files and command lines have no word for it."""
 THREADS = "the result does not depend on it (default: all allowed cores)"
+
+
+_ID = "\0"
+"""What stands before an id that begins with "-", until argparse has taken it for no option."""
+
+
+def id_(text: str) -> str:
+    """Read an id: the ``type`` of an option that takes ids, which may begin with "-"."""
+    return text.removeprefix(_ID)
+
+
+class Parser(argparse.ArgumentParser):
+    """Takes what follows an option of ids for an id unless it is an option; --user=-v is one in any case."""
+
+    _actions: list[argparse.Action]  # argparse's own: all options, those of groups too
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Mark ids that begin with "-", and parse."""
+        return super().parse_known_args(None if args is None else self._marked(list(args)), namespace)
+
+    def _marked(self, args: list[str]) -> list[str]:
+        ids = {name for action in self._actions if action.type is id_ for name in action.option_strings}
+        marked, within = [], False
+        for text in args:
+            name, equals, value = text.partition("=")
+            if name in ids and equals:
+                text, within = f"{name}={_ID}{value}", False
+            elif self._is_option(text):
+                within = text in ids
+            elif within and text.startswith("-"):
+                text = _ID + text
+            marked.append(text)
+        return marked
+
+    def _is_option(self, text: str) -> bool:
+        """Whether this is one of the options, perhaps shortened, with its value, or several of one letter."""
+        known = [name for action in self._actions for name in action.option_strings]
+        if text.startswith("--"):
+            return text == "--" or any(name.startswith(text.partition("=")[0]) for name in known)
+        return text[:2] in known
 
 
 # --- options ---------------------------------------------------------------------------------------------------------
@@ -71,11 +116,6 @@ def add_title_options(parser: argparse.ArgumentParser, *, also: str = "") -> Non
     )
 
 
-def add_quiet(parser: argparse.ArgumentParser) -> None:
-    """Take that nothing is wanted on standard output."""
-    parser.add_argument("--quiet", action="store_true", help="no progress and no summary")
-
-
 def title_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what items are called."""
     return {name: getattr(arguments, name) for name in ("titles", "item_column", "title_column")}
@@ -87,7 +127,7 @@ def format_options(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"format": arguments.format, "delimiter": arguments.delimiter, "columns": columns}
 
 
-# --- reading and saving ----------------------------------------------------------------------------------------------
+# --- reading ---------------------------------------------------------------------------------------------------------
 
 
 def read(arguments: argparse.Namespace, *, ratings: bool) -> Interactions:
@@ -129,21 +169,6 @@ def read_interactions(
     return Interactions.from_csv(path, delimiter=delimiter, columns=columns, **options)
 
 
-def save(model: ALS, path: str) -> None:
-    """Save a model, wherever the path leads."""
-    if is_remote(path):
-        with replacing(path) as temporary:
-            model.save(temporary)
-    else:
-        model.save(path)
-
-
-def load(path: str, *, mmap: bool = True) -> Any:
-    """Load a model, wherever it is."""
-    with fetched(path) as local:
-        return _load(local, mmap=mmap and not is_remote(path))
-
-
 # --- what is printed -------------------------------------------------------------------------------------------------
 
 
@@ -161,27 +186,7 @@ def count(data: Interactions) -> str:
     return f"{data.nnz:,} interactions of {data.n_users:,} users with {data.n_items:,} items{known}"
 
 
-def loss(model: ALS) -> str:
-    """Return the last loss as text."""
-    return f"{model.loss_history_[-1]:.6g}" if model.loss_history_ else "not computed"
-
-
 def told_updates(n_updates: int, updated: float) -> str:
     """Return what a model has taken in since its last whole fit as text."""
     text = f"{n_updates:,} since the last whole fit, which has not seen {updated:.0%} of the data as they are now"
     return f"{text}: another one is due" if updated >= DUE else text
-
-
-def told_publication(published: serving.Published) -> str:
-    """Return a publication as text."""
-    return f"published {published}"
-
-
-def print_metrics(name: str, metrics: Mapping[str, float], baseline: Mapping[str, float]) -> None:
-    """Print metrics beside those of the popularity baseline."""
-    print(f"{'':14}{name:>12}{'most popular':>14}")
-    for metric, value in metrics.items():
-        if metric.startswith("n_"):
-            print(f"{metric:14}{value:>12,}")
-        else:
-            print(f"{metric:14}{value:12.4f}" + (f"{baseline[metric]:14.4f}" if metric in baseline else ""))

@@ -11,7 +11,7 @@ from .._core import ParameterError, remove_leftovers
 from .._data import Labels
 from .._files import check_target, is_remote, open_file
 from .._fitted import move_in, place_for
-from ._common import add_quiet, load, save, size
+from ._common import load, save, size
 
 HELP = "remove users or items from a model and from what it was trained on"
 
@@ -45,7 +45,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="also remove the users' lists that were published to redis://…; without MODEL, only these",
     )
     parser.add_argument("--prefix", default="fastals", help="what keys in Redis begin with (default: %(default)s)")
-    add_quiet(parser)
 
 
 def command(arguments: argparse.Namespace) -> None:

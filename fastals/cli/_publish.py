@@ -6,7 +6,7 @@ import argparse
 
 from .. import serving
 from ..serving import SCORES
-from ._common import add_list_options, add_model, add_quiet, add_title_options, load, told_publication
+from ._common import add_list_options, add_model, add_title_options, load, told_publication
 
 HELP = "send all users' lists, similar items or vectors to Redis or to a file"
 OPTIONS = (
@@ -48,7 +48,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--score-dtype", choices=tuple(SCORES), default="float16", help="in Redis (default: %(default)s)"
     )
-    add_quiet(parser)
 
 
 def command(arguments: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from .. import serving
 from .._files import check_target, replacing, suffix_of
 from ..serving import TEXT, Lists
-from ._common import add_list_options, add_model, add_quiet, add_title_options, load, title_options
+from ._common import add_list_options, add_model, add_title_options, id_, load, title_options
 
 HELP = "list the best items for users"
 
@@ -22,7 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     users = parser.add_mutually_exclusive_group(required=True)
     users.add_argument(
-        "--user", nargs="+", action="extend", help="one or more users; of one that begins with a dash, --user=-x"
+        "--user", nargs="+", action="extend", type=id_, help="one or more users; of one that is an option, --user=-v"
     )
     users.add_argument("--all", action="store_true", help="all users of the model")
     add_list_options(parser, n=10)
@@ -33,7 +33,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="file to write, .csv, .jsonl, with --all also .parquet (default: CSV to standard output)",
     )
     parser.add_argument("--format", choices=tuple(TEXT), help="where the name of the file does not say it")
-    add_quiet(parser)
 
 
 def command(arguments: argparse.Namespace) -> None:

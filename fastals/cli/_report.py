@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .._files import check_target
-from ._common import add_data_options, add_model, add_quiet, add_title_options, load, read, size, title_options
+from ._common import add_data_options, add_model, add_title_options, load, read, size, title_options
 
 HELP = "write an HTML report on a model"
 
@@ -16,7 +16,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="FILE", help="file to write")
     add_data_options(parser, "CSV, JSON lines or Parquet: what was held out (default: no quality)", nargs="?")
     add_title_options(parser)
-    add_quiet(parser)
 
 
 def command(arguments: argparse.Namespace) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .._core import LOGGER, NOTE
 from .._data import is_stored
 from .._equation import told
 from .._files import check_target
 from .._inspect import check
 from .._models import ExplicitALS, ImplicitALS
-from ._common import NONE, THREADS, add_data_options, add_quiet, count, loss, read, save, size
+from ._common import NONE, THREADS, add_data_options, count, loss, model_facts, read, save, size
 
 HELP = "train a model on a file of interactions and save it"
 
@@ -78,7 +78,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     text = "where the state of training is kept, and taken up again where it was interrupted; delete it to start afresh"
     parser.add_argument("--checkpoint", metavar="FILE", help=text)
     parser.add_argument("--out", required=True, metavar="MODEL", help="file to write")
-    add_quiet(parser)
 
 
 def _default(name: str) -> str:
@@ -111,6 +110,7 @@ def command(arguments: argparse.Namespace) -> None:
     model.fit(data, checkpoint=arguments.checkpoint, progress=False if arguments.quiet else None)
     seconds = time.perf_counter() - start
     save(model, arguments.out)
+    arguments.facts["model"] = model_facts(model) | {"out": arguments.out}
     if not arguments.quiet:
         print(f"read     {arguments.data}: {count(data)}")
         print(f"trained  {model}: {model.n_iter_} iterations in {seconds:.1f} s, loss {loss(model)}")
@@ -118,4 +118,4 @@ def command(arguments: argparse.Namespace) -> None:
         print(f"wrote    {arguments.out}{size(arguments.out)}", flush=True)
         compared = check(model)
         for line in compared.lines() if compared.measured else ():
-            print(line, file=sys.stderr)
+            LOGGER.log(NOTE, "%s", line)

@@ -10,7 +10,7 @@ from .. import scoring
 from .._core import ParameterError
 from .._files import check_target
 from .._models import ALS
-from ._common import add_data_options, add_model, add_quiet, count, format_options, load, read, save, size, told_updates
+from ._common import add_data_options, add_model, count, format_options, load, read, save, size, told_updates
 
 HELP = "take new events into a model, between two whole fits"
 
@@ -31,7 +31,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--now", metavar="TIME", help="what scores are aged to (default: the newest event's time)")
     parser.add_argument("--passes", type=int, default=2, metavar="N", help="solves of what changes (default: 2)")
     parser.add_argument("--out", metavar="MODEL", help="file to write (default: in the place of the model)")
-    add_quiet(parser)
 
 
 def command(arguments: argparse.Namespace) -> None:

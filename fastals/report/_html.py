@@ -18,8 +18,7 @@ from .._core import check_int, check_path, resolve_num_threads
 from .._equation import told
 from .._files import need, replacing
 from .._inspect import check
-from .._models import ALS
-from .._topn import Fitted
+from .._topn import FactorFitted, Fitted
 from ..serving import titles_of
 
 if TYPE_CHECKING:
@@ -248,7 +247,7 @@ def _quality(metrics: Mapping[str, float] | None, baseline: Mapping[str, float] 
 
 def _checked(model: Any) -> str:
     """Say how a model of the same settings did beside what needs no model."""
-    if not isinstance(model, ALS):
+    if not isinstance(model.state_, FactorFitted):
         return ""
     return "".join(f"<p class=note>{html.escape(line)}</p>" for line in check(model).lines())
 

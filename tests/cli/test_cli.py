@@ -14,6 +14,7 @@ import fastals
 from fastals.__main__ import main
 from fastals._inspect.comparison import check
 from fastals.cli._common import read_interactions
+from fastals.cli._main import COMMANDS
 
 USERS, ITEMS = ("ann", "bob", "cid"), ("jazz", "rock", "folk", 'Ä, "q"')
 
@@ -204,7 +205,9 @@ def test_train_compares_with_no_model(tmp_path, capfd):
     for regularization, biases, told in (("0.5", "true", 1), ("1e6", "false", 2)):
         to = ("--regularization", regularization, f"--biases={biases}", "--out", str(tmp_path / "model"))
         assert main([*options, *to]) == 0
-        err = capfd.readouterr().err.splitlines()
+        lines = capfd.readouterr().err.splitlines()
+        assert all(line.startswith("fastals: note: ") for line in lines)
+        err = [line.removeprefix("fastals: note: ") for line in lines]
         assert [line.startswith("! ") for line in err] == [False, True][:told]
         assert err[0].startswith("fitted again without")
         assert err == check(fastals.load(tmp_path / "model")).lines()
@@ -407,6 +410,73 @@ def test_an_interrupted_list_leaves_nothing(model, tmp_path, capfd, monkeypatch)
     assert main(["recommend", str(model), "--all", "--out", str(tmp_path / "recs.csv")]) == 130
     assert "interrupted" in capfd.readouterr().err
     assert sorted(os.listdir(tmp_path)) == ["model", "ratings.csv"]
+
+
+# --- ids that begin with "-" ------------------------------------------------------------------------------------------
+
+DASHED = ("-5", "-v", "-n", "--n", "-", "--", "-a b", "--with-seen", "-1e3", "ann", "--user=x", "-5 ")
+
+
+@pytest.fixture
+def dashed(tmp_path):
+    path = tmp_path / "dashed"
+    fastals.ImplicitALS(factors=2, random_state=0).fit((list(DASHED) * 2, [*DASHED, *DASHED[1:], "ann"])).save(path)
+    return path
+
+
+def users_listed(capfd):
+    return [row[0] for row in csv.reader(capfd.readouterr().out.splitlines()[1:])]
+
+
+def test_ids_that_begin_with_a_dash(dashed, capfd):
+    plain = [user for user in DASHED if user not in ("-v", "--n", "--", "--with-seen", "--user=x")]
+    for words in (
+        ["--user", *plain, "--n", "1"],
+        ["--n", "1", "--user", *plain],
+        ["--n=1", "--user", *plain, "--quiet"],
+    ):
+        assert main(["recommend", str(dashed), *words]) == 0
+        assert users_listed(capfd) == plain
+    for user in DASHED:  # also those that are options
+        assert main(["recommend", str(dashed), "--n", "1", f"--user={user}"]) == 0
+        assert users_listed(capfd) == [user]
+    assert main(["recommend", "--user", "-5", "--n", "1", "--quiet", "--", str(dashed)]) == 0
+    assert users_listed(capfd) == ["-5"]
+
+
+def test_options_stay_options(dashed, capfd):
+    assert "error: argument --user: expected at least one argument" in misused(
+        capfd, "recommend", dashed, "--user", "--n", "1"
+    )
+    assert "'-x'" in fails(capfd, "recommend", dashed, "--user", "-x")
+    assert "'--x'" in fails(capfd, "recommend", dashed, "--user", "ann", "--x")
+    assert "unrecognized arguments: --x" in misused(capfd, "recommend", dashed, "--x", "--user", "ann")
+    assert main(["recommend", str(dashed), "--user", "ann", "-vv", "--n", "1"]) == 0
+    assert users_listed(capfd) == ["ann"]
+
+
+# --- what all commands take ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_says_how_much_is_told(command, capfd):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    text = capfd.readouterr().out
+    for option in ("--quiet", "-v, --verbose", "--summary FILE", "exit codes: 0 done"):
+        assert option in text
+
+
+def test_the_package_logs_to_nowhere_by_itself(model, capfd, caplog):
+    """The handlers of the command line go with it."""
+    assert main(["info", str(model), "-vv"]) == 0
+    capfd.readouterr()
+    before = list(fastals._core.LOGGER.handlers)
+    assert [type(handler).__name__ for handler in before] == ["NullHandler"]
+    with caplog.at_level("DEBUG", "fastals"):
+        fastals.ImplicitALS(factors=2, iterations=2, tol=None).fit((["a", "b"], ["x", "y"]))
+    assert [record.message.split(":")[0] for record in caplog.records] == ["iteration 1 of 2", "iteration 2 of 2"]
+    assert capfd.readouterr() == ("", "")
 
 
 # --- evaluate, info --------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 
 import fastals
 from fastals.__main__ import main
-from fastals.cli import _demo
+from fastals._pipeline import demo as _demo
 
 SMALL = {"n_users": 300, "n_events": 15_000}
 
@@ -80,7 +80,7 @@ def test_the_pipeline_file_is_what_was_run(small, tmp_path, capfd):
 
 
 def test_the_demo_without_pyarrow(small, tmp_path, capfd, monkeypatch):
-    for module in ("cli._demo", "scoring._scores"):
+    for module in ("_pipeline.demo", "scoring._scores"):
         monkeypatch.setattr(f"fastals.{module}.has_pyarrow", lambda: False)
     assert main(["demo", "--keep", str(tmp_path)]) == 0
     assert "lists are written as JSON lines" in capfd.readouterr().out

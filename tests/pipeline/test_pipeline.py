@@ -18,7 +18,7 @@ from fastals._core import files
 from fastals._equation.settings import TOLERANCE
 from fastals._files import batches
 from fastals._files.storage import locate
-from fastals.cli import _pipeline
+from fastals._pipeline import settings as _pipeline
 from fastals.serving import RedisRecommendations
 
 SPEC = 'user = "who"\nitem = "what"\n[signals.plays]\ntransform = "log1p"\n[signals.liked]\nweight = 3\n'

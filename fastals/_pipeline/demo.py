@@ -16,8 +16,8 @@ import numpy as np
 from .._data import Interactions
 from .._files import has_pyarrow
 from .._models import ALS
-from . import _pipeline
-from ._common import add_quiet
+from .settings import Pipeline
+from .steps import run as run_pipeline
 
 HELP = "run the pipeline on a generated listening log, and show recommendations"
 
@@ -83,7 +83,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("--seed", type=int, default=0, help="of the log and of the model (default: %(default)s)")
     parser.add_argument("--keep", metavar="DIR", help="write the files there and keep them")
-    add_quiet(parser)
 
 
 def command(arguments: argparse.Namespace) -> None:
@@ -149,7 +148,7 @@ def run(
         with open(os.path.join(directory, "pipeline.toml"), "w", encoding="utf-8") as file:
             file.write(_toml(chosen))
         tell("Running what `fastals run pipeline.toml` would run:\n")
-        result = _pipeline.run(_pipeline.Pipeline.from_dict(chosen, directory), quiet=quiet, keep_measured=True)
+        result = run_pipeline(Pipeline.from_dict(chosen, directory), quiet=quiet, keep_measured=True)
         assert result.metrics is not None
         assert result.baseline is not None
         assert result.measured is not None
