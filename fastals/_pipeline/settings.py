@@ -77,6 +77,17 @@ class Pipeline:
     parameters: dict[str, Any]
     """Those that may be shown."""
 
+    @property
+    def inputs(self) -> list[tuple[str, str]]:
+        """Names and paths of files that are read late."""
+        sections = [("publish", target) for target in self.publish] + [("report", self.report or {})]
+        return [
+            (f"[{section}] {name}", options[name])
+            for section, options in sections
+            for name in OR_VALUES
+            if isinstance(options.get(name), str)
+        ]
+
     @classmethod
     def load(cls, path: str, assignments: Sequence[str] = ()) -> Pipeline:
         """Read a pipeline file; ``assignments`` are those of --set."""

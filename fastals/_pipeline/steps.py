@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .. import evaluation, scoring, serving
-from .._core import LOGGER, NOTE, DataError, GateError
+from .._core import LOGGER, NOTE, DataError, FileFormatError, GateError
 from .._data import Ids, Interactions, with_ids
 from .._equation import told
 from .._files import check_target, is_remote, locate
@@ -87,6 +87,9 @@ class _Run:
     def _check_targets(self, only_publish: bool) -> None:
         for target in self.pipeline.publish:
             serving.check_target_of_lists(target["to"], connect=True)
+        for name, read in self.pipeline.inputs:
+            if not _exists(read):
+                raise FileFormatError(f"{name}: {read}: No such file")
         written = [] if only_publish else [self.pipeline.scores, self.pipeline.out]
         for path in (*written, (self.pipeline.report or {}).get("out")):
             if path is not None:

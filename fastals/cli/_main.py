@@ -51,12 +51,17 @@ COMMANDS: dict[str, Any] = {
 A command gets its options; besides, ``facts`` takes what --summary is to tell, and ``parser`` tells wrong usage.
 """
 
+PRINTED = ("recommend", "evaluate", "info", "demo", "compare")
+"""Commands whose result is printed."""
+
 CODES = "exit codes: 0 done, 1 error, 2 wrong usage, 3 a gate is not passed, 130 interrupted, 141 closed pipe"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Wrong usage raises SystemExit(2), as argparse does."""
     arguments = parser().parse_args(argv)
+    if arguments.summary == "-" and arguments.name in PRINTED:
+        arguments.parser.error(f"--summary must be a file: the result of {arguments.name} goes to standard output")
     summary = Summary(arguments.name, arguments.summary)
     arguments.facts = summary.facts
     arguments.quiet |= summary.path == "-"  # which is all that standard output then is to hold

@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from datetime import datetime, timezone
 
 import pandas as pd
@@ -150,6 +152,32 @@ def test_the_summary_of_a_failure(directory):
     assert summary["parameters"]["region"] == "eu"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_the_summary_of_an_interrupted_run(directory):
+    endless = (
+        "SELECT range AS user, range AS item, 1 AS plays FROM range(100_000_000_000) WHERE hash(range) % 9_999 = 1"
+    )
+    settings = {"events": {"query": endless}, "score": {"signals": {"plays": {}}}}
+    (directory / "p.json").write_text(json.dumps(settings))
+    code = (
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from fastals.__main__ import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    words = [sys.executable, "-c", code, "run", str(directory / "p.json"), "-v", "--summary", str(directory / "s.json")]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert "DuckDB" in process.stderr.readline()
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        err = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "fastals: interrupted"
+    summary = json.loads((directory / "s.json").read_text())
+    assert (summary["status"], summary["exit_code"]) == ("interrupted", 130)
+    assert summary["error"]["type"] == "KeyboardInterrupt"
+
+
 def test_a_summary_that_cannot_be_written_is_refused_before_the_work(directory):
     told = refused(run(directory, "--set", "date=2025-03-01", "--summary", "nowhere/s.json"))
     assert "nowhere" in told
@@ -165,8 +193,11 @@ def test_the_summary_of_other_commands(directory, tmp_path):
     fit = ("--implicit", "--out", "m", "--factors", "2", "--summary", "-")
     summary = json.loads(run(directory, "scores.parquet", *fit, command="train", file=None).stdout)
     assert summary["model"]["kind"] == "ImplicitALS"
+    run(directory, "gone", "--summary", "s.json", command="info", file=None)
+    assert json.loads((directory / "s.json").read_text())["status"] == "failed"
     done = run(directory, "gone", "--summary", "-", command="info", file=None)
-    assert json.loads(done.stdout)["status"] == "failed"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--summary must be a file" in done.stderr
 
 
 # --- a split by time --------------------------------------------------------------------------------------------------

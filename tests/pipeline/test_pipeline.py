@@ -1,7 +1,6 @@
 """`fastals run`, and the commands it is made of: on local files, on a real HDFS, on S3, to a real Redis."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -10,55 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from pipelines import TRAIN, fails, log, write
 from servers import S3, Hdfs, Redis
 
 import fastals
 from fastals.__main__ import main
-from fastals._core import files
 from fastals._equation.settings import TOLERANCE
-from fastals._files import batches
 from fastals._files.storage import locate
 from fastals._pipeline import settings as _pipeline
 from fastals.serving import RedisRecommendations
-
-SPEC = 'user = "who"\nitem = "what"\n[signals.plays]\ntransform = "log1p"\n[signals.liked]\nweight = 3\n'
-TRAIN = "[train]\nfactors = 4\niterations = 2\nrandom_state = 0\n"
-
-
-def log(n=4000, seed=0, prefix="user"):
-    rng = np.random.default_rng(seed)
-    return pa.table(
-        {
-            "who": [f"{prefix}-{u}" for u in rng.integers(0, 200, n)],
-            "what": [f"item {i}" for i in (50 * rng.random(n) ** 2).astype(int)],
-            "plays": rng.integers(1, 9, n),
-            "liked": rng.random(n) < 0.1,
-        }
-    )
-
-
-@pytest.fixture
-def directory(tmp_path):
-    events = tmp_path / "events"
-    for day, part in enumerate((log().slice(0, 2500), log().slice(2500))):
-        (events / f"day={day}").mkdir(parents=True)
-        pa.parquet.write_table(part, events / f"day={day}" / "part.parquet")
-    (tmp_path / "score.toml").write_text(SPEC)
-    return tmp_path
-
-
-def write(directory, text):
-    path = directory / "pipeline.toml"
-    path.write_text('[events]\npath = "events"\n[score]\nspec = "score.toml"\n' + text)
-    return str(path)
-
-
-def fails(capfd, *argv):
-    assert main([str(a) for a in argv]) == 1
-    err = capfd.readouterr().err
-    assert err.startswith("fastals: error: ")
-    assert err.count("\n") == 1
-    return err
 
 
 def lists_of(path, filesystem=None):
@@ -197,6 +156,14 @@ def test_ids_keep_their_place(directory, capfd):
     assert lists_of(directory / "recommendations.parquet") == expected(new, 20)
 
 
+def test_pipelines_are_found_in_every_format(directory):
+    yaml = "events: {path: events}\nscore: {spec: score.toml}\ntrain: {factors: 3}\n"
+    (directory / "p.yaml").write_text(yaml)
+    (directory / "p.json").write_text(json.dumps({"events": {"path": "events"}, "score": {"spec": "score.toml"}}))
+    assert _pipeline.Pipeline.load(str(directory / "p.yaml")).model.factors == 3
+    assert _pipeline.Pipeline.load(str(directory / "p.json")).out == str(directory / "model")
+
+
 # --- string labels, through a new process ---------------------------------------------------------------------------
 
 LABELS = {
@@ -278,141 +245,3 @@ def test_hdfs(directory, tmp_path, capfd):
         everything_at(f"{server.url}/songs", directory, capfd)
     finally:
         server.stop()
-
-
-# --- bad input: a clear error, nothing half-published ---------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("[trian]\n", "'trian'"),
-        ("[train]\nfaktors = 3\n", "[train] has no 'faktors'; it may have alpha, "),
-        ("[train]\nfactors = 0\n", "factors must be >= 1"),
-        ('[train]\nkind = "magic"\n', "kind must be one of 'implicit', 'explicit'"),
-        ("[evaluate]\nfraction = 3\n", "[evaluate] has no 'fraction'"),
-        ('[publish]\nto = "lists.txt"\n', "lists.txt"),
-        ('[publish]\nto = "nowhere/lists.csv"\n', "nowhere"),
-        ('[publish]\nto = "redis://127.0.0.1:1"\n', "redis://127.0.0.1:1 cannot be reached"),
-        ("[publish]\nttll = 3\n", "[publish] has no 'ttll'"),
-        ('[report]\nout = "nowhere/r.html"\n', "nowhere"),
-        ("publish = 3\n", "[publish] must be a table"),
-        ("[", "pipeline.toml"),
-    ],
-)
-def test_a_bad_pipeline_is_refused_before_the_work(directory, capfd, monkeypatch, text, reason):
-    def never(*arguments, **options):
-        raise AssertionError("the work has begun")
-
-    monkeypatch.setattr(batches.Source, "batches", never)
-    path = write(directory, text) if text.startswith("[") else directory / "pipeline.toml"
-    if text == "publish = 3\n":
-        path.write_text(text + '[events]\npath = "events"\n[score]\nspec = "score.toml"\n')
-    assert reason in fails(capfd, "run", path)
-
-
-@pytest.mark.parametrize("section", ["events", "score"])
-def test_sections_that_must_be_there(directory, capfd, section):
-    path = directory / "p.json"
-    settings = {"events": {"path": "events"}, "score": {"spec": "score.toml"}}
-    del settings[section]
-    path.write_text(json.dumps(settings))
-    assert f"section [{section}]" in fails(capfd, "run", path)
-
-
-def test_an_unknown_signal(directory, capfd):
-    (directory / "score.toml").write_text(SPEC + "[signals.loved]\n")
-    err = fails(capfd, "run", write(directory, TRAIN))
-    assert "signal 'loved'" in err
-    assert "'plays'" in err
-    assert not (directory / "model").exists()
-
-
-def test_an_unreadable_partition_leaves_the_old_results(directory, capfd):
-    pipeline = write(directory, TRAIN + '[publish]\nto = "lists.csv"\n')
-    assert main(["run", pipeline, "--quiet"]) == 0
-    before = {name: (directory / name).read_bytes() for name in ("model", "lists.csv")}
-    part = directory / "events" / "day=1" / "part.parquet"
-    part.write_bytes(part.read_bytes()[:-100])
-    assert "day=1/part.parquet" in fails(capfd, "run", pipeline)
-    assert {name: (directory / name).read_bytes() for name in before} == before
-
-
-def test_a_full_disk_leaves_the_old_model(directory, capfd, monkeypatch):
-    pipeline = write(directory, TRAIN)
-    assert main(["run", pipeline, "--quiet"]) == 0
-    before = (directory / "model").read_bytes()
-    real = os.fsync
-
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(files.os, "fsync", full)
-    assert "No space left on device" in fails(capfd, "run", pipeline)
-    monkeypatch.setattr(files.os, "fsync", real)
-    assert (directory / "model").read_bytes() == before
-    assert not [name for name in os.listdir(directory) if name.endswith(".tmp")]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
-def test_a_disk_that_is_full_at_any_step(directory):
-    """No file may grow beyond a limit: what each command was to write is as it was, and nothing is left behind."""
-    before = directory / "model"
-    assert main(["run", write(directory, TRAIN), "--quiet"]) == 0
-    (directory / "old").write_text("old")
-    events, spec, model = str(directory / "events"), str(directory / "score.toml"), str(before)
-    commands = [
-        ["score", events, "--spec", spec, "--out", "s.parquet"],
-        ["score", events, "--spec", spec, "--out", "s.csv"],
-        ["train", events, "--user", "who", "--item", "what", "--implicit", "--factors", "4", "--out", "m"],
-        *(["publish", model, "--to", f"lists.{suffix}"] for suffix in ("parquet", "csv", "jsonl", "resp")),
-        ["report", model, "--out", "r.html"],
-    ]
-    code = (
-        "import json, resource, signal, sys\n"
-        "from fastals.__main__ import main\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "print([main([*command, '--quiet']) for command in json.loads(sys.argv[1])])\n"
-    )
-    work = directory / "work"
-    work.mkdir()
-    for command in commands:
-        (work / command[-1]).write_text("old")
-    names = sorted(os.listdir(work))
-    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
-    run = [sys.executable, "-c", code, json.dumps(commands)]
-    done = subprocess.run(run, capture_output=True, text=True, cwd=work, env=environment, check=True)
-    assert done.stdout == f"{[1] * len(commands)}\n"
-    errors = done.stderr.splitlines()
-    assert len(errors) == len(commands)
-    for command, error in zip(commands, errors, strict=True):
-        assert command[-1] in error
-        assert "File too large" in error
-        assert (work / command[-1]).read_text() == "old"
-    assert sorted(os.listdir(work)) == names
-
-
-def test_a_server_that_refuses_the_password(directory, tmp_path, capfd):
-    server = Redis(tmp_path / "redis", "--requirepass", "secret")
-    try:
-        pipeline = write(directory, TRAIN + f'[publish]\nto = "{server.url}"\n')
-        assert "refuses the user and password" in fails(capfd, "run", pipeline)
-        assert not (directory / "model").exists()
-    finally:
-        server.stop()
-
-
-def test_directories_of_mixed_formats(directory, capfd):
-    (directory / "events" / "notes.csv").touch()
-    err = fails(capfd, "run", write(directory, TRAIN))
-    assert "notes.csv" in err or "part.parquet" in err
-    assert "all alike" in err
-
-
-def test_pipelines_are_found_in_every_format(directory):
-    yaml = "events: {path: events}\nscore: {spec: score.toml}\ntrain: {factors: 3}\n"
-    (directory / "p.yaml").write_text(yaml)
-    (directory / "p.json").write_text(json.dumps({"events": {"path": "events"}, "score": {"spec": "score.toml"}}))
-    assert _pipeline.Pipeline.load(str(directory / "p.yaml")).model.factors == 3
-    assert _pipeline.Pipeline.load(str(directory / "p.json")).out == str(directory / "model")
