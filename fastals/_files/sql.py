@@ -38,8 +38,8 @@ class SQL:
         One SELECT statement, perhaps WITH, FROM first, or VALUES. Times are in UTC.
     directory : path, optional
         What relative paths in the statement start from; None: the working directory.
-    memory_limit : str, default "50%"
-        What DuckDB may hold: a share of the machine's memory, or such as "4GB".
+    memory_limit : str, optional
+        What DuckDB may hold, such as "4GB". None: half of the memory of the machine, or of its container.
 
     Raises
     ------
@@ -57,14 +57,14 @@ class SQL:
     """
 
     def __init__(
-        self, query: str, *, directory: str | os.PathLike[str] | None = None, memory_limit: str = "50%"
+        self, query: str, *, directory: str | os.PathLike[str] | None = None, memory_limit: str | None = None
     ) -> None:
         need("sql", "duckdb", "SQL")
         need("sql", "pyarrow", "SQL")
         if not isinstance(query, str):
             raise ArgumentTypeError(f"query must be text, got {type(query).__name__}")
-        if not isinstance(memory_limit, str):
-            raise ArgumentTypeError(f"memory_limit must be text such as '50%' or '4GB', got {memory_limit!r}")
+        if not isinstance(memory_limit, str | None):
+            raise ArgumentTypeError(f"memory_limit must be text such as '4GB', got {memory_limit!r}")
         self.query, self.memory_limit = query, memory_limit
         self.directory = None if directory is None else os.path.abspath(check_path("directory", directory))
         self._check()
@@ -134,18 +134,17 @@ class SQL:
 
         with tempfile.TemporaryDirectory(prefix="fastals-sql-") as spill:
             settings: dict[str, str | bool | int | float | list[str]] = {
-                "memory_limit": self.memory_limit,
                 "threads": threads,
                 "temp_directory": spill,
                 "preserve_insertion_order": True,
                 "python_enable_replacements": False,  # a table is a file or a WITH, never a variable of the program
             }
-            if self.directory is not None:
-                settings["file_search_path"] = self.directory
             try:
                 with duckdb.connect(config=settings) as connection:
                     connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
-                    limit = connection.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
+                    connection.execute(f"SET file_search_path = {_text(self.directory or '')}")
+                    limit = self.memory_limit or _half(connection)
+                    connection.execute(f"SET memory_limit = {_text(limit)}")
                     LOGGER.info("DuckDB %s, %s, %d threads: %r", duckdb.__version__, limit, threads, self)
                     # in a thread of its own: the one that waits can be interrupted, DuckDB cannot
                     with ThreadPoolExecutor(1) as other:
@@ -161,6 +160,17 @@ class SQL:
                 if isinstance(error, FastalsError):
                     raise
                 raise DataError(f"query: {_told(error)}") from None
+
+
+def _half(connection: Any) -> str:
+    """Return half of what there is, as DuckDB has it, which takes 80% for itself."""
+    number, unit = str(connection.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]).split()
+    return f"{float(number) * 50 / 80:.2f} {unit}"
+
+
+def _text(text: str) -> str:
+    """Return text as SQL has it."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _told(error: BaseException) -> str:

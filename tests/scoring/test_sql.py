@@ -186,7 +186,7 @@ def test_memory_is_bounded(kind, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     events, grown = map(int, done.stdout.split())
     assert events == 20_000_000 if kind == "query" else events == (20_000_000 >> 17) << 17
-    assert grown < 220, grown
+    assert grown < 290, grown
 
 
 def test_what_exceeds_the_limit_goes_to_files(tmp_path):
