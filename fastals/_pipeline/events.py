@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import scoring
 from .._core import LOGGER, NOTE
+from .._data import Interactions
 from .._files import is_span, iso, span_seconds
 
 
@@ -35,6 +36,12 @@ def told_events(scores: scoring.Scores) -> str:
 def event_facts(scores: scoring.Scores, n_scores: int) -> dict[str, Any]:
     """Return what a summary says of events."""
     return scores.summary() | {"scores": n_scores, "notes": scores.notes()}
+
+
+def told_scores(data: Interactions) -> str:
+    """Return how many scores there are as text, and of how many pairs nothing but that they are known."""
+    known = "" if data.known is None else f", {data.known.nnz:,} known pairs"
+    return f"{data.nnz:,} scores{known}"
 
 
 def split_at(spec: scoring.ScoreSpec, at: Any, now: str | None) -> tuple[scoring.ScoreSpec, scoring.ScoreSpec]:

@@ -12,7 +12,7 @@ from .._core import LOGGER, NOTE, DataError, FileFormatError, GateError
 from .._data import Ids, Interactions, with_ids
 from .._equation import told
 from .._files import check_target, is_remote, locate
-from .events import event_facts, score, split_at, told_events
+from .events import event_facts, score, split_at, told_events, told_scores
 from .models import load, loss, model_facts, print_metrics, save, told_publication
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ class _Run:
             data = scores.interactions()
             self.facts["events"] = event_facts(scores, data.nnz)
             self.spec = scores.spec
-            self._tell("scored", start, f"{told_events(scores)}: {data.nnz:,} scores")
+            self.facts["events"]["known_pairs"] = 0 if data.known is None else data.known.nnz
+            self._tell("scored", start, f"{told_events(scores)}: {told_scores(data)}")
         if pipeline.keep_ids and _exists(pipeline.out):
             old = load(pipeline.out)
             data = with_ids(data, Ids(old.users_, unseen="keep"), Ids(old.items_, unseen="keep"))
