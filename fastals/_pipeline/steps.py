@@ -86,7 +86,7 @@ class _Run:
 
     def _check_targets(self, only_publish: bool) -> None:
         for target in self.pipeline.publish:
-            serving.check_target_of_lists(target["to"], connect=True)
+            serving.check_target_of_lists(target["to"], what=target.get("what", "recommendations"), connect=True)
         for name, read in self.pipeline.inputs:
             if not _exists(read):
                 raise FileFormatError(f"{name}: {read}: No such file")
