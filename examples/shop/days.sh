@@ -30,11 +30,11 @@ fastals run pipeline.toml --from publish --set to="$to" --set similar_to="$simil
 fastals recommend model --user v-0001 v-0002 --n 3 --titles titles.csv --item-column sku
 
 # A visitor asks to be forgotten: the model, its file and what is served.
-fastals forget model --users v-0001
 if [ "$to" = recommendations.jsonl ]; then
+    fastals forget model --users v-0001
     fastals publish model --to "$to" $lists --quiet
 else
-    python -c 'import sys; from fastals.serving import forget; forget(sys.argv[1], ["v-0001"])' "$to"
+    fastals forget model --users v-0001 --from "$to"
 fi
 # ... and the log, from which the next whole fit is made.
 for file in log/*/events.csv; do

@@ -21,11 +21,13 @@ What a command adds as far as it has come:
                    run: "known_pairs": of pairs that are not trained on, but are known
 ``metrics``        run: of a model trained on a part, by name; a figure that is none is null
 ``baseline``       run: the same of the most popular items
-``model``          run, train: {"out", "kind", "parameters", "settings", "users", "items", "cells", "iterations",
-                   "loss"}
+``model``          run, train, update: {"out", "kind", "parameters", "settings", "users", "items", "cells",
+                   "iterations", "loss"}
 ``published``      run: a list of {"to", "n_users", "version", "seconds", …}
 ``report``         run: the file
-``out``            score: the file
+``out``            score, forget: the file
+``forgotten``      forget: {"users", "items", "cells", "unknown"}; ``removed``: lists that have left Redis, by address
+``comparison``     compare: what --json prints
 =================  =====================================================================================================
 """
 

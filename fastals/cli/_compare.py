@@ -42,6 +42,7 @@ def command(arguments: argparse.Namespace) -> None:
     old, new = load(arguments.old), load(arguments.new)
     test = read(arguments, ratings=old.state_.ratings) if arguments.data else None
     found = evaluation.compare(old, new, test, arguments.n)
+    arguments.facts["comparison"] = found.to_dict()
     if arguments.json:
         print(json.dumps(found.to_dict(), allow_nan=False))
     else:

@@ -11,7 +11,7 @@ from .._core import ParameterError, remove_leftovers
 from .._data import Labels
 from .._files import check_target, is_remote, open_file
 from .._fitted import move_in, place_for
-from ._common import load, save, size
+from ._common import id_, load, save, size
 
 HELP = "remove users or items from a model and from what it was trained on"
 
@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", nargs="?", help="file that train wrote")
     for side, what in (("users", "users"), ("items", "items")):
         group = parser.add_mutually_exclusive_group()
-        group.add_argument(f"--{side}", nargs="+", metavar="ID", help=f"one or more {what}")
+        group.add_argument(f"--{side}", nargs="+", action="extend", type=id_, metavar="ID", help=f"one or more {what}")
         group.add_argument(f"--{side}-from", metavar="FILE", help=f"a text file with one of the {what} on each line")
     parser.add_argument(
         "--unknown",
@@ -61,6 +61,7 @@ def command(arguments: argparse.Namespace) -> None:
         users = _forget(arguments, named)
     for url in arguments.served:  # the model comes first, or the next publication would bring them back
         removed = serving.forget(url, users or (), prefix=arguments.prefix)
+        arguments.facts.setdefault("removed", {})[serving.told_target(url)] = removed
         if not arguments.quiet:
             print(f"removed  {removed:,} lists from {serving.told_target(url)}")
 
@@ -85,6 +86,8 @@ def _forget(arguments: argparse.Namespace, named: dict[str, list[str] | None]) -
     ids = {side: _labels(side, labels[side], some) for side, some in named.items()}
     told = model.forget(**ids, unknown=arguments.unknown, on_disk=where)
     save(model, out)
+    counts = {name: getattr(told, name) for name in type(told).__annotations__}
+    arguments.facts |= {"out": out, "forgotten": counts}
     if on_disk and arguments.out is None:
         move_in(model.state_.pairs)
     if not is_remote(out):

@@ -10,7 +10,18 @@ from .. import scoring
 from .._core import ParameterError
 from .._files import check_target
 from .._models import ALS
-from ._common import add_data_options, add_model, count, format_options, load, read, save, size, told_updates
+from ._common import (
+    add_data_options,
+    add_model,
+    count,
+    format_options,
+    load,
+    model_facts,
+    read,
+    save,
+    size,
+    told_updates,
+)
 
 HELP = "take new events into a model, between two whole fits"
 
@@ -45,6 +56,8 @@ def command(arguments: argparse.Namespace) -> None:
     known = len(model.state_.users), len(model.state_.items)
     told = _scored(model, arguments) if model.scoring_ else _plain(model, arguments)
     save(model, out)
+    updates = {"updates": model.n_updates_, "unseen_by_fit": model.updated_}
+    arguments.facts["model"] = model_facts(model) | {"out": out, **updates}
     if not arguments.quiet:
         new = len(model.state_.users) - known[0], len(model.state_.items) - known[1]
         print(f"read     {names}: {told}")
