@@ -18,7 +18,7 @@ from fastals.scoring import ScoreSpec, score
 
 Pairs = set[tuple[Any, Any]]
 
-README: dict[str, Any] = {
+SPEC: dict[str, Any] = {
     "timestamp": "time",
     "half_life": "30 days",
     "minimum": 0.05,
@@ -28,7 +28,7 @@ README: dict[str, Any] = {
         "disliked": {"weight": -3},
     },
 }
-"""The pipeline that README.md shows."""
+"""The specification that docs/logs.md shows."""
 
 
 def songs(n: int = 4000, seed: int = 0) -> pd.DataFrame:
@@ -51,7 +51,7 @@ def songs(n: int = 4000, seed: int = 0) -> pd.DataFrame:
 
 
 def scored(events: pd.DataFrame, spec: dict[str, Any]) -> dict[tuple[Any, Any], float]:
-    """A score for each pair of the log, by the formula of the README."""
+    """A score for each pair of the log, by formula."""
     age = (events["time"].max() - events["time"]) / 86_400
     share = (events["played_seconds"] / events["song_seconds"]).clip(0, 1)
     value = (0.5 * share + 3 * events["liked"] - 3 * events["disliked"]) * 2.0 ** (-age / 30)
@@ -73,25 +73,25 @@ def all_known(data: Interactions) -> Pairs:
 @pytest.mark.parametrize("memory", [1 << 29, 10_000])
 def test_every_pair_of_the_log_has_a_score_or_is_known(memory: int) -> None:
     events = songs()
-    totals = scored(events, README)
-    with score(events, README, memory=memory) as scores:
+    totals = scored(events, SPEC)
+    with score(events, SPEC, memory=memory) as scores:
         data = scores.interactions()
     cells = {pair for pair, total in totals.items() if total >= 0.05}
     assert pairs_of(data) == cells
     assert all_known(data) == totals.keys() - cells
     assert data.known is not None
     assert {user for user, _ in pairs_of(data.known)} <= {user for user, _ in cells}
-    plain = score(events, {**README, "minimum": None}).interactions()
+    plain = score(events, {**SPEC, "minimum": None}).interactions()
     assert plain.known is None
     assert pairs_of(plain) | {pair for pair, total in totals.items() if total == 0} == set(totals)
 
 
-def test_what_is_disliked_is_never_listed_with_the_settings_of_the_readme() -> None:
+def test_what_is_disliked_is_never_listed_with_the_settings_of_the_page() -> None:
     events = songs()
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "logs.md").read_text(encoding="utf-8")
     for line in ("minimum = 0.05", "weight = -3", 'half_life = "30 days"'):
         assert line in text  # these settings
-    data = score(events, README).interactions()
+    data = score(events, SPEC).interactions()
     model = fastals.ImplicitALS(factors=8, random_state=0).fit(data)
     forgetful = fastals.ImplicitALS(factors=8, random_state=0).fit(data.matrix)
     had, disliked = (
@@ -149,7 +149,7 @@ def test_no_published_item_of_movielens_had_been_rated(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
 def test_files_of_scores_hold_every_pair(kind: str, tmp_path: Path) -> None:
     events = songs()
-    with score(events, README) as scores:
+    with score(events, SPEC) as scores:
         n = scores.write(tmp_path / f"scores.{kind}")
         data = scores.interactions()
     assert n == data.nnz
@@ -202,7 +202,7 @@ def test_events_before_since_are_known(memory: int, tmp_path: Path) -> None:
 def test_the_commands_hand_it_on(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     events = songs()
     events.to_csv(tmp_path / "events.csv", index=False)
-    (tmp_path / "spec.json").write_text(json.dumps(ScoreSpec.from_dict(README).to_dict()))
+    (tmp_path / "spec.json").write_text(json.dumps(ScoreSpec.from_dict(SPEC).to_dict()))
     scores, model = tmp_path / f"scores.{kind}", tmp_path / "model"
     main(["score", str(tmp_path / "events.csv"), "--spec", str(tmp_path / "spec.json"), "--out", str(scores)])
     options = ["--implicit", "--factors", "4", "--seed", "0", "--out", str(model)]
@@ -218,12 +218,12 @@ def test_the_commands_hand_it_on(kind: str, tmp_path: Path, capsys: pytest.Captu
 
 
 def test_a_pipeline_hands_it_on(tmp_path: Path) -> None:
-    """The pipeline of the README, twice: the second run numbers users and items as the first did."""
+    """The pipeline of the SPEC, twice: the second run numbers users and items as the first did."""
     events = songs()
     events.to_csv(tmp_path / "events.csv", index=False)
     signals = "".join(
         f"[score.signals.{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in signal.items())
-        for name, signal in README["signals"].items()
+        for name, signal in SPEC["signals"].items()
     )
     (tmp_path / "pipeline.toml").write_text(
         '[events]\npath = "events.csv"\n'
