@@ -11,7 +11,6 @@ from .checks import (
     check_int,
     check_objects,
     check_pair_or_real,
-    check_pairs,
     check_path,
     check_random_state,
     check_real,
@@ -19,9 +18,11 @@ from .checks import (
     check_values,
     check_vector,
     frozen,
+    has_pyarrow,
     number_types,
     refuse_huge,
     refuse_value,
+    shown,
 )
 from .config import show_config
 from .container import Tensors, field, read_tensors, write_tensors
@@ -72,7 +73,6 @@ __all__ = [
     "check_int",
     "check_objects",
     "check_pair_or_real",
-    "check_pairs",
     "check_path",
     "check_random_state",
     "check_real",
@@ -82,6 +82,7 @@ __all__ = [
     "field",
     "files",
     "frozen",
+    "has_pyarrow",
     "kernels",
     "number_types",
     "read_tensors",
@@ -92,6 +93,7 @@ __all__ = [
     "resolve_num_threads",
     "show_as",
     "show_config",
+    "shown",
     "single_threaded_blas",
     "tables",
     "write_tensors",

@@ -7,6 +7,7 @@ A message names the argument, the rule and the value, and where one mistake is l
 
 import os
 from collections.abc import Collection, Mapping
+from importlib.util import find_spec
 from mmap import mmap
 from typing import Any, NoReturn
 
@@ -157,14 +158,6 @@ def check_vector(name: str, values: object) -> NDArray[Any]:
     return array
 
 
-def check_pairs(name: str, pairs: object) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return users and items of an array or frame that has one of each in a row."""
-    array = np.asarray(pairs)
-    if array.ndim != 2 or array.shape[1] != 2:
-        raise DataError(f"{name} must have shape (n, 2), a user and an item in each row, got shape {array.shape}")
-    return array[:, 0], array[:, 1]
-
-
 def check_same_length(arrays: Mapping[str, NDArray[Any] | None]) -> None:
     """Refuse arrays of different lengths; None is no array."""
     lengths = {name: len(array) for name, array in arrays.items() if array is not None}
@@ -189,9 +182,7 @@ def check_values(name: str, values: object) -> NDArray[Any]:
         except OverflowError:
             raise DataError(f"{name} must be within float64's range, 1.8e308") from None
     if array.dtype.kind == "b":
-        raise ArgumentTypeError(
-            f"{name} must be numbers, got bool: leave them out for all ones, or convert them to integers"
-        )
+        raise ArgumentTypeError(f"{name} must be numbers, got bool: convert them to integers")
     if array.dtype.kind not in "iuf":
         raise ArgumentTypeError(f"{name} must be real numbers, got {array.dtype}")
     return readable_values(array)
@@ -214,12 +205,29 @@ def check_objects(name: str, array: NDArray[Any], types: tuple[type, ...], what:
         at = next(i for i, x in enumerate(objects) if type(x) in bad)
         if _is_missing(objects[at]):
             raise DataError(f"{name} must not be missing, got {objects[at]!r} at position {at}")
-        got = f"{objects[at]!r} ({type(objects[at]).__name__})"
+        got = f"{shown(objects[at])} ({type(objects[at]).__name__})"
         raise ArgumentTypeError(f"{name} must be {what}, all of one kind, got {got} at position {at}")
 
 
 def _is_missing(value: object) -> bool:
-    return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
+    """Whether a value stands for none: None, NaN, and pandas' NA and NaT."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    try:
+        return bool(value != value)
+    except (TypeError, ValueError, ArithmeticError):  # arrays, signaling NaN
+        return not hasattr(value, "__len__")
+
+
+def has_pyarrow() -> bool:
+    """Whether pyarrow is installed, which nothing needs that is not a file of its own."""
+    return find_spec("pyarrow") is not None
+
+
+def shown(value: object) -> str:
+    """Return what a value looks like, on one line and not at length."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def refuse_value(name: str, values: NDArray[Any]) -> NoReturn:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from .files import replacing
 from .names import __version__
 
-_DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "U8": "|u1"}
+_DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "U64": "<u8", "I32": "<i4", "U8": "|u1"}
 _MAX_HEADER = 100_000_000  # the limit of the safetensors library
 
 

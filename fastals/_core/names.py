@@ -12,7 +12,7 @@ FactorArray: TypeAlias = NDArray[Any]
 """float32 or float64."""
 
 LabelArray: TypeAlias = NDArray[Any]
-"""int64, or objects that are all str, bytes or UUID."""
+"""int64, uint64 where that does not do, or objects that are all str, bytes or UUID."""
 
 Axis: TypeAlias = Literal["users", "items"]
 """A side of the matrix."""

@@ -13,11 +13,22 @@ from .cells import (
     ones_like,
 )
 from .columns import Coded
-from .frames import ITEM_COLUMNS, arrow_ids, choose_column, choose_columns, column_names, frame_columns, is_frame
+from .frames import (
+    ITEM_COLUMNS,
+    arrow_columns,
+    arrow_ids,
+    as_ids,
+    choose_column,
+    choose_columns,
+    column_names,
+    frame_columns,
+    is_frame,
+    pair_columns,
+)
 from .indexer import Ids, with_ids, written
 from .interactions import Interactions, as_interactions, as_observations, of_pairs, trusted
-from .labels import Labels, StreamEncoder, decode_labels, encode_labels, factorize
-from .lines import Compressed, Known, Lines, Lists, cell_numbers, contains, cut, distinct
+from .labels import Labels, StreamEncoder, decode_labels, factorize
+from .lines import Compressed, Known, Lines, Lists, cell_numbers, contains, cut, distinct, encode_labels
 from .readers import KNOWN, SCORE, SCORING
 
 __all__ = [
@@ -37,7 +48,9 @@ __all__ = [
     "Pairs",
     "StreamEncoder",
     "append",
+    "arrow_columns",
     "arrow_ids",
+    "as_ids",
     "as_interactions",
     "as_observations",
     "cell_arrays",
@@ -65,6 +78,7 @@ __all__ = [
     "met_by",
     "of_pairs",
     "ones_like",
+    "pair_columns",
     "selected",
     "trusted",
     "with_ids",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -13,7 +14,6 @@ from .._core import (
     check_dtype,
     check_same_length,
     check_values,
-    check_vector,
     refuse_huge,
     refuse_value,
     resolve_num_threads,
@@ -28,13 +28,15 @@ from .checks import (
     check_matrix_values,
     check_not_empty,
     check_shape,
+    joined,
     refuse_cell_value,
     refuse_index,
     refuse_line_value,
     refuse_overflow,
     refuse_repeat,
 )
-from .columns import Coded, Text
+from .columns import NAMES, Coded
+from .frames import as_ids
 from .labels import Labels, factorize, line_labels
 from .lines import Compressed, Known, PairLines, cell_numbers, contains, cut, distinct
 
@@ -43,8 +45,6 @@ if TYPE_CHECKING:
 
 DUPLICATES = ("sum", "last", "max", "mean", "error", "keep")
 """What becomes of several values for one user and item; "keep": each stays an observation of its own."""
-
-NAMES = ("users", "items", "values")
 
 Data = TypeVar("Data", bound="LabelledCells")
 
@@ -107,10 +107,7 @@ class Builder:
 
     def arrays(self, users: Any, items: Any, values: Any = None, names: Sequence[str] = NAMES) -> Built:
         """One element per event; users and items are labels. ``names`` are what messages call the three."""
-        users, items = (
-            ids if isinstance(ids, Text | Coded) else check_vector(name, ids)
-            for name, ids in zip(names, (users, items), strict=False)
-        )
+        users, items = (as_ids(name, ids) for name, ids in zip(names, (users, items), strict=False))
         values = None if values is None else check_values(names[2], values)
         check_same_length(dict(zip(names, (users, items, values), strict=True)))
         scored = None
@@ -414,7 +411,8 @@ def _elsewhere(data: Data, pairs: Sequence[Pairs]) -> Data | None:
         starts = np.cumsum([0, *map(len, labels)])
         values = [each.decode(np.arange(len(each))) for each in labels]
         return Coded(
-            np.concatenate([part + start for part, start in zip(codes, starts, strict=False)]), np.concatenate(values)
+            np.concatenate([part + start for part, start in zip(codes, starts, strict=False)]),
+            reduce(partial(joined, "known ids"), values),
         )
 
     users, items, user_labels, item_labels = zip(*pairs, strict=True)

@@ -146,6 +146,7 @@ class LabelledCells:
     user_labels: Labels
     item_labels: Labels
     scoring: dict[str, Any] | None = None
+    _unread: tuple[str, ...] = ()  # columns that are there where none was recognised as the values'
     summed: bool = False
     _cells: ArrayLines | FileLines
     _store: StoredCells | None = None
@@ -180,7 +181,8 @@ class LabelledCells:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._store is not None:
             return self._reopened, (self._store.path, self._store.digest, isinstance(self._store, Store))
-        return self._of, (self._cells, self.user_labels, self.item_labels, self.scoring, self._known, self.summed)
+        parts = self._cells, self.user_labels, self.item_labels, self.scoring, self._known, self.summed
+        return self._of, parts, {"_unread": self._unread}
 
     def _knowing(self, known: Known) -> Self:
         """The same cells with other pairs known."""
@@ -368,7 +370,9 @@ class LabelledCells:
         if not isinstance(self._store, Store):
             return self._of(PairLines(*arrays[:2], self.n_items), self.user_labels, self.item_labels)
         cells, known = ArrayLines(arrays, self.n_items), Known(None if self.known is None else self.known.in_memory())
-        return self._of(cells, self.user_labels, self.item_labels, self.scoring, known, self.summed)
+        made = self._of(cells, self.user_labels, self.item_labels, self.scoring, known, self.summed)
+        made._unread = self._unread
+        return made
 
     def lines(self, axis: Axis, dtype: Any = None, *, num_threads: int | None = None) -> Lines:
         """Return the cells of each user, or of each item, to be read some lines at a time, wherever they are.

@@ -1,6 +1,8 @@
 """What ids, weights and matrices must be; what a kernel found wrong with them, worded."""
 
-from collections.abc import Sized
+import re
+from collections.abc import Sequence, Sized
+from contextlib import suppress
 from itertools import chain
 from typing import Any, NoReturn
 from uuid import UUID
@@ -27,6 +29,9 @@ ID_TYPES: dict[tuple[type, ...], str] = {
 }
 """What ids may be, by the type of their first."""
 
+ID_KINDS = ("auto", "text", "integer")
+"""What ids can be declared to be."""
+
 MAX_INDEX = 2**31 - 1
 """Indices of users and items are int32."""
 
@@ -35,9 +40,10 @@ MAX_INDEX = 2**31 - 1
 
 
 def check_ids(name: str, ids: object, *, scan: bool = True) -> NDArray[Any]:
-    """Return ids as a contiguous native array: int32 or int64, or U, S, or objects that are all str, bytes or UUID.
+    """Return a vector of ids as a contiguous native array.
 
-    Without ``scan`` only the first of str, bytes and UUID objects is looked at.
+    That is int32 or int64, uint64 where some are beyond that, U, S, or objects that are all str, bytes or UUID. Without
+    ``scan`` only the first of such objects is looked at.
     """
     array = check_vector(name, ids)
     if array.dtype.kind == "T":
@@ -48,7 +54,8 @@ def check_ids(name: str, ids: object, *, scan: bool = True) -> NDArray[Any]:
     if kind in "USO":
         return np.ascontiguousarray(array, dtype)
     if kind == "f":
-        whole = np.abs(array) <= 2.0**53
+        # beyond that two ids may have become one
+        whole = np.abs(array) <= 2.0 ** (np.finfo(array.dtype).nmant + 1)
         whole &= np.floor(array, where=whole, out=np.zeros_like(array)) == array
         if not whole.all():
             at = int(np.argmin(whole))
@@ -56,8 +63,7 @@ def check_ids(name: str, ids: object, *, scan: bool = True) -> NDArray[Any]:
                 raise DataError(f"{name} must not be missing, got {array[at]} at position {at}")
             raise DataError(f"{name} must be whole numbers or strings, got {array[at]} at position {at}")
     elif kind == "u" and dtype.itemsize == 8 and len(array) and array.max() > np.iinfo(np.int64).max:
-        at = int(np.argmax(array > np.iinfo(np.int64).max))
-        raise DataError(f"{name} must fit in int64, got {array[at]} at position {at}")
+        return np.ascontiguousarray(array, np.uint64)
     elif kind not in "iu":
         raise ArgumentTypeError(f"{name} must be integers, strings, bytes or UUIDs, got {array.dtype}")
     return np.ascontiguousarray(array, np.int32 if dtype == np.int32 else np.int64)
@@ -71,16 +77,90 @@ def _check_id_objects(name: str, array: NDArray[Any], scan: bool) -> NDArray[Any
     is_text = isinstance(first, str | bytes | UUID)
     if scan or not is_text:
         types = next((types for types in ID_TYPES if isinstance(first, types)), ())
+        if not types and type(first).__name__ == "Decimal":
+            types = (type(first),)
         check_objects(name, array, types, "integers, strings, bytes or UUIDs")
     if is_text:
         return array
     if isinstance(first, float | np.floating):
         return array.astype(np.float64)
-    try:
-        return array.astype(np.int64)
-    except OverflowError:
-        at = next(i for i, x in enumerate(array.tolist()) if not -(2**63) <= x < 2**63)
-        raise DataError(f"{name} must fit in int64, got {array[at]} at position {at}") from None
+    if isinstance(first, int | np.integer):
+        with suppress(OverflowError):
+            return array.astype(np.int64)
+    integers = _whole(name, array.tolist())
+    low, high = min(integers), max(integers)
+    if low >= -(2**63) and high < 2**63:
+        return np.fromiter(integers, np.int64, len(integers))
+    if low >= 0 and high < 2**64:
+        return np.fromiter(integers, np.uint64, len(integers))
+    beyond = next(x for x in (low, high) if not -(2**63) <= x < 2**63)
+    raise DataError(
+        f"{name} must fit in int64 or, all of them, in uint64, got {beyond} at position {integers.index(beyond)}"
+    )
+
+
+def _whole(name: str, numbers: list[Any]) -> list[int]:
+    """Return integers, and decimals of whole value, as integers."""
+    for at, number in enumerate(numbers):
+        if isinstance(number, int | np.integer):
+            continue
+        if number.is_nan():
+            raise DataError(f"{name} must not be missing, got {number} at position {at}")
+        if not (number.is_finite() and number == number.to_integral_value()):
+            raise DataError(f"{name} must be whole numbers or strings, got {number} at position {at}")
+    return list(map(int, numbers))
+
+
+def check_kind(name: str, codes: NDArray[np.int32], labels: LabelArray, kind: str) -> LabelArray | list[Any]:
+    """Return the labels of ids, which are codes of them, of the kind that these are declared to be.
+
+    "text": whole numbers as their usual decimal form. "integer": strings that are such as what they write: "007", "+7"
+    and " 7" are none.
+    """
+    wanted, make = ("strings", str) if kind == "text" else ("integers", int)
+    found = kind_of(labels)
+    if not len(labels) or found == wanted:
+        return labels
+    if found not in ("strings", "integers"):
+        raise ArgumentTypeError(f"{name} must be strings or whole numbers with ids={kind!r}, got {found}")
+    values = labels.tolist()
+    if kind == "integer":
+        bad = np.array([re.fullmatch("0|-?[1-9][0-9]{0,19}", label) is None for label in values])
+        if bad.any():
+            at = int(np.argmax(bad[codes]))
+            raise DataError(f"{name} must be integers with ids='integer', got {values[codes[at]]!r} at position {at}")
+    return list(map(make, values))
+
+
+def kind_of(ids: LabelArray) -> str:
+    """What ids of an array are, by the first of them, for messages."""
+    if ids.dtype.kind in "iuUS":
+        return {"i": "integers", "u": "integers", "U": "strings", "S": "bytes"}[ids.dtype.kind]
+    return next((what for types, what in ID_TYPES.items() if len(ids) and isinstance(ids[0], types)), "nothing")
+
+
+def in_dtype(ids: LabelArray, dtype: np.dtype[Any]) -> tuple[LabelArray, NDArray[np.bool_] | np.bool_]:
+    """Return integers in one of int64 and uint64, which NumPy would compare as floats, and which of them it has not."""
+    if ids.dtype.kind == dtype.kind:
+        return ids, np.False_
+    same = ids.astype(dtype)
+    return same, (same if dtype.kind == "i" else ids) < 0
+
+
+def joined(name: str, labels: LabelArray, others: LabelArray) -> LabelArray:
+    """Return labels behind others of the same kind."""
+    kinds = {part.dtype.kind for part in (labels, others) if len(part)}
+    if kinds == {"i", "u"}:
+        if min(labels.min(), others.min()) < 0:
+            refuse_wide(name)
+        labels, others = labels.astype(np.uint64), others.astype(np.uint64)
+    joined: LabelArray = np.concatenate([part for part in (labels, others) if len(part)] or [labels])
+    return joined
+
+
+def refuse_wide(name: str) -> NoReturn:
+    """Raise for integers some of which are negative and others beyond int64."""
+    raise DataError(f"{name} must fit in int64 or, all of them, in uint64: some are below 0, others beyond int64")
 
 
 def check_sample_weight(weights: object) -> NDArray[Any]:
@@ -253,13 +333,6 @@ def refuse_cell_value(users: NDArray[Any], items: NDArray[Any], values: NDArray[
     raise DataError(f"values must be finite, got {values[at]} at row {users[at]}, column {items[at]}")
 
 
-def check_not_missing(name: str, column: Any) -> None:
-    """Refuse an Arrow array with a null."""
-    if column.null_count:
-        at = int(np.argmax(np.asarray(column.is_null())))
-        raise DataError(f"{name} must not be missing, got None at position {at}")
-
-
 def refuse_offsets(name: str) -> NoReturn:
     """Raise for an Arrow array whose strings lie outside its memory."""
     raise DataError(f"{name} is a broken Arrow array: its offsets are not within its data")
@@ -306,10 +379,10 @@ def refuse_sums(scored: bool) -> NoReturn:
     )
 
 
-def describe_data(data: object) -> str:
-    """Word what somebody has given as data."""
-    if isinstance(data, np.ndarray):
-        return f"a dense array of shape {data.shape}: where zeros mean 'no cell', pass scipy.sparse.csr_array(data)"
-    if isinstance(data, tuple):
-        return f"a tuple of {len(data)}"
-    return type(data).__name__
+def refuse_unread(columns: Sequence[str]) -> None:
+    """Refuse ratings that are all one because no column was recognised as theirs, if there are any that might be."""
+    if columns:
+        raise DataError(
+            f"ratings need a column of values, but none was recognised, and {', '.join(map(repr, columns))} not read: "
+            "name it, as in Interactions.from_frame(frame, value=...); value='' says that all are one"
+        )

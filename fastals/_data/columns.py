@@ -9,6 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+NAMES = ("users", "items", "values")
+"""What messages call the columns of events that have no names of their own."""
+
 Rows: TypeAlias = tuple[str, Any, Any, Any]
 """Users, items and values (or None) of some rows, behind where these are, for the end of a message."""
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from .._core import DataError, LabelArray, UnknownLabelError, check_choice, resolve_num_threads
 from .builder import Builder, Pairs
 from .cells import may_repeat
-from .frames import id_column
 from .interactions import Interactions, as_interactions
 from .labels import Labels, factorize
 from .lines import Part
@@ -55,7 +54,7 @@ class Ids:
     unseen: Unseen
 
     def __init__(self, labels: Any, *, unseen: Unseen = "error") -> None:
-        ranks, distinct = factorize("labels", id_column("labels", labels), resolve_num_threads(None))
+        ranks, distinct = factorize("labels", labels, resolve_num_threads(None))
         if len(distinct) < len(ranks):
             raise DataError(f"labels must be distinct, got {len(distinct)} different ones of {len(ranks)}")
         assert distinct.values is not None
@@ -99,7 +98,7 @@ class Ids:
 
         Raises
         ------
-        UnknownLabelError
+        ArgumentTypeError
             The new ids are of another kind: strings where these are integers.
 
         Examples
@@ -134,8 +133,7 @@ class Ids:
         >>> fastals.Ids(["a", "b", "c"]).forget(["b"]).encode(["a", "c"])
         array([0, 1], dtype=int32)
         """
-        column = id_column("ids", ids)
-        gone = self._labels.encode_known("ids", column) if self.unseen == "error" else self._labels.encode(column)
+        gone = self._labels.encode_known("ids", ids) if self.unseen == "error" else self._labels.encode(ids)
         left = np.delete(self.labels, gone[gone >= 0])
         if not len(left):
             raise DataError(f"ids must leave at least one of {len(self)}")
@@ -156,6 +154,8 @@ class Ids:
         ------
         UnknownLabelError
             With ``unseen="error"``: names the first unknown id.
+        ArgumentTypeError
+            The ids are of another kind, strings where these are integers: none of them could be known.
 
         Examples
         --------
@@ -219,7 +219,7 @@ def check_unseen(unseen: Any) -> Any:
 
 def _counted(ids: Any) -> tuple[LabelArray, NDArray[np.intp]]:
     """Return the distinct ids, ascending, and how often each occurs."""
-    codes, labels = factorize("ids", id_column("ids", ids), resolve_num_threads(None))
+    codes, labels = factorize("ids", ids, resolve_num_threads(None))
     if labels.values is None or not len(labels):
         raise DataError("ids must hold at least one")
     return labels.values, np.bincount(codes, minlength=len(labels))
@@ -248,6 +248,8 @@ def with_ids(data: Any, users: Ids | None = None, items: Ids | None = None) -> I
     Raises
     ------
     UnknownLabelError, DataError
+    ArgumentTypeError
+        Among others: the ids are of another kind than the data's.
 
     Examples
     --------

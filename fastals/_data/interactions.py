@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from copy import copy
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,11 +14,12 @@ from scipy import sparse
 
 from .._core import ArgumentTypeError
 from .._files import is_single_file
-from .builder import NAMES, Builder, Pairs, id_pairs, known_pairs, pairs_of
+from .builder import Builder, Pairs, id_pairs, known_pairs, pairs_of
 from .cells import LabelledCells
-from .checks import check_sample_weight, check_weight_count, check_weighted_format, describe_data, refuse_sums
-from .frames import Columns, array_rows, frame_columns, is_frame
-from .labels import Labels
+from .checks import check_sample_weight, check_weight_count, check_weighted_format, refuse_sums, refuse_unread
+from .columns import NAMES
+from .frames import Columns, array_rows, as_ids, describe_data, event_columns, frame_columns, is_frame, unread_columns
+from .labels import Labels, declared
 from .lines import Compressed, Known, PairLines
 from .readers import SCORING, Files, read_csv
 
@@ -62,14 +63,15 @@ class Interactions(LabelledCells):
 
     @classmethod
     def _of_columns(
-        cls, columns: Columns, duplicates: str, on_disk: Any, known: Any = None, unscored: bool = False
+        cls, columns: Columns, duplicates: str, on_disk: Any, known: Any = None, ids: str = "auto", **options: Any
     ) -> Interactions:
-        (arrays, names), builder = columns, Builder(duplicates=duplicates, unscored=unscored)
-        pairs = given_pairs(known)
+        ((users, items, values), names), builder = columns, Builder(duplicates=duplicates, **options)
+        arrays = declared(names[0], users, ids), declared(names[1], items, ids), values
+        pairs = given_pairs(known, ids=ids)
         if on_disk is not None:
             from .store import store_rows  # not every program makes any
 
-            return cls.open(store_rows(on_disk, array_rows(columns), names, builder, known=pairs))
+            return cls.open(store_rows(on_disk, array_rows((arrays, names)), names, builder, known=pairs))
         return builder.made(cls, builder.arrays(*arrays, names=names), pairs)
 
     @classmethod
@@ -82,7 +84,7 @@ class Interactions(LabelledCells):
             numeric = files.source.format == "csv"
             return cls.open(store_rows(on_disk, files.rows(), files.names, builder, numeric=numeric, scoring=scoring))
         data = cls._of_columns(files.read(), duplicates, None, unscored=files.unscored)
-        data.scoring = scoring
+        data.scoring, data._unread = scoring, files.unread
         return data
 
     # -- making ------------------------------------------------------------------------------------------------------
@@ -95,6 +97,7 @@ class Interactions(LabelledCells):
         values: ArrayLike | None = None,
         *,
         known: Any = None,
+        ids: Literal["auto", "text", "integer"] = "auto",
         duplicates: str = "sum",
         on_disk: str | os.PathLike[str] | None = None,
     ) -> Interactions:
@@ -103,14 +106,18 @@ class Interactions(LabelledCells):
         Parameters
         ----------
         users, items : array-like of shape (n,)
-            Ids: integers (negative ones too), whole floats, strings, bytes or UUIDs. They are labels: users and items
-            are numbered by ascending id, so ids that are just 0..n-1 keep their number.
+            Ids, all of one kind: integers (of 64 bits, negative ones too), floats and decimals of whole value, strings,
+            bytes or UUIDs; in lists, NumPy, Arrow, or columns of pandas and polars, categorical ones too. They are
+            labels: users and items are numbered by ascending id, so ids that are just 0..n-1 keep their number.
         values : array-like of shape (n,), optional
             Ratings or counts; None: all ones.
         known : (users, items), data frame or Interactions, optional
             Pairs that users have met though they are no events to train on, such as what they disliked: see
             :attr:`known`. Ids of the same kinds; those that are also events are events. What is known of users or
             items without an event waits until :meth:`~ImplicitALS.partial_fit` brings some (in memory).
+        ids : {"auto", "text", "integer"}
+            What they are to be: "text" takes whole numbers as their decimal form, "integer" strings that are such as
+            what they write, and refuses others; "auto": what they are.
         duplicates : {"sum", "last", "max", "mean", "error", "keep"}
             What becomes of several values for one user and item. "keep": each stays an observation of its own.
         on_disk : path, optional
@@ -132,7 +139,7 @@ class Interactions(LabelledCells):
         array([[0., 1.],
                [2., 0.]], dtype=float32)
         """
-        return cls._of_columns(((users, items, values), NAMES), duplicates, on_disk, known)
+        return cls._of_columns(((users, items, values), NAMES), duplicates, on_disk, known, ids)
 
     @classmethod
     def from_matrix(
@@ -197,6 +204,7 @@ class Interactions(LabelledCells):
         item: str | None = None,
         value: str | None = None,
         known: Any = None,
+        ids: Literal["auto", "text", "integer"] = "auto",
         duplicates: str = "sum",
         on_disk: str | os.PathLike[str] | None = None,
     ) -> Interactions:
@@ -206,14 +214,14 @@ class Interactions(LabelledCells):
         ----------
         frame : pandas, polars or Arrow table, or a mapping of column names to arrays
         user, item, value : str, optional
-            Names of the columns. None: a column called user, userId or user_id; item, itemId or item_id; value,
-            rating, count or score, in any letter case. Without a column of values all are one.
+            Names of the columns, which alone are read. None: a column called user, userId or user_id; item, itemId or
+            item_id; value, rating, count or score, in any letter case. Without a column of values all are one; but a
+            single further column of numbers that may be it, called "stars" or "plays", must be named, or ``value=""``
+            say that every row counts one. Times and ids ("timestamp", "session_id") are no values.
         known : data frame with the same two columns, (users, items) or Interactions, optional
             As in :meth:`from_arrays`.
-        duplicates : {"sum", "last", "max", "mean", "error", "keep"}
-            What becomes of several values for one user and item.
-        on_disk : path, optional
-            A new or empty directory, where they are made instead of in memory: see :meth:`open`.
+        ids, duplicates, on_disk : optional
+            As for :meth:`from_arrays`.
 
         Returns
         -------
@@ -232,7 +240,9 @@ class Interactions(LabelledCells):
         <Interactions: 2 users x 2 items, 2 cells, float32>
         """
         known = frame_columns(known, user, item, "")[0][:2] if is_frame(known) else known
-        return cls._of_columns(frame_columns(frame, user, item, value), duplicates, on_disk, known)
+        data = cls._of_columns(frame_columns(frame, user, item, value), duplicates, on_disk, known, ids)
+        data._unread = unread_columns(frame, user, item, value)
+        return data
 
     @classmethod
     def from_csv(
@@ -261,10 +271,8 @@ class Interactions(LabelledCells):
             One character.
         columns : sequence of str, optional
             Names of all columns where there is no header line; needs pyarrow.
-        duplicates : {"sum", "last", "max", "mean", "error", "keep"}
-            What becomes of several values for one user and item.
-        on_disk : path, optional
-            A new or empty directory, where they are made instead of in memory: see :meth:`open`.
+        duplicates, on_disk : optional
+            As for :meth:`from_arrays`.
 
         Returns
         -------
@@ -312,12 +320,8 @@ class Interactions(LabelledCells):
         ----------
         path : str or path-like, or a list of them
             A file or a directory (hive-partitioned too), local or an address as hdfs://, s3:// or gs://.
-        user, item, value : str, optional
-            Names of the columns, as in :meth:`from_frame`.
-        duplicates : {"sum", "last", "max", "mean", "error", "keep"}
-            What becomes of several values for one user and item.
-        on_disk : path, optional
-            A new or empty directory, where they are made instead of in memory: see :meth:`open`.
+        user, item, value, duplicates, on_disk : optional
+            As in :meth:`from_frame`.
 
         Returns
         -------
@@ -355,12 +359,8 @@ class Interactions(LabelledCells):
         ----------
         path : str or path-like, or a list of them
             A file (compressed if its name says so) or a directory, local or an address as hdfs://, s3:// or gs://.
-        user, item, value : str, optional
-            Names of the fields, as in :meth:`from_frame`.
-        duplicates : {"sum", "last", "max", "mean", "error", "keep"}
-            What becomes of several values for one user and item.
-        on_disk : path, optional
-            A new or empty directory, where they are made instead of in memory: see :meth:`open`.
+        user, item, value, duplicates, on_disk : optional
+            As in :meth:`from_frame`, of the objects' fields.
 
         Returns
         -------
@@ -393,7 +393,7 @@ def of_pairs(indptr: NDArray[np.int64], indices: NDArray[np.int32], users: Label
     return Interactions._of(PairLines(indptr, indices, len(items)), users, items)
 
 
-def given_pairs(known: Any, *, users: Any = None, items: Any = None) -> list[Pairs]:
+def given_pairs(known: Any, *, users: Any = None, items: Any = None, ids: str = "auto") -> list[Pairs]:
     """Return what a caller gives as known pairs; ``users`` and ``items`` are ids of a matrix' rows and columns."""
     if known is None:
         return []
@@ -405,7 +405,7 @@ def given_pairs(known: Any, *, users: Any = None, items: Any = None) -> list[Pai
         known = frame_columns(known, None, None, "")[0][:2]
     if not isinstance(known, tuple) or len(known) != 2:
         raise ArgumentTypeError(f"known must be a pair of arrays (users, items), got {describe_data(known)}")
-    return [id_pairs(*known)]
+    return [id_pairs(declared("known users", known[0], ids), declared("known items", known[1], ids))]
 
 
 def as_interactions(
@@ -423,11 +423,12 @@ def as_interactions(
 
     Parameters
     ----------
-    data : Interactions, scipy.sparse matrix, tuple of arrays (users, items[, values]), or data frame
+    data : Interactions, scipy.sparse matrix, or what event_columns takes
     duplicates : str
         One of DUPLICATES; Interactions are returned as they are.
     ratings : bool
-        The values are to be ratings: interactions of which some were added up are refused.
+        The values are to be ratings: refused are interactions of which some were added up, and such as are all one
+        because no column was recognised as theirs.
     dtype : {None, "float32", "float64"}
         Of the stored values; None: float32 where that loses nothing, else float64.
     users, items : Labels, optional
@@ -440,6 +441,9 @@ def as_interactions(
         duplicates=duplicates, dtype=dtype, num_threads=num_threads, users=users, items=items, unscored=unscored
     )
     pairs: list[Pairs] = []
+    unread = data._unread if isinstance(data, Interactions) else unread_columns(data, None, None, None)
+    if ratings:
+        refuse_unread(unread)
     if isinstance(data, Interactions):
         if ratings and data.summed:
             refuse_sums(data.scoring is not None)
@@ -449,17 +453,12 @@ def as_interactions(
         built, pairs = builder.cells(data.arrays(), data.user_labels, data.item_labels), known_pairs(data)
     elif sparse.issparse(data):
         built = builder.matrix(data)
-    elif isinstance(data, tuple) and len(data) in (2, 3):
-        built = builder.arrays(*data)
-    elif is_frame(data):
-        arrays, names = frame_columns(data, None, None, None)
-        built = builder.arrays(*arrays, names=names)
     else:
-        raise ArgumentTypeError(
-            "data must be fastals.Interactions, a scipy.sparse matrix (rows are users), a tuple of arrays (users, "
-            f"items) or (users, items, values), or a data frame, got {describe_data(data)}"
-        )
-    return builder.made(Interactions, built, pairs)
+        arrays, names = event_columns(data)
+        built = builder.arrays(*arrays, names=names)
+    made = builder.made(Interactions, built, pairs)
+    made._unread = unread
+    return made
 
 
 def as_observations(
@@ -479,22 +478,21 @@ def as_observations(
     if sample_weight is None:
         return as_interactions(data, duplicates=duplicates, **options), None
     weights = check_sample_weight(sample_weight)
-    twin: Any = None
+    twin: Any
     if isinstance(data, Interactions):
-        n = data.nnz
-        twin = (data.indptr, data.indices, weights)
+        n, twin = data.nnz, None
     elif sparse.issparse(data):
         check_weighted_format(data)
         twin = copy(data)
         n, twin.data = len(twin.data), weights
-    elif isinstance(data, tuple) and len(data) in (2, 3):
-        n, twin = len(data[0]), (*data[:2], weights)
-    elif is_frame(data):
-        data = tuple(column for column in frame_columns(data, None, None, None)[0] if column is not None)
-        n, twin = len(data[0]), (*data[:2], weights)
-    if twin is not None:
-        check_weight_count(len(weights), n)
+    else:
+        (users, items, values), names = event_columns(data)
+        if options.get("ratings"):
+            refuse_unread(unread_columns(data, None, None, None))
+        users, items = as_ids(names[0], users), as_ids(names[1], items)
+        n, data, twin = len(users), (users, items, values), (users, items, weights)
+    check_weight_count(len(weights), n)
     if isinstance(data, Interactions):
-        twin = Interactions._canonical(twin, None, data.user_labels, data.item_labels)
+        twin = Interactions._canonical((data.indptr, data.indices, weights), None, data.user_labels, data.item_labels)
     policy = "error" if duplicates == "error" else "keep"
     return as_interactions(data, duplicates=policy, **options), as_interactions(twin, duplicates=policy, **options)

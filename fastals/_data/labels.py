@@ -4,15 +4,36 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise, repeat
 from operator import eq
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import DataError, LabelArray, UnknownLabelError, frozen, tables
-from .checks import ID_TYPES, check_ids, check_line_labels, refuse_offsets, refuse_utf8
+from .._core import (
+    ArgumentTypeError,
+    DataError,
+    LabelArray,
+    Tensors,
+    UnknownLabelError,
+    check_choice,
+    frozen,
+    tables,
+)
+from .checks import (
+    ID_KINDS,
+    check_ids,
+    check_kind,
+    check_line_labels,
+    in_dtype,
+    joined,
+    kind_of,
+    refuse_offsets,
+    refuse_utf8,
+    refuse_wide,
+)
 from .columns import Coded, Text
+from .frames import as_ids
 
 TABLE_SPREAD = 2
 """Integer ids are encoded through a table of at most so many entries an id (and 65536): 4 bytes each."""
@@ -27,8 +48,9 @@ class Labels:
     Parameters
     ----------
     values : ndarray of shape (size,) or None
-        Distinct labels: int64, or objects that are all str, bytes or UUID; ascending as they come from data, later ones
-        behind them. None: users or items are known by their index alone. These labels' own from now on, and read-only.
+        Distinct labels: int64, or uint64, or objects that are all str, bytes or UUID; ascending as they come from data,
+        later ones behind them. None: users or items are known by their index alone. These labels' own from now on, and
+        read-only.
     size : int
 
     Examples
@@ -60,43 +82,66 @@ class Labels:
     @property
     def kind(self) -> str:
         """What the labels are, for messages: "integers", "strings", …; "indices" where there are none."""
-        return "indices" if self.values is None else _kind(self.values)
+        return "indices" if self.values is None else kind_of(self.values)
+
+    @property
+    def _rule(self) -> str:
+        """What ids must be, for messages."""
+        return self.kind if self.values is not None else f"indices from 0 to {self._size - 1}"
 
     def encode(self, ids: object, name: str = "ids") -> NDArray[np.int32]:
-        """Return the index of each id, -1 where it is unknown; ids that cannot be ids at all are an error."""
-        array = check_ids(name, ids)
+        """Return the index of each id, -1 where it is unknown; ``ids`` is what as_ids takes.
+
+        Raises
+        ------
+        ArgumentTypeError
+            They are of another kind, so that none could ever be known, or cannot be ids at all.
+        """
+        ids = as_ids(name, ids)
+        if isinstance(ids, Text | Coded):
+            codes, labels = factorize(name, ids, 1)
+            first, array = codes[:1], labels.values
+            assert array is not None
+            return self._indices(name, array, first)[codes] if len(codes) else np.empty(0, np.int32)
+        return self._indices(name, check_ids(name, ids), slice(1))
+
+    def _indices(self, name: str, ids: LabelArray, first: Any) -> NDArray[np.int32]:
+        """Return the index of each id of a checked array; ``ids[first]`` is what was given first."""
+        if len(ids) == 0 or self._size == 0:
+            return np.full(len(ids), -1, np.int32)
+        kind = kind_of(ids)
+        if kind != ("integers" if self.values is None else self.kind):
+            known = "labels the model knows" if self.values is not None else "model, which knows no labels, has them"
+            raise ArgumentTypeError(
+                f"{name} must be {self._rule}, as the {known}, got {kind}: {ids[first].tolist()[0]!r} at position 0"
+            )
         if self.values is None:
-            return _within(array, self._size)
-        if len(array) == 0 or self._size == 0 or _kind(array) != self.kind:
-            return np.full(len(array), -1, np.int32)
-        if self.values.dtype.kind == "i":
-            places = np.minimum(self._places(array), self._size - 1)
+            return _within(ids, self._size)
+        if kind == "integers":
+            same, lost = in_dtype(ids, self.values.dtype)
+            places = np.minimum(self._places(same), self._size - 1)
             indices = (places if self._order is None else self._order[places]).astype(np.int32)
-            indices[self.values[indices] != array] = -1
+            indices[(self.values[indices] != same) | lost] = -1
             return indices
-        return np.fromiter(map(self._index.get, array.tolist(), repeat(-1)), np.int32, len(array))
+        return np.fromiter(map(self._index.get, ids.tolist(), repeat(-1)), np.int32, len(ids))
 
     def encode_known(self, name: str, ids: object) -> NDArray[np.int32]:
         """Return the index of each id.
 
         Raises
         ------
+        ArgumentTypeError
+            As :meth:`encode`.
         UnknownLabelError
-            Names the first unknown id, and the likely mistake.
+            Names the first unknown id.
         """
+        ids = as_ids(name, ids)
         indices = self.encode(ids, name)
         unknown = indices < 0
         if unknown.any():
             at = int(np.argmax(unknown))
-            array = check_ids(name, ids)
-            label, kind = array[at : at + 1].tolist()[0], _kind(array)
-            if self.values is None:
-                rule = f"must be indices from 0 to {self._size - 1}"
-            elif kind != self.kind:
-                rule = f"must be {self.kind}, as the labels the model knows, not {kind}"
-            else:
-                rule = "must be known to the model"
-            raise UnknownLabelError(f"{name} {rule}, got {label!r} at position {at}")
+            rule = self._rule if self.values is None else "known to the model"
+            raise UnknownLabelError(f"{name} must be {rule}, got {_label_at(name, ids, at)!r} at position {at}")
         return indices
 
     def places(self, name: str, others: "Labels") -> NDArray[np.int32]:
@@ -123,8 +168,10 @@ class Labels:
 
         Raises
         ------
+        ArgumentTypeError
+            The others are of another kind.
         UnknownLabelError
-            The others are of another kind; or, where these are indices, not the ones that follow.
+            These are indices, and the others not the ones that follow.
         DataError
             The others are rows or columns of a matrix that has fewer, or not one for each of these labels.
         """
@@ -137,7 +184,7 @@ class Labels:
         unknown = others.values[indices < 0]
         following = np.arange(self._size, self._size + len(unknown), dtype=np.int32)
         if self.values is None:
-            if others.kind != "integers" or not np.array_equal(unknown, following):
+            if not np.array_equal(unknown, following):
                 wrong = next(
                     (label for label, index in zip(unknown.tolist(), following, strict=True) if label != index)
                 )
@@ -147,9 +194,7 @@ class Labels:
                 )
             values = None
         else:
-            if len(unknown) and others.kind != self.kind:
-                raise UnknownLabelError(f"{name} must be {self.kind}, as the labels the model knows, not {others.kind}")
-            values = np.concatenate((self.values, unknown))
+            values = joined(name, self.values, unknown)
         indices[indices < 0] = following
         return Labels(values, self._size + len(unknown)), indices
 
@@ -192,24 +237,26 @@ def _labels(values: LabelArray | None, size: int) -> Labels:
     return Labels(frozen(values), size)
 
 
-def _kind(ids: LabelArray) -> str:
-    if ids.dtype.kind in "iUS":
-        return {"i": "integers", "U": "strings", "S": "bytes"}[ids.dtype.kind]
-    return next(what for types, what in ID_TYPES.items() if isinstance(ids[0], types))
+def _label_at(name: str, ids: Any, at: int) -> Any:
+    """Return one of the ids that are Text, Coded or a vector, as Python has it."""
+    if isinstance(ids, Text | Coded):
+        codes, labels = factorize(name, ids, 1)
+        assert labels.values is not None
+        return labels.values[codes[at : at + 1]].tolist()[0]
+    return check_ids(name, ids)[at : at + 1].tolist()[0]
 
 
 def _within(indices: LabelArray, size: int) -> NDArray[np.int32]:
     """Plain indices, -1 where they are none of 0..size-1."""
-    if indices.dtype.kind != "i":
-        return np.full(len(indices), -1, np.int32)
     return np.where((indices >= 0) & (indices < size), indices, -1).astype(np.int32)
 
 
 def factorize(name: str, ids: object, num_threads: int) -> tuple[NDArray[np.int32], Labels]:
     """Return the index of each id, and the labels: the distinct ids in ascending order.
 
-    ``ids`` is anything that check_ids accepts, Text or Coded. Only the distinct ids are sorted.
+    ``ids`` is what as_ids takes. Only the distinct ids are sorted.
     """
+    ids = as_ids(name, ids)
     if isinstance(ids, Coded):
         return _factorize_coded(name, ids, num_threads)
     interner = tables.Interner(num_threads)
@@ -217,18 +264,18 @@ def factorize(name: str, ids: object, num_threads: int) -> tuple[NDArray[np.int3
         for data, offsets in ids.chunks:
             if interner.add_offsets(data, offsets) >= 0:
                 refuse_offsets(name)
-        strings = _decoded(name, interner)
-        return _ranked(interner, _integers(strings) if ids.numeric else strings)
+        strings = decoded(name, interner)
+        return _ranked(interner, as_integers(strings) if ids.numeric else strings)
     array = check_ids(name, ids, scan=False)
     if len(array) == 0:
         return np.empty(0, np.int32), Labels(array, 0)
-    kind = _kind(array)
+    kind = kind_of(array)
     if kind == "integers":
         low, high = int(array.min()), int(array.max())
-        if high - low < TABLE_SPREAD * len(array) + 65536:
+        if array.dtype.kind == "i" and high - low < TABLE_SPREAD * len(array) + 65536:
             indices, labels = tables.factorize_table(array, low, high, num_threads)
             return indices, Labels(labels, len(labels))
-        array = array.astype(np.int64, copy=False)
+        array = array.astype(np.int64 if array.dtype.kind == "i" else np.uint64, copy=False)
     elif kind == "UUIDs":
         check_ids(name, array)
         array = np.frombuffer(b"".join([uuid.bytes for uuid in array]), "S16")
@@ -236,12 +283,21 @@ def factorize(name: str, ids: object, num_threads: int) -> tuple[NDArray[np.int3
         at = interner.add_objects(array, str if kind == "strings" else bytes)
         if at >= 0:
             check_ids(name, array)
-        return _ranked(interner, _decoded(name, interner) if kind == "strings" else _pieces(*interner.keys()))
+        return _ranked(interner, decoded(name, interner) if kind == "strings" else pieces(*interner.keys()))
     interner.add_fixed(array)
     labels = interner.keys()[0].view(array.dtype)
     if kind == "UUIDs":
         return _ranked(interner, [UUID(bytes=label.ljust(16, b"\0")) for label in labels.tolist()])
     return _ranked(interner, labels)
+
+
+def declared(name: str, ids: Any, kind: str) -> Any:
+    """Return ids, which are what as_ids takes, of the kind that they are declared to be; "auto": as they are."""
+    if check_choice("ids", kind, ID_KINDS) == "auto":
+        return ids
+    codes, labels = factorize(name, ids, 1)
+    assert labels.values is not None
+    return Coded(codes, check_kind(name, codes, labels.values, kind))
 
 
 def _factorize_coded(name: str, ids: Coded, num_threads: int) -> tuple[NDArray[np.int32], Labels]:
@@ -254,15 +310,15 @@ def _factorize_coded(name: str, ids: Coded, num_threads: int) -> tuple[NDArray[n
 
 def _ranked(interner: "tables.Interner", labels: Sequence[Any] | LabelArray) -> tuple[NDArray[np.int32], Labels]:
     """Return indices and labels in the order of the labels; ``labels`` are in the interner's order."""
-    rank, ordered = _in_order(labels)
+    rank, ordered = in_order(labels)
     return interner.indices(rank), ordered
 
 
-def _in_order(labels: Sequence[Any] | LabelArray) -> tuple[NDArray[np.int32], Labels]:
+def in_order(labels: Sequence[Any] | LabelArray) -> tuple[NDArray[np.int32], Labels]:
     """Return the place of each label among them in ascending order, and them in that."""
     if isinstance(labels, np.ndarray):
         order = np.argsort(labels)
-        values = labels[order] if labels.dtype.kind == "i" else labels[order].astype(object)
+        values = labels[order] if labels.dtype.kind in "iu" else labels[order].astype(object)
     else:
         order = np.array(sorted(range(len(labels)), key=labels.__getitem__), np.int64)
         values = np.fromiter((labels[c] for c in order.tolist()), object, len(labels))
@@ -283,15 +339,15 @@ def line_labels(name: str, ids: object, size: int, num_threads: int) -> tuple[ND
     return rank, labels
 
 
-def _decoded(name: str, interner: "tables.Interner") -> list[str]:
+def decoded(name: str, interner: "tables.Interner") -> list[str]:
     """Return the interner's keys as strings."""
     try:
-        return [piece.decode("utf-8", "surrogatepass") for piece in _pieces(*interner.keys())]
+        return [piece.decode("utf-8", "surrogatepass") for piece in pieces(*interner.keys())]
     except UnicodeDecodeError as error:
         refuse_utf8(name, error)
 
 
-def _integers(strings: list[str]) -> list[str] | NDArray[np.int64]:
+def as_integers(strings: list[str]) -> list[str] | NDArray[np.int64]:
     """Return the integers that the strings write, the strings themselves unless all do."""
     try:
         numbers = np.fromiter(map(int, strings), np.int64, len(strings))
@@ -300,7 +356,7 @@ def _integers(strings: list[str]) -> list[str] | NDArray[np.int64]:
     return numbers if all(map(eq, map(str, numbers.tolist()), strings)) else strings
 
 
-def _pieces(keys: NDArray[np.uint8], offsets: NDArray[np.int64]) -> list[bytes]:
+def pieces(keys: NDArray[np.uint8], offsets: NDArray[np.int64]) -> list[bytes]:
     data, ends = keys.tobytes(), offsets.tolist()
     return [data[begin:end] for begin, end in pairwise(ends)]
 
@@ -329,13 +385,15 @@ class StreamEncoder:
         self.name, self.numeric = name, numeric
         self._interner = tables.Interner(1)
         self._kind: str | None = None
+        self._wide, self._negative = False, False
         self._categories: Any = None
         self._places: NDArray[np.int32]
         self._category_labels: LabelArray
         self._codes: NDArray[np.int32]
 
     def encode(self, ids: Any) -> NDArray[np.int32]:
-        """Return the code of each id; ``ids`` is Text, Coded, or what check_ids accepts."""
+        """Return the code of each id; ``ids`` is what as_ids takes."""
+        ids = as_ids(self.name, ids)
         if len(ids) == 0:
             return np.empty(0, np.int32)
         if isinstance(ids, Coded):
@@ -347,9 +405,10 @@ class StreamEncoder:
                     refuse_offsets(self.name)
             return self._interner.take()
         array = check_ids(self.name, ids)
-        self._check_kind(_kind(array))
+        self._check_kind(kind_of(array))
         if self._kind == "integers":
-            self._interner.add_fixed(np.ascontiguousarray(array, np.int64))
+            self._check_width(array)
+            self._interner.add_fixed(np.ascontiguousarray(array, np.uint64 if array.dtype.kind == "u" else np.int64))
         elif self._kind == "UUIDs":
             self._interner.add_fixed(np.frombuffer(b"".join([label.bytes for label in array]), "V16"))
         else:
@@ -375,23 +434,30 @@ class StreamEncoder:
             raise DataError(f"{self.name} must be of one kind, got {self._kind} first and then {kind}")
         self._kind = kind
 
+    def _check_width(self, integers: LabelArray) -> None:
+        """See what they need, which is of 64 bits: with a sign, or without."""
+        self._wide |= integers.dtype.kind == "u"
+        self._negative |= bool(integers.min() < 0)
+        if self._wide and self._negative:
+            refuse_wide(self.name)
+
     def ranked(self) -> tuple[NDArray[np.int32], Labels]:
         """Return the place of each code's label in ascending order, and the labels in that."""
         labels = self.labels()
-        return _in_order(labels if labels.dtype.kind == "i" else labels.tolist())
+        return in_order(labels if labels.dtype.kind in "iu" else labels.tolist())
 
     def labels(self) -> LabelArray:
         """Return the labels in the order of their codes."""
         keys, offsets = self._interner.keys()
         if self._kind == "integers":
-            return keys.view(np.int64).copy()
+            return keys.view(np.uint64 if self._wide else np.int64).copy()
         if self._kind == "UUIDs":
             labels: Any = [UUID(bytes=keys[i : i + 16].tobytes()) for i in range(0, len(keys), 16)]
         elif self._kind == "bytes":
-            labels = _pieces(keys, offsets)
+            labels = pieces(keys, offsets)
         else:
-            labels = _decoded(self.name, self._interner)
-            labels = _integers(labels) if self.numeric else labels
+            labels = decoded(self.name, self._interner)
+            labels = as_integers(labels) if self.numeric else labels
         return labels if isinstance(labels, np.ndarray) else np.fromiter(labels, object, len(labels))
 
 
@@ -399,50 +465,18 @@ class StreamEncoder:
 # labels in files
 
 
-class Taking(Protocol):
-    """A file's tensors, to be taken one by one: fastals._core.container.Tensors."""
-
-    def take(self, name: str, dtypes: str, *shape: int | None) -> NDArray[Any]: ...
-
-    def take_offsets(self, name: str, count: int, end: int) -> NDArray[np.int64]: ...
-
-
-def encode_labels(axis: str, labels: Labels, tensors: dict[str, NDArray[Any]]) -> str:
-    """Add the tensors of the labels of "users" or "items" to those of a file; returns their kind.
-
-    "index": none. "int64": int64. "uuid": uint8 of shape (n, 16). "string", "bytes": uint8, all (UTF-8) bytes, and
-    int64 ``{axis}_offsets`` of shape (n + 1,).
-    """
-    if labels.values is None:
-        return "index"
-    if labels.values.dtype.kind == "i":
-        tensors[axis] = labels.values.astype(np.int64, copy=False)
-        return "int64"
-    values = labels.values.tolist()
-    if isinstance(values[0], UUID):
-        tensors[axis] = np.frombuffer(b"".join(label.bytes for label in values), np.uint8).reshape(-1, 16)
-        return "uuid"
-    kind = "bytes" if isinstance(values[0], bytes) else "string"
-    if kind == "string":
-        # surrogatepass: a label may hold half a surrogate pair, as file names with undecodable bytes do
-        values = [label.encode("utf-8", "surrogatepass") for label in values]
-    tensors[axis] = np.frombuffer(b"".join(values), np.uint8)
-    tensors[f"{axis}_offsets"] = np.cumsum([0, *map(len, values)], dtype=np.int64)
-    return kind
-
-
-def decode_labels(axis: str, kind: str, size: int, tensors: Taking) -> Labels:
-    """Return the labels that a file holds as :func:`encode_labels` says; ValueError where it does not."""
+def decode_labels(axis: str, kind: str, size: int, tensors: Tensors) -> Labels:
+    """Return the labels that a file holds as encode_labels says; ValueError where it does not."""
     if kind == "index":
         return Labels(None, size)
-    if kind == "int64":
-        return Labels(tensors.take(axis, "<i8", size), size)
+    if kind in ("int64", "uint64"):
+        return Labels(tensors.take(axis, "<i8" if kind == "int64" else "<u8", size), size)
     if kind == "uuid":
         rows = tensors.take(axis, "|u1", size, 16)
         return Labels(np.fromiter((UUID(bytes=row.tobytes()) for row in rows), object, size), size)
     if kind in ("string", "bytes"):
         text = tensors.take(axis, "|u1", None)
-        labels: list[Any] = _pieces(text, tensors.take_offsets(f"{axis}_offsets", size, text.size))
+        labels: list[Any] = pieces(text, tensors.take_offsets(f"{axis}_offsets", size, text.size))
         if kind == "string":
             labels = [label.decode("utf-8", "surrogatepass") for label in labels]
         return Labels(np.fromiter(labels, object, size), size)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from .._core import frozen, reading, refuse_huge, tables
 
 if TYPE_CHECKING:
     from .cells import LabelledCells
+    from .labels import Labels
 
 MANIFEST, VERSIONS = "interactions.safetensors", ("1", "2")
 """Versions of what is in the directory: without known pairs, and with some."""
@@ -356,3 +358,28 @@ def contains(ascending: NDArray[np.int64], numbers: NDArray[np.int64]) -> NDArra
         return np.zeros(len(numbers), dtype=bool)
     nearest = ascending[np.minimum(np.searchsorted(ascending, numbers), len(ascending) - 1)]
     return np.equal(nearest, numbers)
+
+
+def encode_labels(axis: str, labels: Labels, tensors: dict[str, NDArray[Any]]) -> str:
+    """Add the tensors of the labels of "users" or "items" to those of a file; returns their kind.
+
+    "index": none. "int64", "uint64": as named. "uuid": uint8 of shape (n, 16). "string", "bytes": uint8, all (UTF-8)
+    bytes, and int64 ``{axis}_offsets`` of shape (n + 1,).
+    """
+    if labels.values is None:
+        return "index"
+    if labels.values.dtype.kind in "iu":
+        kind = "int64" if labels.values.dtype.kind == "i" else "uint64"
+        tensors[axis] = labels.values.astype(kind, copy=False)
+        return kind
+    values = labels.values.tolist()
+    if isinstance(values[0], UUID):
+        tensors[axis] = np.frombuffer(b"".join(label.bytes for label in values), np.uint8).reshape(-1, 16)
+        return "uuid"
+    kind = "bytes" if isinstance(values[0], bytes) else "string"
+    if kind == "string":
+        # surrogatepass: a label may hold half a surrogate pair, as file names with undecodable bytes do
+        values = [label.encode("utf-8", "surrogatepass") for label in values]
+    tensors[axis] = np.frombuffer(b"".join(values), np.uint8)
+    tensors[f"{axis}_offsets"] = np.cumsum([0, *map(len, values)], dtype=np.int64)
+    return kind

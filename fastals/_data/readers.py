@@ -25,7 +25,7 @@ from .._core import (
 )
 from .._files import Source, has_pyarrow
 from .columns import Rows, Text
-from .frames import Columns, choose_columns, frame_columns, text_chunks
+from .frames import Columns, choose_columns, frame_columns, is_numeric, text_chunks, unread_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,10 +73,13 @@ class Files:
         self.source = Source(path, format=format, delimiter=delimiter, columns=columns)
         import pyarrow as pa
 
+        schema = self.source.schema
+        known = None if format == "csv" else lambda name: is_numeric(schema.field(name))
         try:
-            self.chosen = choose_columns(self.source.schema.names, user, item, value)
+            self.chosen = choose_columns(schema.names, user, item, value, known)
         except DataError as error:
             raise DataError(f"{self.source.name}: {error}") from None
+        self.unread = unread_columns(dict.fromkeys(schema.names), user, item, value)
         text = pa.string() if format == "csv" else None
         self.types: dict[str, pa.DataType | None] = dict.fromkeys(self.chosen[:2], text)
         if self.chosen[2] is not None:

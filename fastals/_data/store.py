@@ -43,8 +43,8 @@ from .checks import (
 )
 from .columns import Rows
 from .external import Chunk, Column, Rank, Sorted, Unsorted
-from .labels import Labels, StreamEncoder, encode_labels, line_labels
-from .lines import MANIFEST, MARKER, VERSIONS, Compressed, Part, cell_numbers, contains, cut
+from .labels import Labels, StreamEncoder, line_labels
+from .lines import MANIFEST, MARKER, VERSIONS, Compressed, Part, cell_numbers, contains, cut, encode_labels
 
 if TYPE_CHECKING:
     from .builder import Pairs

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from .._core import FileFormatError, MissingDependencyError, ParameterError, check_path, files
+from .._core import has_pyarrow as has_pyarrow
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -107,11 +108,6 @@ def _wrapped(filesystem: Any) -> FileSystem:
     from pyarrow import fs
 
     return fs.PyFileSystem(fs.FSSpecHandler(filesystem))
-
-
-def has_pyarrow() -> bool:
-    """Whether pyarrow is installed."""
-    return find_spec("pyarrow") is not None
 
 
 def need(extra: str, module: str, what: str) -> None:

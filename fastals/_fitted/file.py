@@ -11,6 +11,7 @@ Tensors in a file of :mod:`fastals._core.container`:
     elsewhere_indptr, elsewhere_indices    pairs known of a user or an item that is none of the model's, likewise, and
     elsewhere_users, elsewhere_items       their labels
     users, items   labels by kind:  "index"  none         "int64"  (n,) I64      "uuid"  (n, 16) U8
+                                    "uint64"  (n,) U64
                                     "string", "bytes"  the (UTF-8) bytes, U8, and users_offsets, items_offsets
                                                        (n + 1,) I64: label i is bytes offsets[i] to offsets[i + 1]
 

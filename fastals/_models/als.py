@@ -189,12 +189,12 @@ class ALS(FactorModel, Estimator):
 
         Parameters
         ----------
-        data : Interactions, sparse matrix, tuple of arrays or data frame
+        data : Interactions, sparse matrix, tuple of arrays, data frame or rows
             A scipy.sparse matrix or array of shape (n_users, n_items): rows are users, always. ``(users, items)`` or
-            ``(users, items, values)``: arrays of labels. A data frame with user, item and value columns. What
-            Interactions know beside their cells (:attr:`Interactions.known`) is not trained on; lists leave it out.
+            ``(users, items, values)``: arrays of labels; or rows of these, a list of tuples or an array of no value 0.
+            A data frame: see :meth:`Interactions.from_frame`. :attr:`Interactions.known` is not trained on.
         y : array of shape (n,), optional
-            Values, where ``data`` is an array of shape (n, 2) with a user and an item in each row: scikit-learn's form.
+            Values, where ``data`` is scikit-learn's form, a user and an item in each row: an array, a list or a frame.
         sample_weight : array of shape (n,), optional
             A finite weight >= 0 for each observation: each event, row of the frame, element of a CSR, CSC or COO
             matrix' ``data`` or of Interactions' ``values``. What a cell adds to the objective, and to its row's count,

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .._core import ParameterError, check_choice, check_pairs, check_path
-from .._data import Interactions, as_interactions, known_of
+from .._core import ParameterError, check_choice, check_path
+from .._data import Interactions, known_of, pair_columns
 from .._fitted import Forgotten, Rest, rest_of
 from .._topn import Fitted, Recommender
 
@@ -116,8 +116,9 @@ class Estimator(Recommender, ABC):
         Parameters
         ----------
         data : Interactions, or what :meth:`fit` takes
+            A matrix is in the order of ``users_`` and ``items_``.
         y : array of shape (n,), optional
-            Values, where ``data`` is an array of shape (n, 2) with a user and an item in each row.
+            Values, where ``data`` is pairs, as :meth:`predict` takes them without ``items``.
 
         Returns
         -------
@@ -139,13 +140,13 @@ class Estimator(Recommender, ABC):
         >>> model.score([[1, 1], [3, 3]], [1, 1])
         1.0
         """
-        from ..evaluation import evaluate, r2  # not every program asks
+        from ..evaluation import evaluate, held_out, r2  # not every program asks
 
         self = copy(self)  # which keeps to its state, whatever is fitted meanwhile
-        state, held_out = self.state_, with_values(data, y)
+        state, given = self.state_, with_values(data, y)
         if not state.ratings:
-            return float(evaluate(self, None, held_out)["ndcg@10"])
-        cells = as_interactions(held_out, duplicates="keep", ratings=True)
+            return float(evaluate(self, None, given)["ndcg@10"])
+        cells = held_out(given, True, "keep", order=(state.users, state.items))
         rows = np.repeat(np.arange(cells.n_users), np.diff(cells.indptr))
         users, items = cells.user_labels.decode(rows), cells.item_labels.decode(cells.indices)
         return r2(cells.values, self.predict(users, items, unknown="mean"))
@@ -232,5 +233,5 @@ class Estimator(Recommender, ABC):
 
 
 def with_values(data: Any, y: Any) -> Any:
-    """Return data as all functions take it; with values y, it is an array of pairs."""
-    return data if y is None else (*check_pairs("data", data), y)
+    """Return data as all functions take it; with values y, it is pairs of a user and an item."""
+    return data if y is None else (*pair_columns("data", data), y)

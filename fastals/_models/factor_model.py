@@ -125,8 +125,9 @@ class FactorModel(Recommender):
         Parameters
         ----------
         data : as for :meth:`fit`
-            One row per new user. A matrix has the model's items as columns; labelled data may name items that the model
-            does not know: they are passed over. Repeated cells become one as in the fit.
+            One row per new user. A matrix has the model's items as columns, in its order; labelled data may name items
+            that the model does not know: they are passed over. Items by ids of another kind are an error. Repeated
+            cells become one as in the fit.
         sample_weight : array of shape (n,), optional
             As for :meth:`fit`.
 

@@ -6,21 +6,25 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._core import ArgumentTypeError, DataError, FactorArray, ParameterError, check_values, number_types
+from .._data import as_ids
 from .panels import Boost
 
 if TYPE_CHECKING:
     from .._data import Labels
 
 
-def check_boost(boost: Any, labels: Labels) -> Boost:
-    """Return what a mapping of items to numbers says, or a number for each item."""
-    if hasattr(boost, "keys") and hasattr(boost, "items") and not isinstance(boost, Mapping):
-        boost = dict(boost.items())  # a Series, by its index
-    named = isinstance(boost, Mapping)
-    if named:
-        items = labels.encode_known("boost", list(boost))
+def check_boost(boost: Any, labels: Labels, ignore: bool = False) -> Boost:
+    """Return what a mapping of items to numbers says, or a number for each item; see :func:`encode_items`."""
+    index, named = series_index(boost), isinstance(boost, Mapping)
+    if index is not None:
+        items, values = index_items("boost", index, labels, ignore), check_values("boost", np.asarray(boost))
+        if len(np.unique(items[items >= 0])) < np.count_nonzero(items >= 0):
+            raise DataError("boost must name each item once, but its index repeats one")
+    elif named:
+        items = encode_items("boost", list(boost), labels, ignore)
         numbers = number_types()
         for item, weight in boost.items():
             if isinstance(weight, bool) or not isinstance(weight, numbers):
@@ -38,11 +42,48 @@ def check_boost(boost: Any, labels: Labels) -> Boost:
     bad = ~finite | (values < 0)
     if bad.any():
         at = int(np.argmax(bad))
-        where = f"for item {labels.decode(items[at : at + 1]).tolist()[0]!r}" if named else f"at position {at}"
+        where = f"for item {list(boost)[at]!r}" if named else f"at position {at}"
         error, rule = (ParameterError, ">= 0") if finite[at] else (DataError, "finite")
         raise error(f"boost must be {rule}, got {values[at]} {where}")
-    counts = values != 1
+    counts = (values != 1) & (items >= 0)
     return Boost(items[counts], values[counts].astype(np.float64))
+
+
+def encode_items(name: str, ids: Any, labels: Labels, ignore: bool) -> NDArray[np.int32]:
+    """Return the index of each item; with ``ignore`` -1 for labels that are not known. An index is always to be one."""
+    return labels.encode(ids, name) if ignore and labels.values is not None else labels.encode_known(name, ids)
+
+
+def series_index(given: Any) -> Any:
+    """Return the index of a pandas Series; None: it is none."""
+    return given.index if hasattr(given, "index") and hasattr(given, "iloc") else None
+
+
+def index_items(name: str, index: Any, labels: Labels, ignore: bool) -> NDArray[np.int32]:
+    """Return the item of each element of a Series, by its index; one that only counts goes by position.
+
+    Raises
+    ------
+    DataError
+        The index counts from 0, as one that nobody has set, but could be labels just as well; or it only counts, and
+        the elements are not one for each item.
+    """
+    ids = as_ids(f"index of {name}", index)
+    counted = isinstance(ids, np.ndarray) and ids.dtype.kind in "iu" and np.array_equal(ids, np.arange(len(ids)))
+    values = labels.values
+    if not counted or values is None:
+        return encode_items(f"index of {name}", ids, labels, ignore)
+    at = np.arange(len(ids), dtype=np.int32)
+    if values.dtype.kind in "iu" and np.array_equal(values[: len(ids)], ids):
+        return at
+    if values.dtype.kind in "iu":
+        raise DataError(
+            f"{name} has an index that counts from 0, which may be labels or positions: pass a mapping of items to "
+            "values, or an array in the order of the items"
+        )
+    if len(ids) != len(labels):
+        raise DataError(f"{name} must have one element for each of {len(labels)} items, got {len(ids)}")
+    return at
 
 
 def narrowed(scores: FactorArray, dtype: np.dtype[Any]) -> FactorArray:

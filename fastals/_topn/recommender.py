@@ -16,15 +16,20 @@ from .._core import (
     check_bool,
     check_choice,
     check_int,
-    check_pairs,
     check_same_length,
     resolve_num_threads,
 )
+from .._data import pair_columns
 from .fitted import Fitted
 from .panels import ItemLists
 from .requests import Recommendations, UserRecommendations, decode, elsewhere, encode, wanted_of
 
 State = TypeVar("State", bound=Fitted)
+
+
+def _ignores(unknown_items: str) -> bool:
+    """Whether items that the model does not know are passed over."""
+    return check_choice("unknown_items", unknown_items, ("error", "ignore")) == "ignore"
 
 
 class Recommender(ABC):
@@ -64,6 +69,7 @@ class Recommender(ABC):
         exclude: Any = None,
         boost: Any = None,
         unknown: Literal["error", "popular", "empty"] = "error",
+        unknown_items: Literal["error", "ignore"] = "ignore",
         user_factors: Any = None,
         histories: Any = None,
     ) -> Recommendations:
@@ -72,24 +78,30 @@ class Recommender(ABC):
         Parameters
         ----------
         users : one user or array of shape (m,)
-            Labels, or indices where the training data had no labels.
+            Labels, or indices where the training data had no labels; in an array, a list, or a column of a data frame.
         n : int, default 10
         exclude_seen : bool, default True
             Leave out each user's items of the training data, or of ``histories``; also those that are merely known,
             see :attr:`Interactions.known`.
-        items : array, list of m arrays, or bool array of shape (n_items,), optional
+        items : one item, array, set, list of m of these, or bool array of shape (n_items,), optional
             The only items to choose from, repeats counting once: the same for all users, a list for each user, or a
-            mask in the order of ``item_factors_``.
+            mask in the order of ``item_factors_``. A pandas Series of bool is a mask by its index, if that is labels.
         exclude : as ``items``, optional
             Items that nobody gets, or that each user does not get.
-        boost : mapping of items to numbers, or array of shape (n_items,), optional
-            What an item counts for, 1 where nothing is said; finite, and not negative. Above 1 an item rises in every
+        boost : mapping of items to numbers, pandas Series, or array of shape (n_items,), optional
+            What an item counts for, 1 where nothing is said; finite, and not negative. A Series says so of the labels
+            that are its index. Above 1 an item rises in every
             list and below 1 it falls: its score is multiplied by the boost where it is >= 0, and divided by it where it
             is below 0. 0 leaves the item out. The list is that of the boosted scores, exactly.
         unknown : {"error", "popular", "empty"}, default "error"
             What users get of whom nothing is known. "popular": the items of most training cells, with their number as
             score. "empty": nothing. "error": a label that the model has never met is an error; one that it has met
-            without any training cell, and a history of items that it does not know, get nothing.
+            without any training cell, and a history of items that it does not know, get nothing. Ids of another
+            kind than the model's, strings where it knows integers, are always an error.
+        unknown_items : {"ignore", "error"}, default "ignore"
+            What ``items``, ``exclude`` and ``boost`` may name besides: items that the model has not met, which no list
+            can hold anyway. Of candidates none of which it has met the list is empty. "error" finds slips of the pen.
+            Without labels, what is no index is always an error.
         user_factors : array of shape (k,) or (m, k), optional
             In the place of ``users``: factors, as :meth:`fold_in` gives them.
         histories : as for :meth:`fold_in`, optional
@@ -106,8 +118,10 @@ class Recommender(ABC):
         Raises
         ------
         UnknownLabelError
-            A user or an item that the model does not know.
-        DataError, ParameterError, ArgumentTypeError, NotFittedError
+            A user that the model does not know, with ``unknown="error"``; an item, with ``unknown_items="error"``.
+        ArgumentTypeError
+            Among others: ids of another kind than those the model knows.
+        DataError, ParameterError, NotFittedError
 
         Examples
         --------
@@ -134,6 +148,7 @@ class Recommender(ABC):
         """
         state, threads = self.state_, self._threads()
         check_choice("unknown", unknown, ("error", "popular", "empty"))
+        ignore = _ignores(unknown_items)
         asked = {"users": users, "user_factors": user_factors, "histories": histories}
         given = [name for name, value in asked.items() if value is not None]
         if len(given) != 1:
@@ -153,7 +168,7 @@ class Recommender(ABC):
         else:
             queries, seen = self._queries_of_histories(state, histories, threads)
             strange, single = state.blank("users", queries), False
-        wanted = wanted_of("items", state.items, items, exclude, len(queries), boost=boost)
+        wanted = wanted_of("items", state.items, items, exclude, len(queries), boost=boost, ignore=ignore)
         seen, wanted = (seen, wanted.without(known)) if exclude_seen else (None, wanted)
         found = state.best_items(queries, strange, n, seen, wanted, threads, unknown)
         return Recommendations(*decode(state.items, found, single))
@@ -166,6 +181,7 @@ class Recommender(ABC):
         items: Any = None,
         exclude: Any = None,
         boost: Any = None,
+        unknown_items: Literal["error", "ignore"] = "ignore",
         batch_size: int = 8192,
     ) -> Iterator[tuple[LabelArray, LabelArray, FactorArray]]:
         """Find the n items of highest score for every user, batch by batch, so that memory is bounded.
@@ -175,7 +191,7 @@ class Recommender(ABC):
         n : int, default 10
         exclude_seen : bool, default True
             Leave out each user's items of the training data, also those that are merely known.
-        items, exclude, boost : optional
+        items, exclude, boost, unknown_items : optional
             As for :meth:`recommend`, the same for all users.
         batch_size : int, default 8192
             Users of one batch.
@@ -203,7 +219,8 @@ class Recommender(ABC):
         state, threads = self.state_, self._threads()
         n, exclude_seen = check_int("n", n, low=1), check_bool("exclude_seen", exclude_seen)
         batch_size = check_int("batch_size", batch_size, low=1)
-        wanted = wanted_of("items", state.items, items, exclude, queries=len(state.users), boost=boost)
+        ignore, m = _ignores(unknown_items), len(state.users)
+        wanted = wanted_of("items", state.items, items, exclude, queries=m, boost=boost, ignore=ignore)
 
         def batches() -> Iterator[tuple[LabelArray, LabelArray, FactorArray]]:
             for first in range(0, len(state.users), batch_size):
@@ -254,7 +271,15 @@ class Recommender(ABC):
             *decode(state.users, state.top_users(rows, n, exclude_seen, threads, wanted), single)
         )
 
-    def similar_items(self, items: Any, n: int = 10, *, candidates: Any = None, exclude: Any = None) -> Recommendations:
+    def similar_items(
+        self,
+        items: Any,
+        n: int = 10,
+        *,
+        candidates: Any = None,
+        exclude: Any = None,
+        unknown_items: Literal["error", "ignore"] = "ignore",
+    ) -> Recommendations:
         """Find the n items whose factors have the largest cosine with each item's, that item itself left out.
 
         Parameters
@@ -264,6 +289,8 @@ class Recommender(ABC):
         n : int, default 10
         candidates, exclude : arrays, optional
             The only items to choose from, and items not to choose; as ``items`` and ``exclude`` of :meth:`recommend`.
+        unknown_items : {"ignore", "error"}, default "ignore"
+            Of ``candidates`` and ``exclude``, as for :meth:`recommend`.
 
         Returns
         -------
@@ -285,7 +312,8 @@ class Recommender(ABC):
         """
         state, threads = self.state_, self._threads()
         rows, single = encode(state.items, "items", items)
-        wanted = wanted_of("candidates", state.items, candidates, exclude, len(rows))
+        ignore = _ignores(unknown_items)
+        wanted = wanted_of("candidates", state.items, candidates, exclude, len(rows), ignore=ignore)
         found = state.similar("items", rows, check_int("n", n, low=1), wanted, threads)
         return Recommendations(*decode(state.items, found, single))
 
@@ -333,11 +361,12 @@ class Recommender(ABC):
         ----------
         users, items : arrays of shape (n,)
             Labels, or indices where the training data had no labels. One user or one item stands for all pairs. Without
-            ``items``, ``users`` is an array of shape (n, 2) with a user and an item in each row: scikit-learn's form.
+            ``items``, ``users`` is scikit-learn's form, a user and an item in each row: an array of shape (n, 2), a
+            list of pairs, or a data frame with user and item columns, which go by their names.
         unknown : {"nan", "error", "mean"}, optional
             What a user or an item that the model does not know gives. "mean": the mean score of all that it knows, the
             other side being as it is; those without factors are left out. Default "nan"; "mean" in scikit-learn's form,
-            whose metrics take no NaN.
+            whose metrics take no NaN. Ids of another kind than the model's are always an error.
 
         Returns
         -------
@@ -365,7 +394,7 @@ class Recommender(ABC):
             unknown = "mean" if items is None else "nan"
         known = check_choice("unknown", unknown, ("nan", "error", "mean")) == "error"
         if items is None:
-            users, items = check_pairs("users, without items,", users)
+            users, items = pair_columns("users, without items,", users)
         user_rows, one_user = encode(state.users, "users", users, known)
         item_rows, one_item = encode(state.items, "items", items, known)
         if not (one_user or one_item):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import DataError, ParameterError, check_int, check_real
+from .._core import ArgumentTypeError, DataError, ParameterError, check_int, check_real
 from .fitted import FactorFitted, unit_rows
 from .recommender import Recommender
 from .requests import Recommendations
@@ -65,6 +65,9 @@ def mmr(model: Recommender, recommended: Recommendations, n: int = 10, *, trade_
     n, trade_off = check_int("n", n, low=1), check_real("trade_off", trade_off, low=0, high=1)
     if not isinstance(state, FactorFitted):
         raise ParameterError(f"{type(model).__name__} has no factors, by which mmr compares items")
+    if not isinstance(recommended, tuple) or len(recommended) != 2:
+        got = type(recommended).__name__
+        raise ArgumentTypeError(f"recommended must be what recommend gave, lists of items and their scores, got {got}")
     ids, scores = (np.atleast_2d(np.asarray(part)) for part in recommended)
     if ids.ndim != 2 or ids.shape != scores.shape:
         raise DataError(f"items and scores must have the same shape (n,) or (m, n), got {ids.shape} and {scores.shape}")

@@ -15,8 +15,6 @@ from ._evaluate import (
     most_popular,
     popularity_baseline,
 )
-
-# for the rest of the package
 from ._metrics import RANKING as RANKING
 from ._metrics import (
     coverage_at_k,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from .._core import (
     ArgumentTypeError,
@@ -322,9 +323,11 @@ def _events(data: Any, timestamps: Any, duplicates: str) -> tuple[tuple[Any, ...
             "data must be a tuple (users, items) or (users, items, values), as long as timestamps, or a data frame, "
             f"got {type(data).__name__}"
         )
-    columns, _ = frame_columns(data, None, None, None)
     if isinstance(timestamps, str):
-        timestamps = data[choose_column(column_names(data) or [], "timestamps", timestamps, ())]
+        names, name = column_names(data) or [], timestamps
+        timestamps = data[choose_column(names, "timestamps", name, ())]
+        data = {other: data[other] for other in names if other != name}  # times are no values
+    columns, _ = frame_columns(data, None, None, None)
     return tuple(column for column in columns if column is not None), timestamps
 
 
@@ -357,9 +360,21 @@ def _parted(data: Interactions, in_test: NDArray[np.bool_]) -> tuple[Interaction
 
 
 def held_out(
-    data: Any, ratings: bool, duplicates: str, *, users: Labels | None = None, items: Labels | None = None
+    data: Any,
+    ratings: bool,
+    duplicates: str,
+    *,
+    users: Labels | None = None,
+    items: Labels | None = None,
+    order: tuple[Labels, Labels] | None = None,
 ) -> Interactions:
-    """Return data that a model is to be judged by: ratings are merged as for the training, all else is added."""
+    """Return data that a model is to be judged by: ratings are merged as for the training, all else is added.
+
+    ``order``: a model's users and items. What has no labels where these have, as a matrix, is in their order, of all.
+    """
+    plain = sparse.issparse(data) or (isinstance(data, Interactions) and data.users is data.items is None)
+    if plain and order is not None and not (order[0].values is order[1].values is None):
+        users, items = order
     policy = duplicates if ratings else "sum"
     return as_interactions(data, duplicates=policy, ratings=ratings, users=users, items=items)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import LOGGER, DataError, ParameterError, check_int, check_path, resolve_num_threads
-from .._data import KNOWN, SCORE, SCORING, Coded, Interactions, as_interactions, contains, distinct
+from .._data import KNOWN, SCORE, SCORING, Coded, Interactions, arrow_columns, as_interactions, contains, distinct
 from .._files import (
     Batch,
     Source,
@@ -114,7 +114,7 @@ def score(
         plan = Plan(spec, source.schema.names, source.schema, source.files[0], format=source.format)
         batches = source.batches(plan.types, plan.optional)
     elif is_stream(events):
-        stream = open_stream(events, num_threads)
+        stream = open_stream(arrow_columns(events), num_threads)
         plan = Plan(spec, stream.schema.names, stream.schema, stream.name)
         batches = stream_batches(stream, plan.types)
     else:

@@ -109,7 +109,7 @@ class ListLayout(Layout):
         values = lists.items.values
         small = values is None or (
             lists.titles is None  # which are found by index
-            and values.dtype.kind == "i"
+            and values.dtype.kind in "iu"
             and values.min() >= -(2**31)
             and values.max() < 2**31
         )

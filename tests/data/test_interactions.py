@@ -2,6 +2,7 @@ import copy
 import math
 import pickle
 import tracemalloc
+from decimal import Decimal
 from uuid import UUID
 
 import numpy as np
@@ -483,7 +484,8 @@ BAD = {
         "interactions must be a matrix of users x items, got shape (3,)",
     ),
     "too wide": (sparse.coo_array(([1], ([0], [0])), shape=(1, 2**31)), "at most 2147483647 users and items"),
-    "dense": (np.eye(3), "got a dense array of shape (3, 3): where zeros mean 'no cell', pass scipy.sparse.csr_array("),
+    "dense": (np.eye(4), "got a dense array of shape (4, 4): where zeros mean 'no cell', pass scipy.sparse.csr_array("),
+    "dense of three items": (np.eye(3), "csr_array(data), where they are values of rows, (users, items, values)"),
     "none": (None, "data must be fastals.Interactions, a scipy.sparse matrix (rows are users), a tuple of arrays"),
     "one array": (([1],), "got a tuple of 1"),
     "no events": (([], []), "the data are empty: 0 users, 0 items, 0 interactions"),
@@ -505,8 +507,17 @@ BAD = {
     "id inf": (([1, 2], [1.0, inf]), "items must be whole numbers or strings, got inf at position 1"),
     "id nan": (([1, 2], [1.0, nan]), "items must not be missing, got nan at position 1"),
     "id huge": (([2.0**60], [1]), "users must be whole numbers or strings, got 1.15"),
-    "id uint64": ((np.array([1, 2**63], np.uint64), [1, 2]), "users must fit in int64, got 9223372036854775808 at pos"),
-    "id big int": (([1, 2**70], [1, 2]), "users must fit in int64, got 1180591620717411303424 at position 1"),
+    "id big int": (([1, 2**70], [1, 2]), "users must fit in int64 or, all of them, in uint64, got 11805916207174113"),
+    "id below int64": (([1, -(2**63) - 1], [1, 2]), "in uint64, got -9223372036854775809 at position 1"),
+    "id both": (([2**63, -1], [1, 2]), "in uint64, got 9223372036854775808 at position 0"),
+    "id decimal": (([Decimal("1.5")], [1]), "users must be whole numbers or strings, got 1.5 at position 0"),
+    "id decimals": (
+        ([Decimal(1), Decimal("nan")], [1, 2]),
+        "users must not be missing, got NaN at position 1",
+    ),
+    "id float32": ((np.float32([2**25]), [1]), "users must be whole numbers or strings, got 33554432.0 at position 0"),
+    "id set": (({1, 2}, [1, 2]), "users must be in an order, as in an array or a list, got a set"),
+    "id generator": ((iter([1]), [1]), "users must be one-dimensional, an array or a list of ids, got <list_iterator"),
     "id bool": ((np.array([True]), [1]), "users must be integers, strings, bytes or UUIDs, got bool"),
     "id bools": (([1, True], [1, 2]), f"{ONE_KIND} True (bool) at position 1"),
     "id mixed": ((["a", 1], [1, 2]), f"{ONE_KIND} 1 (int) at position 1"),
@@ -516,7 +527,9 @@ BAD = {
     "id date": ((DATE, [1]), "users must be integers, strings, bytes or UUIDs, got datetime64[Y]"),
     "id complex": ((np.array([1j]), [1]), "users must be integers, strings, bytes or UUIDs, got complex128"),
     "id 2-d": ((np.ones((2, 2)), [1]), "users must be one-dimensional, got shape (2, 2)"),
-    "id scalar": ((1, 2), "users must be one-dimensional, got shape ()"),
+    "id scalar": ((1, 2), "users must be one-dimensional, an array or a list of ids, got 1"),
+    "ragged rows": ([("a", "x", 1), ("a", "y")], "data must have rows of one length, got ('a', 'y') at position 1"),
+    "list of lists": ([["a", "b"], ["x", "y"]], "a tuple of arrays (users, items) or (users, items, values), an array"),
 }
 
 

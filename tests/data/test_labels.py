@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastals._core import Tensors
 from fastals._core.errors import ArgumentTypeError, DataError, UnknownLabelError
 from fastals._data import labels
-from fastals._data.labels import Coded, Labels, Text, factorize
+from fastals._data.labels import Coded, Labels, StreamEncoder, Text, decode_labels, factorize
+from fastals._data.lines import encode_labels
 
 WORDS = Labels(np.array(["a", "b", "zoë"], object), 3)
 NUMBERS = Labels(np.array([-7, 0, 2**40]), 3)
@@ -148,15 +150,11 @@ def test_integers_by_table_and_by_hashing_agree(monkeypatch):
     [
         (WORDS, ["zoë", "a", "c", ""], [2, 0, -1, -1]),
         (WORDS, np.array(["zoë", "a"]), [2, 0]),
-        (WORDS, [1, 2], [-1, -1]),
-        (WORDS, [b"a"], [-1]),
         (WORDS, [], []),
         (NUMBERS, [2**40, -7, 1, 2**62, -(2**62)], [2, 0, -1, -1, -1]),
         (NUMBERS, [0.0], [1]),
         (NUMBERS, np.array([0], np.uint8), [1]),
-        (NUMBERS, ["0"], [-1]),
         (PLAIN, [2, 0, 3, -1, 2**40], [2, 0, -1, -1, -1]),
-        (PLAIN, ["0"], [-1]),
         (Labels(np.array([], object), 0), ["a"], [-1]),
         (Labels(np.array([b"a", b"b"], object), 2), np.array([b"b"]), [1]),
         (Labels(np.array([UUID(int=1)], object), 1), [UUID(int=1), UUID(int=2)], [0, -1]),
@@ -172,8 +170,6 @@ def test_encode(labels, ids, expected):
     ("labels", "ids", "message"),
     [
         (WORDS, ["a", "c"], "users must be known to the model, got 'c' at position 1"),
-        (WORDS, [0], "users must be strings, as the labels the model knows, not integers, got 0 at position 0"),
-        (NUMBERS, ["0"], "users must be integers, as the labels the model knows, not strings, got '0' at position 0"),
         (PLAIN, [0, 3], "users must be indices from 0 to 2, got 3 at position 1"),
         (PLAIN, [-1], "users must be indices from 0 to 2, got -1 at position 0"),
     ],
@@ -182,6 +178,76 @@ def test_encode_known(labels, ids, message):
     with pytest.raises(UnknownLabelError) as error:
         labels.encode_known("users", ids)
     assert str(error.value) == message
+
+
+BYTES = Labels(np.array([b"a"], object), 1)
+UUIDS = Labels(np.array([UUID(int=1)], object), 1)
+
+
+@pytest.mark.parametrize(
+    ("labels", "ids", "message"),
+    [
+        (WORDS, [0], "strings, as the labels the model knows, got integers: 0 at position 0"),
+        (WORDS, [b"a"], "strings, as the labels the model knows, got bytes: b'a' at position 0"),
+        (NUMBERS, ["0"], "integers, as the labels the model knows, got strings: '0' at position 0"),
+        (
+            NUMBERS,
+            np.array(["0"]),
+            "integers, as the labels the model knows, got strings: '0' at position 0",
+        ),
+        (BYTES, ["a"], "bytes, as the labels the model knows, got strings: 'a' at position 0"),
+        (UUIDS, [1], "UUIDs, as the labels the model knows, got integers: 1 at position 0"),
+        (
+            PLAIN,
+            ["0"],
+            "indices from 0 to 2, as the model, which knows no labels, has them, got strings: '0'",
+        ),
+        (
+            WORDS,
+            Coded(np.array([1, 0]), [7, 8]),
+            "strings, as the labels the model knows, got integers: 8",
+        ),
+    ],
+)
+@pytest.mark.parametrize("known", [False, True])
+def test_ids_of_another_kind_cannot_be_known_at_all(labels, ids, message, known):
+    with pytest.raises(ArgumentTypeError) as error:
+        labels.encode_known("users", ids) if known else labels.encode(ids, "users")
+    assert str(error.value).startswith(f"users must be {message}")
+    assert labels.encode(ids[:0]).tolist() == []
+
+
+BIG = 2**63
+
+
+def test_unsigned_integers_are_labels():
+    labels = factorize("ids", np.array([BIG + 1, 3, BIG, 3], np.uint64), 2)[1]
+    assert labels.values.dtype == np.uint64
+    assert labels.values.tolist() == [3, BIG, BIG + 1]
+    assert labels.encode([3, 4, -3]).tolist() == [0, -1, -1]
+    assert labels.encode(np.array([BIG, 3, BIG + 2], np.uint64)).tolist() == [1, 0, -1]
+    # what a float would hold for it is another number
+    assert labels.encode([BIG + 1, BIG + 2]).tolist() == [2, -1]
+    assert NUMBERS.encode(np.array([2**64 - 7, 0, 2**40, BIG], np.uint64)).tolist() == [-1, 1, 2, -1]
+
+
+def test_unsigned_integers_grow_and_are_stored():
+    small, big = (factorize("ids", ids, 1)[1] for ids in (np.array([1, 5]), np.array([5, BIG], np.uint64)))
+    grown, indices = small.grown("users", big)
+    assert (grown.values.dtype, grown.values.tolist(), indices.tolist()) == (np.uint64, [1, 5, BIG], [1, 2])
+    grown, indices = big.grown("users", small)
+    assert (grown.values.dtype, grown.values.tolist(), indices.tolist()) == (np.uint64, [5, BIG, 1], [2, 0])
+    with pytest.raises(DataError, match="users must fit in int64 or, all of them, in uint64: some are below 0"):
+        NUMBERS.grown("users", big)
+    encoder = StreamEncoder("ids", numeric=False)
+    assert encoder.encode([7, 1]).tolist() == [0, 1]
+    assert encoder.encode(np.array([BIG, 7], np.uint64)).tolist() == [2, 0]
+    assert encoder.ranked()[1].values.tolist() == [1, 7, BIG]
+    with pytest.raises(DataError, match="below 0, others beyond int64"):
+        encoder.encode([-1])
+    tensors = {}
+    assert encode_labels("users", grown, tensors) == "uint64"
+    assert decode_labels("users", "uint64", 3, Tensors(tensors)).values.tolist() == [5, BIG, 1]
 
 
 @pytest.mark.parametrize("together", [1, 7, 1 << 18])

@@ -281,7 +281,7 @@ def test_a_failed_partial_fit_leaves_the_model_as_it_was() -> None:
     for data, message in (
         (random_matrix(29), "at least the model's 30 users, got 29"),
         (([-1], [0]), "got -1"),
-        ((["u"], [0]), "got 'u'"),
+        ((["u"], [0]), "got strings: 'u'"),
         (([31], [0]), "got 31"),
     ):
         with pytest.raises(fastals.FastalsError, match=message):

@@ -59,11 +59,13 @@ def test_pairs_are_what_tuples_are(estimator, ratings):
 def test_frames_of_pairs(ratings):
     pandas = pytest.importorskip("pandas")
     X, y = ratings
-    frame = pandas.DataFrame({"who": X[:, 0], "what": [int(label[1:]) for label in X[:, 1]]})
+    frame = pandas.DataFrame({"item": [int(label[1:]) for label in X[:, 1]], "userId": X[:, 0]})
     model = clone(ESTIMATORS[0]).fit(frame, pandas.Series(y))
     assert model.items_.dtype == np.int64
     assert_allclose(model.predict(frame), clone(ESTIMATORS[0]).fit(X, y).predict(X), rtol=1e-4)
     assert model.score(frame, y) > 0.95
+    with pytest.raises(fastals.DataError, match=r"data go by the names of columns, .*: item column not recognised"):
+        model.score(frame.rename(columns={"item": "what"}), y)
 
 
 def test_score(ratings):

@@ -135,7 +135,8 @@ def test_what_is_refused_of_a_catalogue(model, tmp_path):
     (tmp_path / "latin.txt").write_bytes(b"i1\n\xe9\n")
     unknown, data, no_file = fastals.UnknownLabelError, fastals.DataError, fastals.FileFormatError
     refused(model, tmp_path, unknown, "catalogue must be known to the model, got 'x'", catalogue=["x", "y"])
-    refused(model, tmp_path, unknown, "catalogue must be strings.* not integers", catalogue=[1, 2])
+    kind = fastals.ArgumentTypeError
+    refused(model, tmp_path, kind, "catalogue must be strings.* got integers: 1 at position 0", catalogue=[1, 2])
     refused(model, tmp_path, data, "catalogue must name the items", catalogue=[])
     refused(model, tmp_path, data, "catalogue must name the items", catalogue=tmp_path / "empty.txt")
     refused(model, tmp_path, data, "leave no item", catalogue=["i1"], blocklist=["i1"])

@@ -7,6 +7,9 @@ import uuid
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
@@ -236,18 +239,161 @@ def test_bad_boosts_and_lists(labelled: Model) -> None:
         ({"boost": {"b": 2, "a": np.inf}}, fastals.DataError, "boost must be finite, got inf for item 'a'"),
         ({"boost": {"b": 2, "a": -1}}, fastals.ParameterError, "boost must be >= 0, got -1.* for item 'a'"),
         ({"boost": {"b": 2, "a": "x"}}, fastals.ArgumentTypeError, "boost must be numbers, got 'x' for item 'a'"),
-        ({"boost": {"z": 1}}, fastals.UnknownLabelError, "boost must be known"),
+        ({"boost": {"z": 1}, "unknown_items": "error"}, fastals.UnknownLabelError, "boost must be known"),
         ({"boost": 2.0}, fastals.DataError, r"boost must be a mapping .* or an array of shape \(n_items,\), got 2.0"),
         ({"boost": np.ones((2, 4))}, fastals.DataError, r"boost must be a mapping .*, got shape \(2, 4\)"),
         ({"boost": [1e39] * 4}, fastals.ParameterError, "range"),
         ({"items": [["a"], ["b"]]}, fastals.DataError, "items must have one list for each of 1, got 2 lists"),
-        ({"items": [["a", "z"]]}, fastals.UnknownLabelError, "'z'"),
+        ({"items": [["a", "z"]], "unknown_items": "error"}, fastals.UnknownLabelError, "'z'"),
         ({"exclude": [["a"], ["b"]]}, fastals.DataError, "exclude must have one list for each of 1"),
     ):
         with pytest.raises(error, match=message):
             labelled.recommend("ann", **kwargs)
     with pytest.raises(fastals.DataError, match="items must be one list for all, got 3 lists"):
         labelled.recommend_all(items=[["a"], ["b"], ["c"]])
+
+
+FORMS = {
+    "list": list,
+    "tuple": tuple,
+    "array": lambda items: np.array(items, object),
+    "strings": np.array,
+    "set": set,
+    "frozenset": frozenset,
+    "keys": lambda items: dict.fromkeys(items).keys(),
+    "values": lambda items: dict(enumerate(items)).values(),
+    "pandas": lambda items: pd.Series(items, index=range(7, 7 + len(items))),
+    "pandas categories": lambda items: pd.Series(items, dtype="category"),
+    "pandas Index": pd.Index,
+    "polars": pl.Series,
+    "polars Categorical": lambda items: pl.Series(items, dtype=pl.Categorical),
+    "Arrow": pa.array,
+    "Arrow dictionary": lambda items: pa.array(items).dictionary_encode(),
+    "mask": lambda items: np.isin(strings(*"abcd"), items),
+    "list mask": lambda items: np.isin(strings(*"abcd"), items).tolist(),
+    "pandas mask": lambda items: pd.Series(np.isin(strings(*"abcd"), items)),
+    "pandas boolean mask": lambda items: pd.Series(np.isin(strings(*"abcd"), items), dtype="boolean"),
+    "pandas mask by label": lambda items: pd.Series([label in items for label in "dbca"], index=list("dbca")),
+    "polars mask": lambda items: pl.Series(np.isin(strings(*"abcd"), items)),
+    "Arrow mask": lambda items: pa.array(np.isin(strings(*"abcd"), items)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_items_in_every_form(labelled: Model, form: str) -> None:
+    make = FORMS[form]
+    for users, n in (("eve", 3), (["ann", "eve"], 2), (pd.Series(["eve", "ann"], index=[3, 4]), 4)):
+        for some in (["a", "c"], ["b", "d", "a"], list("abcd")):
+            for name in ("items", "exclude"):
+                expected = labelled.recommend(users, n=n, **{name: some})
+                got = labelled.recommend(users, n=n, **{name: make(some)})
+                assert got.items.tolist() == expected.items.tolist()
+                assert got.scores.tolist() == expected.scores.tolist()
+    each = [["a", "c"], ["b"], []]
+    expected = labelled.recommend(["ann", "eve", "eve"], n=3, items=each)
+    got = labelled.recommend(["ann", "eve", "eve"], n=3, items=[make(some) if some else [] for some in each])
+    assert got.items.tolist() == expected.items.tolist()
+    assert labelled.similar_items("a", n=3, candidates=make(["d", "b"])).items.tolist() == ["b", "d", None]
+    ((_, items, _),) = labelled.recommend_all(n=2, exclude=make(["a"]))
+    assert items.tolist() == labelled.recommend(["ann", "bob", "eve"], n=2, exclude=["a"]).items.tolist()
+
+
+def test_one_item_is_a_list_of_one(labelled: Model) -> None:
+    for one in ("a", np.array("a"), np.str_("a")):
+        assert labelled.recommend("ann", n=4, items=one).items.tolist() == ["a", None, None, None]
+    model = random_model()
+    for item in (5, np.int64(5), np.array(5)):
+        assert 5 not in model.recommend(0, n=150, exclude=item).items
+
+
+@pytest.mark.parametrize("make", [list, tuple, np.array, pd.Series, pl.Series, pa.array])
+def test_users_in_every_form(labelled: Model, make: Any) -> None:
+    expected = labelled.recommend(["eve", "ann"], n=2)
+    got = labelled.recommend(make(["eve", "ann"]), n=2)
+    np.testing.assert_array_equal(got.items, expected.items)
+    np.testing.assert_array_equal(labelled.predict(make(["eve", "ann"]), make(["b", "c"])), [0, 3])
+    assert labelled.predict(make(["eve", "ann"]), "c").tolist() == [0, 3]
+
+
+def test_users_have_an_order(labelled: Model) -> None:
+    with pytest.raises(fastals.ArgumentTypeError, match="users must be in an order, as in an array or a list"):
+        labelled.recommend({"eve", "ann"})
+
+
+def test_masks_for_each(labelled: Model) -> None:
+    masks = np.array([[True, False, True, False], [False, False, False, False]])
+    expected = labelled.recommend(["ann", "eve"], n=2, items=[["a", "c"], []]).items.tolist()
+    for items in (masks, masks.tolist(), list(masks), list(map(pd.Series, masks)), list(map(pl.Series, masks))):
+        assert labelled.recommend(["ann", "eve"], n=2, items=items).items.tolist() == expected
+    with pytest.raises(fastals.DataError, match=r"exclude\[1\] as a mask must have shape \(4,\), got \(3,\)"):
+        labelled.recommend(["ann", "eve"], exclude=[[True] * 4, [True] * 3])
+
+
+def test_a_series_goes_by_its_index() -> None:
+    """An index of labels says what is meant; one that only counts is none that anybody has set."""
+    factors, numbers = np.eye(3), np.array([10, 20, 30])
+    labelled, numbered = Model(factors, factors, items=strings("a", "b", "c")), Model(factors, factors, items=numbers)
+    counted, shifted, plain = (Model(factors, factors, items=items) for items in (np.arange(3), np.arange(1, 4), None))
+    for model, labels in ((labelled, list("abc")), (numbered, [10, 20, 30]), (shifted, [1, 2, 3]), (plain, [0, 1, 2])):
+        expected = model.recommend(1, n=3, boost=dict(zip(labels, [1, 2, 3], strict=True)))
+        series = pd.Series([3, 1, 2], index=[labels[2], labels[0], labels[1]])
+        for boost in (series, series.astype("Float64"), series[series > 1]):
+            got = model.recommend(1, n=3, boost=boost)
+            assert (got.items.tolist(), got.scores.tolist()) == (expected.items.tolist(), expected.scores.tolist())
+        assert model.recommend(1, n=2, items=series > 1).items.tolist() == [labels[1], labels[2]]
+    for model in (labelled, counted, plain):
+        got = model.recommend(1, n=3, boost=pd.Series([1.0, 2.0, 3.0])).scores.tolist()
+        assert got == model.recommend(1, n=3, boost=[1, 2, 3]).scores.tolist()
+        assert model.recommend(1, n=3, items=pd.Series([False, True, False])).items.tolist()[0] in ("b", 1)
+    for model in (numbered, shifted):
+        for kwargs in ({"boost": pd.Series([1.0, 2.0, 3.0])}, {"items": pd.Series([True, False, True])}):
+            with pytest.raises(fastals.DataError, match="has an index that counts from 0, which may be labels or pos"):
+                model.recommend(1, **kwargs)
+    with pytest.raises(fastals.DataError, match="boost must have one element for each of 3 items, got 2"):
+        labelled.recommend(1, boost=pd.Series([1.0, 2.0]))
+    with pytest.raises(fastals.DataError, match="boost must name each item once, but its index repeats one"):
+        labelled.recommend(1, boost=pd.Series([1.0, 2.0], index=["a", "a"]))
+    with pytest.raises(fastals.ArgumentTypeError, match="index of boost must be strings, as the labels"):
+        labelled.recommend(1, boost=pd.Series([1.0, 2.0], index=[5, 7]))
+    with pytest.raises(fastals.ParameterError, match=r"boost must be >= 0, got -1\.0 at position 1"):
+        labelled.recommend(1, boost=pd.Series([1.0, -1.0], index=["a", "new"]))
+
+
+def test_filters_name_items_that_the_model_has_not_met(labelled: Model) -> None:
+    """What is not there can be in no list: left out it changes nothing, and chosen it is no candidate."""
+    everybody, strict = ["ann", "bob", "eve"], {"unknown_items": "error"}
+    for known, given in (
+        ({"exclude": ["b"]}, {"exclude": ["new", "b"]}),
+        ({"exclude": [["b"], [], ["c"]]}, {"exclude": [["b", "new"], ["new"], {"c", "newer"}]}),
+        ({"items": ["b", "c"]}, {"items": ["b", "new", "c"]}),
+        ({"items": [["b"], [], ["c", "d"]]}, {"items": [["new", "b"], ["new"], ["c", "newer", "d"]]}),
+        ({"items": []}, {"items": ["new"]}),
+        ({"boost": {"b": 3.0}}, {"boost": {"new": 9.0, "b": 3.0, "newer": 0}}),
+        ({"boost": {"b": 3.0}}, {"boost": pd.Series([9.0, 3.0], index=["new", "b"])}),
+        ({"exclude": ["b"]}, {"exclude": pd.Series([True, True, False], index=["new", "b", "c"])}),
+    ):
+        expected, got = labelled.recommend(everybody, n=4, **known), labelled.recommend(everybody, n=4, **given)
+        assert got.items.tolist() == expected.items.tolist()
+        np.testing.assert_array_equal(got.scores, expected.scores)
+        with pytest.raises(fastals.UnknownLabelError, match="must be known to the model, got 'new"):
+            labelled.recommend(everybody, **given, **strict)
+        if not any(isinstance(value, list) and value and not isinstance(value[0], str) for value in given.values()):
+            ((_, items, _),) = labelled.recommend_all(n=4, **given)
+            assert items.tolist() == expected.items.tolist()
+            with pytest.raises(fastals.UnknownLabelError):
+                labelled.recommend_all(**given, **strict)
+        with pytest.raises(fastals.ArgumentTypeError, match="must be strings, as the labels the model knows, got"):
+            labelled.recommend(everybody, **{name: {7: 1.0} if name == "boost" else [7] for name in given})
+    assert labelled.similar_items("a", n=2, candidates=["new", "d"]).items.tolist() == ["d", None]
+    assert labelled.similar_items("a", n=2, candidates=["new"]).items.tolist() == [None, None]
+    with pytest.raises(fastals.UnknownLabelError, match="candidates must be known"):
+        labelled.similar_items("a", candidates=["new"], **strict)
+    with pytest.raises(fastals.ParameterError, match="unknown_items must be one of 'error', 'ignore', got 'skip'"):
+        labelled.recommend("ann", unknown_items="skip")  # type: ignore[arg-type]
+    model = random_model()
+    for items in ([150], [-1], {150: 2.0}):
+        with pytest.raises(fastals.UnknownLabelError, match="must be indices from 0 to 149"):
+            model.recommend(0, **({"boost": items} if isinstance(items, dict) else {"exclude": items}))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -388,7 +534,7 @@ def test_similar_among_candidates(labelled: Model) -> None:
     assert labelled.similar_users("ann", n=3, candidates=["eve", "bob"]).users.tolist() == ["bob", None, None]
     assert labelled.similar_users(["ann"], n=3, candidates=[["eve", "bob"]]).users.tolist() == [["bob", None, None]]
     with pytest.raises(fastals.UnknownLabelError, match="candidates must be known"):
-        labelled.similar_items("a", candidates=["z"])
+        labelled.similar_items("a", candidates=["z"], unknown_items="error")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -540,9 +686,9 @@ def test_an_unknown_index_is_refused(user: int) -> None:
 def test_an_unknown_label_is_refused(labelled: Model) -> None:
     with pytest.raises(fastals.UnknownLabelError, match="'zoe'"):
         labelled.recommend(["ann", "zoe"])
-    with pytest.raises(fastals.UnknownLabelError, match="strings"):
+    with pytest.raises(fastals.ArgumentTypeError, match=r"users must be strings, as the labels .* got integers"):
         labelled.recommend(0)
-    for ask in (labelled.similar_users, lambda label: labelled.recommend("ann", items=[label])):
+    for ask in (labelled.similar_users, lambda label: labelled.recommend("ann", items=[label], unknown_items="error")):
         with pytest.raises(fastals.UnknownLabelError):
             ask("zoe")
     for ask in (labelled.similar_items, labelled.recommend_users):
