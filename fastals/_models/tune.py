@@ -11,7 +11,15 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from .._core import ArgumentTypeError, ParameterError, check_bool, check_choice, check_int, check_random_state
+from .._core import (
+    ArgumentTypeError,
+    DataError,
+    ParameterError,
+    check_bool,
+    check_choice,
+    check_int,
+    check_random_state,
+)
 from .._data import Interactions
 from .._equation import interruptible
 from .als import ALS
@@ -195,6 +203,8 @@ def tune(
                 _fit(candidate, training, before[1] if before else None)
                 seconds = time.perf_counter() - start
                 metrics = evaluate(candidate, training, validation, k)
+                if math.isnan(metrics[metric]):
+                    raise DataError(f"{metric} cannot be measured: validation holds nothing for it")
                 row = {
                     "params": setting,
                     **metrics,

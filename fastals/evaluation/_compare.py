@@ -13,7 +13,7 @@ from scipy.sparse import issparse
 
 from .._core import DataError, check_int, resolve_num_threads
 from .._data import Labels
-from ._evaluate import new_to_users, seen_by
+from ._evaluate import new_to_users, refuse_nothing, seen_by
 from ._metrics import RANKING, gini, judge, users_of_items
 from ._splits import held_out
 
@@ -339,6 +339,8 @@ def measured(old: Recommender, new: Recommender, test: Any, n: int) -> tuple[dic
         raise DataError("test must have labels, as the models have: a matrix would be in the order of one of them")
     new_to_old = new_to_users(before, seen_by(before, None), test)
     cells = new_to_users(after, seen_by(after, None), _events(before, new_to_old))
+    if not (cells.values > 0).any():
+        refuse_nothing()
     users = np.flatnonzero(np.diff(cells.indptr))
     labels = cells.user_labels.decode(users)
     each = []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,6 +182,7 @@ def evaluate(model: Recommender, train: Any, test: Any, k: int = 10) -> dict[str
         The held-out interactions; several ratings of one user for one item become one as in the fit. Left out of the
         ranking metrics are cells that `train` holds or knows too, as the lists do not repeat that, and users whom the
         model does not know. An item that the model does not know counts as relevant, though no list can hold it.
+        A matrix is in the order of the model's users and items.
     k : int, default 10
         Length of the lists.
 
@@ -190,11 +192,17 @@ def evaluate(model: Recommender, train: Any, test: Any, k: int = 10) -> dict[str
         ``precision@k``, ``recall@k``, ``ndcg@k``, ``map@k``, ``mrr@k`` and ``hit_rate@k`` (k: the number), and
         ``n_users``, of how many users they are the means; ``coverage@k`` and ``novelty@k`` (NaN where all are empty)
         of those users' lists. For a model of ratings also ``rmse``, ``mae`` and ``r2`` (NaN where all are equal) over
-        the ``n_ratings`` cells of `test` whose user and item the model knows.
+        the ``n_ratings`` cells of `test` whose user and item the model knows. For such a
+        model what cannot be measured is NaN: the lists where no rating of `test` is both above 0 and new, the errors
+        without ratings of known users and items.
 
     Raises
     ------
-    NotFittedError, DataError
+    NotFittedError
+    DataError
+        There is no list to measure, for a model that is not of ratings.
+    ArgumentTypeError
+        Among others: `test` names users or items by ids of another kind than the model's.
 
     Examples
     --------
@@ -209,18 +217,19 @@ def evaluate(model: Recommender, train: Any, test: Any, k: int = 10) -> dict[str
     """
     model = copy(model)  # which keeps to its state, whatever is fitted meanwhile
     state, k = model.state_, check_int("k", k, low=1)
-    seen = seen_by(state, train)
-    new = new_to_users(state, seen, test)
-    users = np.flatnonzero(np.diff(new.indptr))
-    metrics = _measure(model.recommend(new.user_labels.decode(users), n=k).items, seen, new, users, k)
+
+    def lists_of(seen: Interactions, users: NDArray[np.intp]) -> NDArray[Any]:
+        return model.recommend(state.users.decode(users), n=k).items
+
+    metrics = _ranking(state, train, test, k, lists_of)
     if state.ratings:
         ratings = held_out(test, state.ratings, state.duplicates, users=state.users, items=state.items)
         rows = np.repeat(np.arange(ratings.n_users), np.diff(ratings.indptr))
         predicted = model.predict(ratings.user_labels.decode(rows), ratings.item_labels.decode(ratings.indices))
-        errors = {metric.__name__: metric(ratings.values, predicted) for metric in (rmse, mae)}
         varied = ratings.nnz > 0 and np.ptp(ratings.values) > 0
-        errors["r2"] = r2(ratings.values, predicted) if varied else np.nan
-        metrics |= errors | {"n_ratings": ratings.nnz}
+        for metric, measurable in ((rmse, ratings.nnz > 0), (mae, ratings.nnz > 0), (r2, varied)):
+            metrics[metric.__name__] = metric(ratings.values, predicted) if measurable else np.nan
+        metrics["n_ratings"] = ratings.nnz
     return metrics
 
 
@@ -241,12 +250,31 @@ def popularity_baseline(model: Recommender, train: Any, test: Any, k: int = 10) 
     >>> popularity_baseline(model, train, test, k=1)["hit_rate@1"]
     0.0
     """
-    model = copy(model)  # which keeps to its state, whatever is fitted meanwhile
-    state, k = model.state_, check_int("k", k, low=1)
+    k = check_int("k", k, low=1)
+    return _ranking(model.state_, train, test, k, lambda seen, users: _most_popular(seen, users, k))
+
+
+def _ranking(
+    state: Fitted, train: Any, test: Any, k: int, lists_of: Callable[[Interactions, NDArray[np.intp]], NDArray[Any]]
+) -> dict[str, float]:
+    """Judge the lists that some users get, given what is seen, by all ranking metrics.
+
+    Of ratings, which can be measured otherwise, they are NaN where there is nothing to find.
+    """
     seen = seen_by(state, train)
     new = new_to_users(state, seen, test)
     users = np.flatnonzero(np.diff(new.indptr))
-    return _measure(_most_popular(seen, users, k), seen, new, users, k)
+    if (new.values > 0).any():
+        return _measure(lists_of(seen, users), seen, new, users, k)
+    if not state.ratings:
+        refuse_nothing()
+    names = [f"{name}@{k}" for name in (*RANKING, "coverage", "novelty")]
+    return {**dict.fromkeys(names, np.nan), "n_users": 0}
+
+
+def refuse_nothing() -> NoReturn:
+    """Raise where no list could be right."""
+    raise DataError("test has no cell above 0 of a user whom the model knows that is not in train as well")
 
 
 def _measure(
@@ -265,13 +293,12 @@ def _measure(
 
 def new_to_users(state: Fitted, seen: Interactions, test: Any) -> Interactions:
     """Return the cells of `test` that a list could hold: of the model's users, and not seen. The items are test's."""
-    interactions = held_out(test, state.ratings, state.duplicates, users=state.users)
-    items = state.items.encode(interactions.item_labels.decode(np.arange(interactions.n_items)))[interactions.indices]
+    interactions = held_out(test, state.ratings, state.duplicates, users=state.users, order=(state.users, state.items))
+    labels = interactions.item_labels
+    items = state.items.encode(labels.decode(np.arange(len(labels))), "items")[interactions.indices]
     cells = cell_numbers(interactions.indptr, items, seen.n_items)
     new = np.ones(len(cells), bool)
     for run in runs(seen, np.flatnonzero(np.diff(interactions.indptr))):
         own = slice(interactions.indptr[run[0]], interactions.indptr[run[-1] + 1])
         new[own] = (items[own] < 0) | ~contains(cells_of(seen, run, met=True), cells[own])
-    if not (new & (interactions.values > 0)).any():
-        raise DataError("test has no cell above 0 of a user whom the model knows that is not in train as well")
     return select_cells(interactions, new)

@@ -159,19 +159,39 @@ def judge(recommended: Any, test: Any, k: int) -> tuple[Hits, NDArray[np.int64],
 
 def _item_indices(recommended: Any, test: Interactions) -> NDArray[np.int32]:
     """Return lists of items as item indices of `test`; -1 for padding and for items that it does not know."""
-    lists = np.asarray(getattr(recommended, "items", recommended))
-    if lists.ndim != 2 or len(lists) != test.n_users:
-        raise DataError(
-            f"recommended must have one row for each of the {test.n_users} users of test, got shape {lists.shape}"
-        )
+    lists = _array_of_lists(recommended, f"one row for each of the {test.n_users} users of test", test.n_users)
     return _encode_lists(lists, test.item_labels)
+
+
+def _array_of_lists(recommended: Any, rule: str = "one row for each list", m: int | None = None) -> NDArray[Any]:
+    """Return lists, which may be of different lengths, as an array of shape (m, n) that is padded with None."""
+    # data frames, too, have something that is called items
+    lists = recommended.items if isinstance(recommended, tuple) and hasattr(recommended, "items") else recommended
+    if isinstance(lists, list | tuple) and all(isinstance(row, list | tuple | np.ndarray) for row in lists):
+        padded = np.full((len(lists), max(map(len, lists), default=0)), None, object)
+        for row, given in zip(padded, lists, strict=True):
+            # as NumPy would read them, 1 beside "a" would be text
+            row[: len(given)] = np.fromiter(given, object, len(given))
+        lists = padded
+    array = np.asarray(lists)
+    if array.ndim != 2 or m not in (None, len(array)):
+        raise DataError(f"recommended must have {rule}, got shape {array.shape}")
+    return array
+
+
+def _present(lists: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where lists hold an item, and are not padded with None, or NaN as data frames are."""
+    if lists.dtype.kind != "O":
+        return np.ones(lists.shape, np.bool_)
+    present: NDArray[np.bool_] = (lists != np.array(None)) & (lists == lists)
+    return present
 
 
 def _encode_lists(lists: NDArray[Any], labels: Labels) -> NDArray[np.int32]:
     """Return indices of items; -1 for padding and for unknown ones."""
-    present = lists != np.array(None) if lists.dtype.kind == "O" else np.ones(lists.shape, dtype=bool)
+    present = _present(lists)
     indices = np.full(lists.shape, -1, dtype=np.int32)
-    indices[present] = labels.encode(lists[present])
+    indices[present] = labels.encode(lists[present], "recommended")
     return indices
 
 
@@ -180,7 +200,7 @@ def precision_at_k(recommended: Any, test: Any, k: int = 10) -> float:
 
     Parameters
     ----------
-    recommended : Recommendations or array of shape (n_users, n)
+    recommended : Recommendations, array of shape (n_users, n) or list of lists
         Row u is the list for user u of `test`, best first, in the labels of `test` (indices if it has none), padded
         with -1 or None. Only the first k columns count.
     test : Interactions, or what :meth:`ImplicitALS.fit` takes
@@ -312,7 +332,7 @@ def novelty_at_k(recommended: Any, train: Any, k: int = 10) -> float:
 
     Parameters
     ----------
-    recommended : Recommendations or array of shape (m, n)
+    recommended : Recommendations, array of shape (m, n) or list of lists
         Lists in the labels of `train` (indices if it has none), padded with -1 or None. Only the first k columns count.
     train : Interactions, or what :meth:`ImplicitALS.fit` takes
         Which items there are, and how many users have each.
@@ -422,12 +442,9 @@ def entropy_at_k(recommended: Any, train: Any, k: int = 10) -> float:
 
 def _known_items(recommended: Any, labels: Labels, k: int) -> NDArray[np.int32]:
     """Return the first k columns of lists as indices of items, -1 for padding only."""
-    lists = np.asarray(getattr(recommended, "items", recommended))
-    if lists.ndim != 2:
-        raise DataError(f"recommended must have one row for each list, got shape {lists.shape}")
-    lists = lists[:, : check_int("k", k, low=1)]
+    lists = _array_of_lists(recommended)[:, : check_int("k", k, low=1)]
     indices = _encode_lists(lists, labels)
-    labels.encode_known("recommended", lists[(indices < 0) & (lists != -1) & (lists != np.array(None))])
+    labels.encode_known("recommended", lists[(indices < 0) & (lists != -1) & _present(lists)])
     return indices
 
 

@@ -1,6 +1,9 @@
 """Splits and metrics, against Spark's figures and plain loops."""
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import real_data
 from numpy.testing import assert_array_equal
@@ -111,10 +114,26 @@ def test_int64_indices(dtype):
     assert evaluation.hit_rate_at_k(np.array([[0], [2]], dtype=dtype), test) == 1
 
 
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_lists_in_every_form_and_of_different_lengths(k):
+    lists, padded = [["x"], ["y", "z"], []], np.array([["x", None], ["y", "z"], [None, None]], object)
+    test = (["a", "b", "b", "c"], ["x", "z", "w", "x"])
+    arrow, arrays = pa.table(dict(zip("ab", padded.T, strict=True))), [np.array(row, object) for row in lists]
+    frames = pd.DataFrame(padded), pd.DataFrame(padded, dtype="str"), pl.DataFrame(padded.tolist(), orient="row"), arrow
+    for form in (lists, tuple(map(tuple, lists)), arrays, *frames):
+        for name, metric in METRICS.items():
+            assert metric(form, test, k=k) == metric(padded, test, k=k), name
+        for name, metric in BEYOND.items():
+            assert metric(form, (["a"] * 4, list("wxyz")), k=k) == metric(padded, (["a"] * 4, list("wxyz")), k=k), name
+    mixed = [[1, "x"]]  # which NumPy would read as text
+    with pytest.raises(fastals.ArgumentTypeError, match=r"recommended must be .* got 'x' \(str\) at position 1"):
+        evaluation.recall_at_k(mixed, (["a"], ["1"]))
+
+
 def test_what_cannot_be_judged():
     test = matrix_of([[0, 1], [2]], 3)
     for lists in ([0, 1], [[0], [1], [2]], [[[0]], [[1]]]):
-        with pytest.raises(fastals.FastalsError, match="one row for each of the 2 users"):
+        with pytest.raises(fastals.FastalsError, match=r"one row for each of the 2 users|all of one kind, got \[0\]"):
             evaluation.precision_at_k(lists, test)
     with pytest.raises(fastals.FastalsError, match="k must be >= 1"):
         evaluation.precision_at_k([[0], [1]], test, k=0)
@@ -461,6 +480,39 @@ def test_evaluate_measures_ratings_too():
     assert metrics["n_ratings"] == in_test.sum()
     beyond = tuple(np.append(a, b) for a, b in zip(part[1], (30, 0, 5.0), strict=True))
     assert evaluation.evaluate(model, part[0], beyond) == metrics
+
+
+def test_each_metric_is_measured_on_what_it_needs():
+    """Ratings of which none is above 0 have an error, if no lists; unknown ones of known users lists, if no error."""
+    rng = np.random.default_rng(0)
+    users, items = np.repeat(np.arange(20), 5), rng.permuted(np.tile(np.arange(10), (20, 1)), axis=1)[:, :5].ravel()
+    values = -1 - rng.random(100)
+    model = fastals.ExplicitALS(factors=2, random_state=0).fit((users, items, values))
+    metrics = evaluation.evaluate(model, None, (users, items, values))
+    predicted = model.predict(users, items)
+    assert metrics["rmse"] == pytest.approx(evaluation.rmse(values, predicted))
+    assert metrics["mae"] == pytest.approx(evaluation.mae(values, predicted))
+    assert metrics["n_ratings"] == 100
+    assert metrics["n_users"] == 0
+    lists = [name for name in metrics if name.endswith("@10")]
+    assert len(lists) == 8
+    assert np.isnan([metrics[name] for name in lists]).all()
+    baseline = evaluation.popularity_baseline(model, None, (users, items, values))
+    np.testing.assert_equal(baseline, {name: metrics[name] for name in [*lists, "n_users"]})
+
+    new_items = evaluation.evaluate(model, None, ([0, 1], [10, 11], [5.0, 5.0]))
+    assert (new_items["recall@10"], new_items["n_users"], new_items["n_ratings"]) == (0, 2, 0)
+    assert np.isnan([new_items[name] for name in ("rmse", "mae", "r2")]).all()
+    nobody = evaluation.evaluate(model, None, ([20], [10], [5.0]))
+    assert (nobody["n_users"], nobody["n_ratings"]) == (0, 0)
+    assert np.isnan([value for name, value in nobody.items() if not name.startswith("n_")]).all()
+
+    found = fastals.tune(model, (users, items, values), {"factors": [1, 2]}, metric="rmse", random_state=0)
+    assert found.best_score > 0
+    with pytest.raises(fastals.DataError, match=r"ndcg@5 cannot be measured: validation holds nothing for it"):
+        fastals.tune(model, (users, items, values), {"factors": [1, 2]}, metric="ndcg@5", random_state=0)
+    with pytest.raises(fastals.DataError, match="no cell above 0"):
+        evaluation.evaluate(fastals.ImplicitALS(factors=1).fit((users, items)), None, (users, items, values))
 
 
 def test_equal_ratings_have_no_r2():
