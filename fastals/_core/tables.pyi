@@ -11,6 +11,12 @@ _Lists: TypeAlias = tuple[Any, ...]
 _Rows: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], Any]
 """(indptr, indices, values)"""
 
+Bytes: TypeAlias = bytes | bytearray | NDArray[np.uint8]
+
+RECORDS_END: int
+RECORDS_OPEN: int
+RECORDS_BAD: int
+RECORDS_COMMENT: int
 MERGE_POLICIES: dict[str, int]
 OUT_OF_RANGE: int
 UNSORTED: int
@@ -71,6 +77,10 @@ def relabel(labels: NDArray[np.int32], codes: NDArray[np.int32], out: NDArray[np
 def factorize_table(
     ids: NDArray[Any], low: int, high: int, num_threads: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]: ...
+def scan_records(
+    data: Bytes, start: int, delimiter: int, quote: int, escape: int, comment: Bytes
+) -> tuple[int, int]: ...
+def first_no_integer(data: NDArray[np.uint8], offsets: NDArray[Any], start: int) -> int: ...
 def product_best(
     rows: _Lists,
     values: NDArray[np.float32],

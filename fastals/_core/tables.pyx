@@ -495,6 +495,117 @@ def factorize_table(const index_t[::1] ids not None, int64_t low, int64_t high, 
     return result, present + low
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# text: where records end, which strings are integers
+
+cdef enum: END, OPEN, BAD, COMMENT
+cdef enum: FIELD, PLAIN, QUOTED, CLOSED
+RECORDS_END, RECORDS_OPEN, RECORDS_BAD, RECORDS_COMMENT = END, OPEN, BAD, COMMENT
+
+
+def scan_records(const unsigned char[::1] data not None, Py_ssize_t start, int delimiter, int quote, int escape,
+                 const unsigned char[::1] comment not None):
+    """(place, what) of the end of the last whole record of CSV behind ``start``, where a record begins, or of a stop.
+
+    RECORDS_END: a record that the data do not end begins there, or it is their end. RECORDS_OPEN: likewise, and the
+    data end between quotes. RECORDS_BAD: a record begins there with text behind a closing quote. RECORDS_COMMENT: a
+    line that begins with ``comment`` (may be empty) begins there. ``quote`` and ``escape``: -1 for none. Lines end with
+    \\n, \\r or both.
+    """
+    cdef Py_ssize_t n = data.shape[0], length = comment.shape[0], i, j, record = start
+    within("start", start, 0, n)
+    cdef int c, status = END
+    cdef int state = FIELD
+    with nogil:
+        i = start
+        while i < n:
+            if i == record and 0 < length <= n - i:
+                j = 0
+                while j < length and data[i + j] == comment[j]:
+                    j += 1
+                if j == length:
+                    status = COMMENT
+                    break
+            c = data[i]
+            if state == QUOTED:
+                if c == escape:
+                    i += 1
+                elif c == quote:
+                    state = CLOSED
+            elif c == 10 or c == 13:
+                if c == 13 and i + 1 < n and data[i + 1] == 10:
+                    i += 1
+                state, record = FIELD, i + 1
+            elif c == delimiter:
+                state = FIELD
+            elif state == CLOSED:
+                if c != quote:
+                    status = BAD
+                    break
+                state = QUOTED
+            elif c == escape:
+                state = PLAIN
+                i += 1
+            elif state == FIELD:
+                state = QUOTED if c == quote else PLAIN
+            i += 1
+            while state == PLAIN and i < n:  # most bytes
+                c = data[i]
+                if c == delimiter or c == 10 or c == 13 or c == escape:
+                    break
+                i += 1
+            while state == QUOTED and i < n and data[i] != quote and data[i] != escape:
+                i += 1
+    if status == END and state == QUOTED and record < n:
+        status = OPEN
+    return record, status
+
+
+ctypedef fused offset_t:
+    int32_t
+    int64_t
+
+
+def first_no_integer(const unsigned char[::1] data not None, const offset_t[::1] offsets not None, Py_ssize_t start):
+    """The first string from ``start`` on that is not the usual decimal form of an int64; their number if all are.
+
+    Strings in Arrow's layout: string i is ``data[offsets[i]:offsets[i + 1]]``.
+    """
+    cdef Py_ssize_t n = offsets.shape[0] - 1, i
+    cdef int64_t first, last
+    cdef bint broken = False
+    cdef const unsigned char *text = &data[0] if data.shape[0] else NULL
+    within("number of offsets", n, 0, n if n >= 0 else 0)
+    within("start", start, 0, n)
+    with nogil:
+        for i in range(start, n):
+            first, last = offsets[i], offsets[i + 1]
+            broken = first < 0 or first > last or last > data.shape[0]
+            if broken or not is_integer(text, first, last):
+                break
+        else:
+            i = n
+    if broken:
+        within("offsets", first, 0, last)
+        within("offsets", last, 0, data.shape[0])
+    return i
+
+
+cdef bint is_integer(const unsigned char *data, int64_t first, int64_t last) noexcept nogil:
+    cdef bint negative = first < last and data[first] == 45
+    cdef uint64_t value = 0, beyond = <uint64_t>1 << 63
+    cdef int64_t i
+    first += negative
+    if first == last or last - first > 19:
+        return False
+    if data[first] == 48:
+        return last - first == 1 and not negative
+    for i in range(first, last):
+        if not 48 <= data[i] <= 57:
+            return False
+        value = value * 10 + (data[i] - 48)
+    return value < beyond + negative
+
 
 # ---------------------------------------------------------------------------------------------------------------------
 # rows of sparse products (src_c/neighbours/product.h is the manual)

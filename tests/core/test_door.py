@@ -267,6 +267,13 @@ def table_calls(dtype: type) -> Iterator[Call]:
         {"ids": with_last(codes, -1, 9), "low": [1, 10], "high": [7, -2], "num_threads": THREADS},
         ("ids",),
     )
+    data, bounds = np.frombuffer(b"onetwo", np.uint8), np.array([0, 3, 6])
+    scanned = {"data": data, "start": 6, "delimiter": 44, "quote": 34, "escape": -1, "comment": data[:1]}
+    yield Call(tables.scan_records, scanned, {"start": [-1, 7]}, ("data.grown", "comment"))
+    for dtype in (np.int32, np.int64):
+        strings = {"data": data, "offsets": bounds.astype(dtype), "start": 0}
+        wrong_bounds = [np.array(wrong, dtype) for wrong in ([], [-1, 3, 6], [4, 3, 6], [0, 7, 7])]
+        yield Call(tables.first_no_integer, strings, {"offsets": wrong_bounds, "start": [-1, 3]}, ("data", "offsets"))
     yield Call(tables.Values, {"array": values}, {"array": wrong_values}, ("array",))
     lists, hidden = lists_of(rng, N, OTHERS), lists_of(rng, N, ITEMS)
     norms = np.ones(N)
