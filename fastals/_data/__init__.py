@@ -29,7 +29,7 @@ from .indexer import Ids, with_ids, written
 from .interactions import Interactions, as_interactions, as_observations, of_pairs, trusted
 from .labels import Labels, StreamEncoder, decode_labels, factorize
 from .lines import Compressed, Known, Lines, Lists, cell_numbers, contains, cut, distinct, encode_labels
-from .readers import KNOWN, SCORE, SCORING
+from .readers import KNOWN, SCORE, SCORING, as_numeric
 
 __all__ = [
     "DUPLICATES",
@@ -52,6 +52,7 @@ __all__ = [
     "arrow_ids",
     "as_ids",
     "as_interactions",
+    "as_numeric",
     "as_observations",
     "cell_arrays",
     "cell_numbers",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from typing import Any, Literal
 
@@ -13,18 +12,17 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from .._core import ArgumentTypeError
-from .._files import is_single_file
 from .builder import Builder, Pairs, id_pairs, known_pairs, pairs_of
 from .cells import LabelledCells
 from .checks import check_sample_weight, check_weight_count, check_weighted_format, refuse_sums, refuse_unread
-from .columns import NAMES
+from .columns import NAMES, Rows
 from .frames import Columns, array_rows, as_ids, describe_data, event_columns, frame_columns, is_frame, unread_columns
 from .labels import Labels, declared
 from .lines import Compressed, Known, PairLines
-from .readers import SCORING, Files, read_csv
+from .readers import FromFiles
 
 
-class Interactions(LabelledCells):
+class Interactions(FromFiles, LabelledCells):
     """Who did what with which item: a sparse matrix of users x items, checked and in canonical form.
 
     Made by :meth:`from_arrays`, :meth:`from_matrix`, :meth:`from_frame`, :meth:`from_csv`, :meth:`from_parquet` or
@@ -42,6 +40,8 @@ class Interactions(LabelledCells):
         Pairs that users have met without a cell; training does not see them, lists leave them out.
     scoring : dict or None
         The specification of the scores, where they come from :mod:`fastals.scoring`.
+    bad_rows : BadRows or None
+        What was passed over where they were read from files with ``on_bad_rows="skip"``.
     summed : bool
         Whether values, not all of them 1, were added up (``duplicates="sum"``); models of ratings refuse such cells.
 
@@ -63,7 +63,13 @@ class Interactions(LabelledCells):
 
     @classmethod
     def _of_columns(
-        cls, columns: Columns, duplicates: str, on_disk: Any, known: Any = None, ids: str = "auto", **options: Any
+        cls,
+        columns: Columns,
+        duplicates: str,
+        on_disk: Any = None,
+        known: Any = None,
+        ids: str = "auto",
+        **options: Any,
     ) -> Interactions:
         ((users, items, values), names), builder = columns, Builder(duplicates=duplicates, **options)
         arrays = declared(names[0], users, ids), declared(names[1], items, ids), values
@@ -75,17 +81,13 @@ class Interactions(LabelledCells):
         return builder.made(cls, builder.arrays(*arrays, names=names), pairs)
 
     @classmethod
-    def _of_files(cls, files: Files, duplicates: str, on_disk: Any) -> Interactions:
-        scoring = json.loads(files.metadata.get(SCORING, b"null"))
-        if on_disk is not None:
-            from .store import store_rows
+    def _of_rows(
+        cls, rows: Iterator[Rows], names: Sequence[str], duplicates: str, on_disk: Any, *, scoring: Any, unscored: bool
+    ) -> Interactions:
+        from .store import store_rows
 
-            builder = Builder(duplicates=duplicates, unscored=files.unscored)
-            numeric = files.source.format == "csv"
-            return cls.open(store_rows(on_disk, files.rows(), files.names, builder, numeric=numeric, scoring=scoring))
-        data = cls._of_columns(files.read(), duplicates, None, unscored=files.unscored)
-        data.scoring, data._unread = scoring, files.unread
-        return data
+        builder = Builder(duplicates=duplicates, unscored=unscored)
+        return cls.open(store_rows(on_disk, rows, names, builder, scoring=scoring))
 
     # -- making ------------------------------------------------------------------------------------------------------
 
@@ -243,142 +245,6 @@ class Interactions(LabelledCells):
         data = cls._of_columns(frame_columns(frame, user, item, value), duplicates, on_disk, known, ids)
         data._unread = unread_columns(frame, user, item, value)
         return data
-
-    @classmethod
-    def from_csv(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        user: str | None = None,
-        item: str | None = None,
-        value: str | None = None,
-        delimiter: str = ",",
-        columns: Sequence[str] | None = None,
-        duplicates: str = "sum",
-        on_disk: str | os.PathLike[str] | None = None,
-    ) -> Interactions:
-        r"""Make interactions of CSV with one line per event.
-
-        Parameters
-        ----------
-        path : str or path-like, or a list of them
-            UTF-8; compressed if the name ends in ".gz". With pyarrow also a directory of files, an address as hdfs://,
-            s3:// or gs://, and ".bz2".
-        user, item, value : str, optional
-            Names of the columns, as in :meth:`from_frame`. Ids are integers if all of a column are plain ones, else
-            strings: "007" and "7" differ.
-        delimiter : str
-            One character.
-        columns : sequence of str, optional
-            Names of all columns where there is no header line; needs pyarrow.
-        duplicates, on_disk : optional
-            As for :meth:`from_arrays`.
-
-        Returns
-        -------
-        Interactions
-
-        Raises
-        ------
-        FileFormatError
-            The file is missing, or no CSV in UTF-8.
-        DataError
-            Names the columns there are if one is missing, and the line of the first id or number that is none.
-
-        Notes
-        -----
-        pyarrow (``pip install 'fastals[io]'``) makes this many times faster, and changes nothing else.
-
-        Examples
-        --------
-        >>> import fastals, tempfile
-        >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
-        ...     print("userId,itemId,rating\nann,7,4.5\nbob,9,3", file=file, flush=True)
-        ...     fastals.Interactions.from_csv(file.name)
-        <Interactions: 2 users x 2 items, 2 cells, float32>
-        """
-        if columns is None and on_disk is None and is_single_file(path):
-            # a value that is none is refused there, but in files of scores
-            return cls._of_columns(read_csv(path, user, item, value, delimiter), duplicates, None, unscored=True)
-        files = Files(path, user, item, value, format="csv", delimiter=delimiter, columns=columns)
-        return cls._of_files(files, duplicates, on_disk)
-
-    @classmethod
-    def from_parquet(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        user: str | None = None,
-        item: str | None = None,
-        value: str | None = None,
-        duplicates: str = "sum",
-        on_disk: str | os.PathLike[str] | None = None,
-    ) -> Interactions:
-        """Make interactions of Parquet with one row per event; needs ``pip install 'fastals[io]'``.
-
-        Parameters
-        ----------
-        path : str or path-like, or a list of them
-            A file or a directory (hive-partitioned too), local or an address as hdfs://, s3:// or gs://.
-        user, item, value, duplicates, on_disk : optional
-            As in :meth:`from_frame`.
-
-        Returns
-        -------
-        Interactions
-
-        Raises
-        ------
-        FileFormatError, DataError, MissingDependencyError
-
-        Examples
-        --------
-        >>> import fastals, pyarrow, pyarrow.parquet, tempfile
-        >>> table = pyarrow.table({"user": ["ann", "bob"], "item": [7, 9]})
-        >>> with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
-        ...     pyarrow.parquet.write_table(table, file.name)
-        ...     fastals.Interactions.from_parquet(file.name)
-        <Interactions: 2 users x 2 items, 2 cells, float32>
-        """
-        return cls._of_files(Files(path, user, item, value, format="parquet"), duplicates, on_disk)
-
-    @classmethod
-    def from_json(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        user: str | None = None,
-        item: str | None = None,
-        value: str | None = None,
-        duplicates: str = "sum",
-        on_disk: str | os.PathLike[str] | None = None,
-    ) -> Interactions:
-        r"""Make interactions of JSON lines, one object per event; needs ``pip install 'fastals[io]'``.
-
-        Parameters
-        ----------
-        path : str or path-like, or a list of them
-            A file (compressed if its name says so) or a directory, local or an address as hdfs://, s3:// or gs://.
-        user, item, value, duplicates, on_disk : optional
-            As in :meth:`from_frame`, of the objects' fields.
-
-        Returns
-        -------
-        Interactions
-
-        Raises
-        ------
-        FileFormatError, DataError, MissingDependencyError
-
-        Examples
-        --------
-        >>> import fastals, tempfile
-        >>> with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
-        ...     print('{"user": "ann", "item": 7}\n{"user": "bob", "item": 9}', file=file, flush=True)
-        ...     fastals.Interactions.from_json(file.name)
-        <Interactions: 2 users x 2 items, 2 cells, float32>
-        """
-        return cls._of_files(Files(path, user, item, value, format="json"), duplicates, on_disk)
 
 
 def trusted(

@@ -369,7 +369,7 @@ class StreamEncoder:
     name : str
         What messages call the ids.
     numeric : bool
-        Text is integers if every label is the usual decimal form of an int64.
+        Text is integers if every label is the usual decimal form of an int64, as some Text says itself.
 
     Examples
     --------
@@ -381,7 +381,7 @@ class StreamEncoder:
     array([7, 9, 8])
     """
 
-    def __init__(self, name: str, numeric: bool) -> None:
+    def __init__(self, name: str, numeric: bool = False) -> None:
         self.name, self.numeric = name, numeric
         self._interner = tables.Interner(1)
         self._kind: str | None = None
@@ -400,6 +400,7 @@ class StreamEncoder:
             return self._encode_coded(ids)
         if isinstance(ids, Text):
             self._check_kind("strings")
+            self.numeric = self.numeric or ids.numeric
             for data, offsets in ids.chunks:
                 if self._interner.add_offsets(data, offsets) >= 0:
                     refuse_offsets(self.name)

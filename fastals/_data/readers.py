@@ -1,35 +1,27 @@
-"""Columns of users, items and values out of files.
+"""Columns of users, items and values out of files; pyarrow, where it is installed, makes CSV fast."""
 
-pyarrow, where it is installed, makes CSV fast; everything else needs it.
-"""
+from __future__ import annotations
 
-import csv
-import io
-import zlib
-from array import array
-from collections.abc import Iterator, Sequence
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import accumulate, chain
-from math import isfinite, nan
-from typing import TYPE_CHECKING, Any, NoReturn
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import (
-    DataError,
-    FastalsError,
-    FileFormatError,
-    ParameterError,
-    check_path,
-)
-from .._files import Source, has_pyarrow
-from .columns import Rows, Text
-from .frames import Columns, choose_columns, frame_columns, is_numeric, text_chunks, unread_columns
+from .._core import DataError
+from .._files import NUMBERS, Batch, Source
+from .columns import Coded, Rows, Text
+from .frames import Columns, arrow_ids, choose_columns, is_numeric, unread_columns
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from typing_extensions import Self, Unpack
 
+    from .._files import BadRows, Reading
 
 SCORING = b"fastals.scoring"
 """Where a Parquet file of scores keeps the specification they were made by."""
@@ -38,25 +30,16 @@ SCORE, KNOWN = "score", "known"
 """Columns of files of scores. A pair that is merely known has no score there. In CSV, where an empty field may be
 anything, a column behind all others says so; in Parquet the specification of the scores does, which others lack."""
 
-END = "\uffff"
-"""What a line put behind the last one ends with; if there is more in front of it, an open quote has swallowed it."""
-
-BLOCK_BYTES = 1 << 24
-"""Bytes that pyarrow parses at a time."""
-
-CHUNK_ROWS = 1 << 16
-"""Rows that the slow reader holds as Python objects."""
-
 
 class Files:
-    """Files of one format, and which of their columns are read: what fastals._data.batches reads, local or not.
+    """Files of one format, and which of their columns are read.
 
     Parameters
     ----------
-    path, format, delimiter, columns
+    path, format, reading
         As Source takes them.
     user, item, value : str, optional
-        As choose_columns takes them.
+        As choose_columns takes them; those of scores, that their specification names, where nothing is said.
     """
 
     def __init__(
@@ -67,262 +50,326 @@ class Files:
         value: str | None,
         *,
         format: str,
-        delimiter: str | None = None,
-        columns: Sequence[str] | None = None,
+        **reading: Unpack[Reading],
     ) -> None:
-        self.source = Source(path, format=format, delimiter=delimiter, columns=columns)
-        import pyarrow as pa
-
-        schema = self.source.schema
-        known = None if format == "csv" else lambda name: is_numeric(schema.field(name))
+        self.source = source = Source(path, format=format, **reading)
+        metadata = source.schema.metadata if source.with_arrow else None
+        self.scoring = json.loads((metadata or {}).get(SCORING, b"null"))
+        if self.scoring is not None:
+            user, item = user or self.scoring.get("user"), item or self.scoring.get("item")
+            value = SCORE if value is None and SCORE in source.names else value
         try:
-            self.chosen = choose_columns(schema.names, user, item, value, known)
+            self.chosen = choose_columns(source.names, user, item, value, self._may_be_value())
         except DataError as error:
-            raise DataError(f"{self.source.name}: {error}") from None
-        self.unread = unread_columns(dict.fromkeys(schema.names), user, item, value)
-        text = pa.string() if format == "csv" else None
-        self.types: dict[str, pa.DataType | None] = dict.fromkeys(self.chosen[:2], text)
-        if self.chosen[2] is not None:
-            self.types[self.chosen[2]] = pa.float64() if format != "parquet" else None
-        self.names = [f"{self.source.name}, column {column!r}" for column in self.chosen]
-        self.unscored = self._has_scores()
+            raise DataError(f"{source.name}: {error}") from None
+        self.unread = unread_columns(dict.fromkeys(source.names), user, item, value)
+        """Columns that are not read although none is recognised as the value's."""
+        self.names = [f"{source.name}, column {column!r}" for column in self.chosen]
+        self.unscored = self.chosen[2] == SCORE and self._has_scores()
         """Whether they are scores as fastals.scoring writes them, where a row without one is a known pair."""
-        if self.unscored and format == "csv":
-            self.types[KNOWN] = pa.bool_()
+
+    def _may_be_value(self) -> Callable[[str], bool] | None:
+        """Return what tells whether a column may be one of values, where columns have types; None: there are none."""
+        if self.source.format == "csv":
+            return None
+        schema = self.source.schema
+        return lambda name: is_numeric(schema.field(name))
 
     def _has_scores(self) -> bool:
-        if self.chosen[2] != SCORE:
-            return False
         if self.source.format == "csv":
-            return is_scores_header(self.source.schema.names)
-        return SCORING in self.metadata and self.source.all_have(SCORING)
-
-    @property
-    def metadata(self) -> dict[bytes, bytes]:
-        """What Parquet says besides."""
-        return self.source.schema.metadata or {}
+            return self.source.names[-2:] == [SCORE, KNOWN]
+        return self.scoring is not None and self.source.all_have(SCORING)
 
     def read(self) -> Columns:
         """Return the columns of all rows."""
-        return self._columns(self.source.table(self.types)), self.names
+        parts = [batch.rows for batch in self._batches(coded=True)]
+        if self.source.with_arrow and parts:
+            import pyarrow as pa
+
+            alike = [pa.record_batch(rows.columns, rows.schema.names) for rows in parts]
+            return self._columns(pa.Table.from_batches(alike)), self.names
+        columns = list(zip(*map(self._columns, parts), strict=True))
+        if not columns:
+            return (Text([]), Text([]), np.empty(0)), self.names
+        return (_joined(columns[0]), _joined(columns[1]), _joined(columns[2])), self.names
 
     def rows(self) -> Iterator[Rows]:
         """Yield the columns of some rows after the other."""
+        for batch in self._batches():
+            yield f", in {batch.file}, counted from {batch.place(0)} on", *self._columns(batch.rows)
+
+    def _batches(self, *, coded: bool = False) -> Iterator[Batch]:
+        """Yield the rows, where they are scores those that say themselves whether they are known or scored."""
+        user, item, value = self.chosen
+        types: dict[str, Any] = {name: self.source.type_of_ids(name, coded=coded) for name in (user, item)}
+        values = () if value is None else (value,)
+        types.update((name, self._number_type(name)) for name in values)
+        marked = self.unscored and self.source.format == "csv"
+        if marked:
+            types[KNOWN] = types[SCORE]
+        required = () if self.unscored else values
+        for batch in self.source.batches(types, ids=(user, item), required=required, finite=values):
+            yield self._agreeing(batch) if marked else batch
+
+    def _agreeing(self, batch: Batch) -> Batch:
+        """Leave out, or refuse, rows that are scored and marked as known, or neither."""
+        scores, marks = (batch.rows.column(name) for name in (SCORE, KNOWN))
+        if self.source.with_arrow:
+            wrong = np.asarray(scores.is_null()) != (marks.fill_null(0).to_numpy(zero_copy_only=False) == 1)
+        else:
+            wrong = np.array([score is None for score in scores], bool) != (marks == 1)
+        bad = self.source.bad_rows
+        said = f"a row has either a score or true in column {KNOWN!r}"
+        bad.refuse(batch, wrong.astype(bool), "bad score", SCORE, lambda at: said)
+        bad.settle(batch.found)
+        return batch.compact()
+
+    def _number_type(self, name: str) -> Any:
+        """Return a type of numbers: that of Parquet itself, where it is one."""
+        if not self.source.with_arrow:
+            return NUMBERS
         import pyarrow as pa
 
-        def plain(kind: pa.DataType) -> pa.DataType:
-            return kind.value_type if pa.types.is_dictionary(kind) else kind
+        own = self.source.type_of(name)
+        is_number = pa.types.is_integer(own) or pa.types.is_floating(own)
+        return own if self.source.format == "parquet" and is_number else pa.float64()
 
-        types = {name: kind or plain(self.source.type_of(name)) for name, kind in self.types.items()}
-        for batch in self.source.batches(types):
-            where = f", in {batch.file}, counted from row {batch.first} on"
-            columns = self._columns(pa.Table.from_batches([batch.rows]), where)
-            for ids, name in zip(columns, self.chosen[:2], strict=False):
-                if isinstance(ids, Text) and ids.numeric and (empty := ids.first_empty()) is not None:
-                    raise DataError(f"{batch.file}: missing id at row {batch.first + empty}, column {name!r}")
-            yield where, *columns
+    def _columns(self, rows: Any) -> tuple[Any, Any, Any]:
+        """Return the columns of a table or a batch; text may be numbers."""
+        user, item, value = self.chosen
+        values = None if value is None else rows.column(value)
+        if values is not None and self.source.with_arrow:
+            values = values.to_numpy() if hasattr(values, "chunks") else values.to_numpy(zero_copy_only=False)
+        return self._ids(rows, user), self._ids(rows, item), values
 
-    def _columns(self, table: "pa.Table", where: str = "") -> tuple[Any, Any, Any]:
-        """Return the columns of a table; ids of CSV may be numbers."""
-        (users, items, values), _ = frame_columns(table, *(column or "" for column in self.chosen))
-        if self.unscored:
-            self._check_scores(table, values, where)
-        if self.source.format == "csv":
-            users, items = (replace(ids, numeric=True) if isinstance(ids, Text) else ids for ids in (users, items))
-        return users, items, values
+    def _ids(self, rows: Any, name: str) -> Any:
+        column = rows.column(name)
+        if not self.source.with_arrow:
+            return Text([_text(column.tolist())], self.source.is_integer(name))
+        import pyarrow as pa
 
-    def _check_scores(self, table: "pa.Table", values: NDArray[Any], where: str) -> None:
-        """Refuse a score that is no number where none is missing, and one that is missing where the pair is scored."""
-        from pyarrow import compute
-
-        missing = table[SCORE].is_null()
-        wrong = np.isnan(values) & ~np.asarray(missing)
-        if KNOWN in table.column_names:
-            wrong |= np.asarray(compute.not_equal(table[KNOWN].fill_null(False), missing))
-        if wrong.any():
-            at = int(np.argmax(wrong))
-            got = {name: table[name][at].as_py() for name in (SCORE, KNOWN) if name in table.column_names}
-            raise DataError(f"{self.names[2]}: bad score at position {at}{where}: {got}")
+        ids = arrow_ids(f"column {name!r}", column if hasattr(column, "chunks") else pa.chunked_array([column]))
+        return as_numeric(ids) if self.source.is_integer(name) else ids
 
 
-def is_scores_header(names: Sequence[str]) -> bool:
-    """Whether CSV is of scores as fastals.scoring writes it where some pairs are known without one."""
-    return list(names[-2:]) == [SCORE, KNOWN]
+def as_numeric(ids: Any) -> Any:
+    """Return ids whose text stands for integers."""
+    if isinstance(ids, Coded):
+        return Coded(ids.codes, as_numeric(ids.values))
+    return replace(ids, numeric=True) if isinstance(ids, Text) else ids
 
 
-def read_csv(path: Any, user: str | None, item: str | None, value: str | None, delimiter: str) -> Columns:
-    """Return the columns of a CSV file, ids as numeric Text.
-
-    Values are finite, but for known pairs in files of scores, which have NaN.
-
-    Where pyarrow reads it without a doubt, its answer is taken. Everything else, and every error, is the slow
-    reader's, so that results and messages do not depend on what is installed.
-    """
-    name = check_path("path", path)
-    if not isinstance(delimiter, str) or len(delimiter) != 1 or not delimiter.isascii() or delimiter in '\r\n"':
-        raise ParameterError(f"delimiter must be one ASCII character, no quote and no line end, got {delimiter!r}")
-    try:
-        # utf-8-sig: spreadsheets put a byte order mark in front
-        with _open(name) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as lines:
-            rows = csv.reader(chain(lines, [END]), delimiter=delimiter)
-            header = next(filter(None, rows))
-            if header == [END]:
-                raise FileFormatError(f"{name}: the file is empty")
-            _check_closed(name, header)
-            try:
-                chosen = choose_columns(header, user, item, value)
-            except DataError as error:
-                raise DataError(f"{name}: {error}") from None
-            columns = _read_csv_fast(name, header, chosen, delimiter) if has_pyarrow() else None
-            columns = columns or _read_csv(name, rows, header, chosen)
-    except FastalsError:
-        raise
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise FileFormatError(f"{name}: cannot be read as CSV: {error}") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise FileFormatError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    return columns, [f"{name}, column {column!r}" for column in chosen]
+def _text(strings: list[str]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """Return strings in Arrow's layout."""
+    encoded = [string.encode() for string in strings]
+    offsets = np.fromiter(accumulate(map(len, encoded), initial=0), np.int64, len(encoded) + 1)
+    return np.frombuffer(b"".join(encoded), np.uint8), offsets
 
 
-def _open(name: str) -> Any:
-    if not name.endswith(".gz"):
-        return open(name, "rb")
-    import gzip  # which few programs need
-
-    return gzip.open(name)
-
-
-def _check_closed(name: str, row: Sequence[str]) -> None:
-    if row[-1].endswith(END):
-        raise FileFormatError(f"{name}: a quote is opened and never closed")
+def _joined(parts: Any) -> Any:
+    """Return columns of some rows each as one."""
+    if parts[0] is None:
+        return None
+    if isinstance(parts[0], Text):
+        return Text([chunk for part in parts for chunk in part.chunks], parts[0].numeric)
+    return np.concatenate(parts).astype(np.float64)
 
 
-class _QuoteFoundError(Exception):
-    """Raised in the midst of a file that was read as one without quotes."""
+class FromFiles:
+    """How interactions are made of files."""
 
+    bad_rows: BadRows | None = None
+    scoring: dict[str, Any] | None
+    _unread: tuple[str, ...]
 
-class _Source(io.RawIOBase):
-    """A file and something behind it, as pyarrow reads it."""
+    @classmethod
+    def _of_columns(cls, columns: Columns, duplicates: str, *, unscored: bool) -> Self:
+        """Make interactions of columns in memory."""
+        raise NotImplementedError
 
-    def __init__(self, file: Any, end: bytes, quotes: bool) -> None:
-        self.file, self.end, self.quotes = file, end, quotes
+    @classmethod
+    def _of_rows(
+        cls, rows: Iterator[Rows], names: Sequence[str], duplicates: str, on_disk: Any, *, scoring: Any, unscored: bool
+    ) -> Self:
+        """Make interactions on disk."""
+        raise NotImplementedError
 
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        data: bytes = self.file.read(size)
-        if not data:
-            data, self.end = self.end, b""
-        if not self.quotes and b'"' in data:
-            raise _QuoteFoundError
+    @classmethod
+    def _of_files(cls, files: Files, duplicates: str, on_disk: Any) -> Self:
+        if on_disk is None:
+            data = cls._of_columns(files.read(), duplicates, unscored=files.unscored)
+            data.scoring = files.scoring
+        else:
+            told = {"scoring": files.scoring, "unscored": files.unscored}
+            data = cls._of_rows(files.rows(), files.names, duplicates, on_disk, **told)
+        data._unread = files.unread
+        bad = files.source.bad_rows
+        if bad.skip:
+            data.bad_rows = bad
+        if bad.count:
+            warnings.warn(str(bad), stacklevel=3)
         return data
 
+    @classmethod
+    def from_csv(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        user: str | None = None,
+        item: str | None = None,
+        value: str | None = None,
+        duplicates: str = "sum",
+        on_disk: str | os.PathLike[str] | None = None,
+        **reading: Unpack[Reading],
+    ) -> Self:
+        r"""Make interactions of CSV with one line per event.
 
-def _read_csv_fast(
-    name: str, header: Sequence[str], chosen: tuple[str, str, str | None], delimiter: str
-) -> tuple[Any, Any, Any] | None:
-    """Return users, items and values, None if there is anything that the slow reader might object to."""
-    import pyarrow as pa
-    from pyarrow import csv as arrow_csv
+        Parameters
+        ----------
+        path : str or path-like, or a list of them
+            Decompressed if the name ends in ".gz", ".bz2", ".xz", ".zip" (of one file) or, with pyarrow, ".zst". With
+            pyarrow also a directory of files, empty ones passed over, or an address as hdfs://, s3:// or gs://.
+        user, item, value : str, optional
+            Names of the columns, as in :meth:`from_frame`. Of ratings, true is 1 and false 0.
+        duplicates : {"sum", "last", "max", "mean", "error", "keep"}
+            What becomes of several values for one user and item.
+        on_disk : path, optional
+            A new or empty directory, where they are made instead of in memory: see :meth:`open`.
+        delimiter : str, optional
+            One character or several, as "::"; default: a tab in .tsv files, else a comma.
+        columns : sequence of str, optional
+            Names of all columns where there is no header line.
+        quoting : bool, optional
+            Whether values may stand in double quotes; by default not in .tsv files, where a quote is text.
+        escape : str, optional
+            The character that makes the next one text.
+        encoding : str, optional
+            Default: UTF-8, with or without a byte order mark.
+        decimal : {".", ","}, optional
+        nulls : list of str, optional
+            Words that mean nothing, as "NULL"; nothing at all always does.
+        comment : str, optional
+            What lines begin with that are passed over.
+        ids : {"auto", "text", "integer"}, optional
+            Kind of the ids. "auto": integers where the first of the column is one in its usual form, else text. An id
+            that is no integer among integers is an error then; "007" and "7" differ as text.
+        on_bad_rows : {"error", "skip"}, optional
+            "skip": pass over rows that cannot be read; ``bad_rows`` tells how many, and why.
+        max_bad_rows : int or float, optional
+            How many at most, or which share of all, below 1; default 1000.
 
-    user, item, value = chosen
-    unscored = value == SCORE and is_scores_header(header)
-    types = {user: pa.string(), item: pa.string()} | ({} if value is None else {value: pa.float64()})
-    end = delimiter.join("0" if column == value else END for column in header)
+        Returns
+        -------
+        Interactions
 
-    def read(quotes: bool) -> "pa.Table":
-        with _open(name) as file:
-            return arrow_csv.read_csv(
-                _Source(file, f"\n{end}\n".encode(), quotes),
-                # a block becomes a chunk of strings, large enough to be shared out to threads again
-                read_options=arrow_csv.ReadOptions(block_size=BLOCK_BYTES),
-                parse_options=arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=quotes),
-                convert_options=arrow_csv.ConvertOptions(
-                    column_types=types, include_columns=list(types), **({"null_values": [""]} if unscored else {})
-                ),
-            )
+        Raises
+        ------
+        FileFormatError
+            The file is missing, or no CSV in its encoding.
+        DataError
+            Names the columns there are if one is missing, and the line of the first id or number that is none.
 
-    try:
-        try:
-            # shared out to threads at line ends, which is wrong where some of them are quoted
-            table = read(quotes=False)
-        except _QuoteFoundError:
-            table = read(quotes=True)
-    except (OSError, EOFError, zlib.error, KeyError, pa.ArrowException):
-        return None
-    rows = len(table) - 1
-    if table[user][rows].as_py() != END or table[item][rows].as_py() != END:
-        return None
-    table = table.slice(0, rows)
-    users, items = (Text(text_chunks(table[column]), numeric=True) for column in (user, item))
-    if users.first_empty() is not None or items.first_empty() is not None:
-        return None
-    if value is None:
-        return users, items, None
-    values = table[value]
-    if values.null_count and not unscored:
-        return None
-    numbers = values.to_numpy()
-    # of scores only what is missing is no number
-    return (users, items, numbers) if np.isfinite(numbers).sum() == len(numbers) - values.null_count else None
+        Notes
+        -----
+        pyarrow (``pip install 'fastals[io]'``) makes this many times faster, and changes nothing else.
 
+        Examples
+        --------
+        >>> import fastals, tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+        ...     print("userId,itemId,rating\nann,7,4.5\nbob,9,3", file=file, flush=True)
+        ...     fastals.Interactions.from_csv(file.name)
+        <Interactions: 2 users x 2 items, 2 cells, float32>
+        """
+        return cls._of_files(Files(path, user, item, value, format="csv", **reading), duplicates, on_disk)
 
-def _read_csv(name: str, rows: Any, header: Sequence[str], chosen: tuple[str, str, str | None]) -> tuple[Any, Any, Any]:
-    """Return what _read_csv_fast does, row by row; ``rows`` is a csv.reader behind the header."""
-    users, items = _TextBuilder(), _TextBuilder()
-    values = array("d")
-    positions = [None if column is None else header.index(column) for column in chosen]
-    user_position, item_position, value_position = positions
-    unscored = chosen[2] == SCORE and is_scores_header(header)
+    @classmethod
+    def from_parquet(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        user: str | None = None,
+        item: str | None = None,
+        value: str | None = None,
+        duplicates: str = "sum",
+        on_disk: str | os.PathLike[str] | None = None,
+        **reading: Unpack[Reading],
+    ) -> Self:
+        """Make interactions of Parquet with one row per event; needs ``pip install 'fastals[io]'``.
 
-    def refuse(column: str | None, rule: str, got: str) -> NoReturn:
-        raise DataError(f"{name}: {rule} at line {rows.line_num}, column {column!r}: {got!r}")
+        Parameters
+        ----------
+        path : str or path-like, or a list of them
+            A file or a directory (hive-partitioned too), local or an address as hdfs://, s3:// or gs://.
+        user, item, value : str, optional
+            Names of the columns, as in :meth:`from_frame`; those of scores are known.
+        duplicates : {"sum", "last", "max", "mean", "error", "keep"}
+            What becomes of several values for one user and item.
+        on_disk : path, optional
+            A new or empty directory, where they are made instead of in memory: see :meth:`open`.
+        ids, on_bad_rows, max_bad_rows : optional
+            As in :meth:`from_csv`.
 
-    for row in rows:
-        if not row or row == [END]:
-            continue
-        _check_closed(name, row)
-        if len(row) != len(header):
-            raise FileFormatError(f"{name}: line {rows.line_num} has {len(row)} fields, but the header {len(header)}")
-        for builder, column, position in ((users, chosen[0], user_position), (items, chosen[1], item_position)):
-            text = row[position]
-            if not text:
-                refuse(column, "missing id", text)
-            builder.append(text)
-        if value_position is not None:
-            text = row[value_position]
-            if unscored and not text:
-                values.append(nan)
-                continue
-            try:
-                number = float(text)
-            except ValueError:
-                refuse(chosen[2], "bad number", text)
-            if "_" in text or not isfinite(number):
-                refuse(chosen[2], "bad number", text)
-            values.append(number)
-    return users.text(), items.text(), None if value_position is None else np.asarray(values)
+        Returns
+        -------
+        Interactions
 
+        Raises
+        ------
+        FileFormatError, DataError, MissingDependencyError
 
-class _TextBuilder:
-    """Text, string by string."""
+        Examples
+        --------
+        >>> import fastals, pyarrow, pyarrow.parquet, tempfile
+        >>> table = pyarrow.table({"user": ["ann", "bob"], "item": [7, 9]})
+        >>> with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
+        ...     pyarrow.parquet.write_table(table, file.name)
+        ...     fastals.Interactions.from_parquet(file.name)
+        <Interactions: 2 users x 2 items, 2 cells, float32>
+        """
+        return cls._of_files(Files(path, user, item, value, format="parquet", **reading), duplicates, on_disk)
 
-    def __init__(self) -> None:
-        self.chunks: list[tuple[NDArray[np.uint8], NDArray[Any]]] = []
-        self.strings: list[str] = []
+    @classmethod
+    def from_json(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        user: str | None = None,
+        item: str | None = None,
+        value: str | None = None,
+        duplicates: str = "sum",
+        on_disk: str | os.PathLike[str] | None = None,
+        **reading: Unpack[Reading],
+    ) -> Self:
+        r"""Make interactions of JSON lines, one object per event; needs ``pip install 'fastals[io]'``.
 
-    def append(self, string: str) -> None:
-        self.strings.append(string)
-        if len(self.strings) == CHUNK_ROWS:
-            self.flush()
+        Parameters
+        ----------
+        path : str or path-like, or a list of them
+            A file (compressed if its name says so) or a directory, local or an address as hdfs://, s3:// or gs://.
+        user, item, value : str, optional
+            Names of the fields, as in :meth:`from_frame`.
+        duplicates : {"sum", "last", "max", "mean", "error", "keep"}
+            What becomes of several values for one user and item.
+        on_disk : path, optional
+            A new or empty directory, where they are made instead of in memory: see :meth:`open`.
+        ids, on_bad_rows, max_bad_rows, encoding : optional
+            As in :meth:`from_csv`.
 
-    def flush(self) -> None:
-        encoded = [string.encode() for string in self.strings]
-        offsets = np.fromiter(accumulate(map(len, encoded), initial=0), np.int64, len(encoded) + 1)
-        self.chunks.append((np.frombuffer(b"".join(encoded), np.uint8), offsets))
-        self.strings.clear()
+        Returns
+        -------
+        Interactions
 
-    def text(self) -> Text:
-        self.flush()
-        return Text(self.chunks, numeric=True)
+        Raises
+        ------
+        FileFormatError, DataError, MissingDependencyError
+
+        Examples
+        --------
+        >>> import fastals, tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+        ...     print('{"user": "ann", "item": 7}\n{"user": "bob", "item": 9}', file=file, flush=True)
+        ...     fastals.Interactions.from_json(file.name)
+        <Interactions: 2 users x 2 items, 2 cells, float32>
+        """
+        return cls._of_files(Files(path, user, item, value, format="json", **reading), duplicates, on_disk)

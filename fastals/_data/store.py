@@ -69,15 +69,14 @@ def store_rows(
     names: Sequence[str],
     canonical: Canonical,
     *,
-    numeric: bool = False,
     scoring: Mapping[str, Any] | None = None,
     known: Sequence[Pairs] = (),
 ) -> str:
-    """Make interactions of events in a directory; returns its path. ``numeric``: see StreamEncoder."""
+    """Make interactions of events in a directory; returns its path."""
     with _building(path) as directory:
         unsorted = Unsorted(directory, "cells", canonical.threads)
         bare = Unsorted(directory, "known", canonical.threads) if canonical.unscored else None
-        encoders = [StreamEncoder(name, numeric) for name in names[:2]]
+        encoders = [StreamEncoder(name) for name in names[:2]]
         for where, *ids, values in rows:
             try:
                 users, items = (encoder.encode(some) for encoder, some in zip(encoders, ids, strict=True))

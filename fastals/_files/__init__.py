@@ -1,6 +1,9 @@
 """Files: where they are, how they are read as batches of columns, what they say of settings."""
 
-from .batches import FORMATS, Batch, Source, format_of
+from .bad_rows import MAX_BAD_ROWS, BadRows, Batch
+from .batches import NUMBERS, Plain, Source, format_of
+from .dialect import IDS, OF_ALL_EVENTS, READING, Reading, bad_rows_of
+from .rows import MISSING
 from .settings import parse_toml, read_settings_file
 from .sql import SQL, Stream, is_stream, open_stream
 from .storage import (
@@ -8,7 +11,6 @@ from .storage import (
     fetched,
     has_pyarrow,
     is_remote,
-    is_single_file,
     locate,
     need,
     open_file,
@@ -19,19 +21,27 @@ from .time_columns import number_dtype, numerals
 from .times import Times, clock, is_span, iso, plain, seconds_of, span_seconds
 
 __all__ = [
-    "FORMATS",
+    "IDS",
+    "MAX_BAD_ROWS",
+    "MISSING",
+    "NUMBERS",
+    "OF_ALL_EVENTS",
+    "READING",
     "SQL",
+    "BadRows",
     "Batch",
+    "Plain",
+    "Reading",
     "Source",
     "Stream",
     "Times",
+    "bad_rows_of",
     "check_target",
     "clock",
     "fetched",
     "format_of",
     "has_pyarrow",
     "is_remote",
-    "is_single_file",
     "is_span",
     "is_stream",
     "iso",

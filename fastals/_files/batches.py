@@ -1,24 +1,51 @@
-"""Rows of files as batches of Arrow columns, in order and in bounded memory: CSV, JSON lines and Parquet.
+"""Rows of files as batches of columns, in order and in bounded memory: CSV, JSON lines and Parquet.
 
-A source is a file, a directory of files (hive-partitioned too) or several of these, wherever storage reaches. pyarrow
-reads ahead in parallel. What it refuses is read again, file by file, to name file, row and column.
+A source is a file, a directory of files (hive-partitioned too) or several of these, wherever storage reaches. Blocks of
+text are read by pyarrow, several at once; what it refuses, and all without it, is read record by record (rows.py).
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+import os
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from copy import copy
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
-from .._core import DataError, FastalsError, FileFormatError, ParameterError, check_path
-from .storage import Location, locate, need, suffix_of
+import numpy as np
+
+from .._core import (
+    ArgumentTypeError,
+    DataError,
+    FastalsError,
+    FileFormatError,
+    ParameterError,
+    check_choice,
+    check_path,
+    resolve_num_threads,
+)
+from .arrow import ParquetFiles, fast_csv, fast_json, infer_csv, infer_json, row_line
+from .bad_rows import BadRows, Batch
+from .blocks import Block, blocks
+from .dialect import IDS, ONLY_CSV, READING, Dialect, Reading, bad_rows_of
+from .rows import Parsed, Wanted, csv_rows, is_integer, is_null_word, json_objects, json_rows
+from .storage import (
+    Location,
+    fill,
+    has_pyarrow,
+    hive_columns,
+    is_single_file,
+    local_path,
+    locate,
+    need,
+    opened,
+    suffix_of,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyarrow import dataset
+    from typing_extensions import Unpack
 
 FORMATS = {
     **dict.fromkeys((".csv", ".tsv", ".txt"), "csv"),
@@ -29,33 +56,32 @@ FORMATS = {
 
 WORDS = {"csv": "CSV", "json": "JSON lines", "parquet": "Parquet"}
 
-BLOCK_BYTES = 1 << 23
-"""Bytes of CSV or JSON lines that become one batch; a line must not be longer."""
-
-BATCH_ROWS = 1 << 17
-"""Rows of Parquet that become one batch."""
-
-HEADER_BYTES = 1 << 16
-"""What the header line of CSV fits into."""
-
-READ_AHEAD = 4
-"""Batches read ahead: what bounds the memory."""
-
 HIDDEN = ["_", "."]
 """Names of files in a directory that are no data: _SUCCESS, .crc."""
 
-
-class Batch(NamedTuple):
-    """Some rows of one file, an Arrow record batch; the first is its row ``first``, from 1 without a header."""
-
-    file: str
-    first: int
-    rows: Any
+NUMBERS = "numbers"
+"""What a column is read as, where there is no Arrow: numbers, None where they are missing. Without a type: text."""
 
 
 def format_of(name: str) -> str | None:
     """Return "csv", "json" or "parquet" by the name of a file, None if it tells nothing."""
     return FORMATS.get(suffix_of(name)[0])
+
+
+class Plain:
+    """Columns as NumPy arrays, where there is no Arrow."""
+
+    def __init__(self, columns: Mapping[str, Any]) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def column(self, name: str) -> Any:
+        return self.columns[name]
+
+    def take(self, rows: Any) -> Plain:
+        return Plain({name: column[rows] for name, column in self.columns.items()})
 
 
 class Source:
@@ -64,60 +90,211 @@ class Source:
     Parameters
     ----------
     paths : path or address, or a sequence of them
-        Files or directories. The first file's columns are what all must have.
+        Files or directories. The first file's columns are what all must have. Empty files are passed over.
     format : {"csv", "json", "parquet"}, optional
         By the names of the files otherwise.
-    delimiter : str
-        Between the columns of CSV; None: a tab in .tsv files, else a comma.
-    columns : sequence of str, optional
-        Names of the columns of CSV without a header line.
+    bad_rows : BadRows, optional
+        Where bad rows are counted, if not in one's own.
+    reading : as Reading says
     """
 
     def __init__(
-        self,
-        paths: Any,
-        *,
-        format: str | None = None,
-        delimiter: str | None = None,
-        columns: Sequence[str] | None = None,
+        self, paths: Any, *, format: str | None = None, bad_rows: BadRows | None = None, **reading: Unpack[Reading]
     ) -> None:
-        need("io", "pyarrow", "reading files in batches")
-        names = paths if isinstance(paths, (list, tuple)) else [paths]
-        self.places = [locate(check_path("path", name)) for name in names]
-        if not self.places:
+        given: dict[str, Any] = {name: value for name, value in reading.items() if value is not None}
+        for name in given.keys() - {*READING}:
+            raise ArgumentTypeError(f"{name!r} says nothing about files; what does is {', '.join(READING)}")
+        self.dialect = Dialect.of(given)
+        self.ids = check_choice("ids", given.get("ids", "auto"), IDS)
+        self.bad_rows = bad_rows_of(given) if bad_rows is None else bad_rows
+        self.with_arrow = has_pyarrow() or not is_single_file(paths)
+        names = [check_path("path", name) for name in (paths if isinstance(paths, (list, tuple)) else [paths])]
+        self.name = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        if not names:
             raise ParameterError("paths must name at least one file, got none")
-        self.name = ", ".join(place.name for place in self.places[:3]) + (", …" if len(self.places) > 3 else "")
-        self.files = [file for place in self.places for file in _files(place)]
-        self.format = format or self._format()
+        if self.with_arrow:
+            self.places = [locate(name) for name in names]
+        else:
+            self.places = [Location(None, local_path(names[0]), names[0])]
+        found = [file for place in self.places for file in _files(place)]
+        self.format = format or self._format([file for file, _ in found])
         if self.format not in FORMATS.values():
             raise ParameterError(f"format must be 'csv', 'json' or 'parquet', got {format!r}")
-        self.delimiter = delimiter or ("\t" if suffix_of(self.files[0])[0] == ".tsv" else ",")
-        if len(self.delimiter) != 1 or not self.delimiter.isascii() or self.delimiter in '\r\n"':
-            raise ParameterError(f"delimiter must be one ASCII character, no quote and no line end, got {delimiter!r}")
-        self.column_names = None if columns is None else list(columns)
+        if self.format != "csv":
+            if not self.with_arrow:
+                need("io", "pyarrow", "reading anything but CSV")
+            for name in given.keys() & {*ONLY_CSV, *(["encoding"] if self.format == "parquet" else [])}:
+                raise ParameterError(f"{name} has no meaning in {WORDS[self.format]}, as which {self.name} is read")
+        self.files = [file for file, size in found if size != 0]
+        if not self.files:
+            self._refuse_empty()
+        self.hint = ""
+        """What is said besides of text where a number is wanted."""
+        self.kinds: dict[str, str] = {}
+        """"integer" or "text": what ids in columns of text are."""
 
-    def _format(self) -> str:
-        found = {file: format_of(file) for file in self.files}
+    def _format(self, files: Sequence[str]) -> str:
+        found = {file: format_of(file) for file in files}
         formats = set(found.values())
         if len(formats) == 1 and None not in formats:
             return str(formats.pop())
-        odd = next(file for file in found if found[file] is None or found[file] != found[self.files[0]])
+        odd = next(file for file in found if found[file] is None or found[file] != found[files[0]])
         raise FileFormatError(
             f"{odd}: the format is not clear from the name; name files .csv, .jsonl or .parquet (perhaps compressed, "
             "as in .csv.gz), all alike, or say format="
         )
 
+    def _refuse_empty(self) -> None:
+        one = len(self.places) == 1 and (not self.files or self.files == [self.places[0].path])
+        raise FileFormatError(f"{self.name}: the {'file is' if one else 'files are'} empty")
+
+    # -- columns ------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _parquet(self) -> Any:
+        return ParquetFiles(self.places, self.files, self.name, self.bad_rows)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Columns of the first file that has any rows, and those of hive's directory names."""
+        if self.format == "parquet":
+            return list(self._parquet.schema.names)
+        own = self._first[0] if self.format == "csv" else list(self._inferred.names)
+        return [*own, *(name for name in self._directories if name not in own)]
+
     @cached_property
     def schema(self) -> pa.Schema:
         """Columns and types of the first file, as far as its beginning tells, and those of hive's directory names."""
-        return self._open(None).schema
+        import pyarrow as pa
+
+        if self.format == "parquet":
+            return self._parquet.schema
+        types = {name: kind for name, (kind, _) in self._directories.items() if name not in self._inferred.names}
+        return pa.schema([*self._inferred, *(pa.field(name, kind) for name, kind in types.items())])
+
+    @cached_property
+    def _first(self) -> tuple[list[str], Block]:
+        """Header and first block of the first file of text that has any."""
+        for file in self.files:
+            for header, block in self._blocks(file, BadRows(self.bad_rows.skip, float("inf"))):
+                return header, block
+        self._refuse_empty()
+        raise AssertionError
+
+    @cached_property
+    def _inferred(self) -> pa.Schema:
+        header, block = self._first
+        if self.format == "csv":
+            return infer_csv(header, block)
+        found = infer_json(block)
+        if not found.names:
+            for _ in json_objects(block, BadRows(False, 0)):  # raises where there is none
+                pass
+        return found
+
+    @cached_property
+    def _directories(self) -> dict[str, tuple[Any, dict[str, Any]]]:
+        """Columns of text files that the names of their directories are: type, and each file's value."""
+        roots = [place.path for place in self.places if place.path not in self.files]
+        return hive_columns(self.files, roots) if self.with_arrow and self.format != "parquet" else {}
 
     def all_have(self, key: bytes) -> bool:
-        """Whether the metadata of every file have this entry."""
-        return all(key in (part.physical_schema.metadata or {}) for part in self._open(None).get_fragments())
+        """Whether the metadata of every file of Parquet have this entry."""
+        return self.format == "parquet" and bool(self._parquet.all_have(key))
 
-    def batches(self, types: Mapping[str, pa.DataType], optional: Collection[str] = ()) -> Iterator[Batch]:
-        """Yield these columns, in these types, of all rows in order; ``optional`` ones are null where a file has none.
+    def type_of(self, name: str) -> pa.DataType:
+        """Return the type that a column has in the first file, that of its categories where it has any."""
+        import pyarrow as pa
+
+        self._check_column(name, self.files[0], self.names)
+        kind = self.schema.field(name).type
+        return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+    def type_of_ids(self, name: str, *, coded: bool = False) -> Any:
+        """Return the type that a column of ids is read as, None without Arrow; ``coded``: categories stay such.
+
+        Raises
+        ------
+        DataError
+            It is a type of no ids.
+        """
+        if not self.with_arrow:
+            return None
+        import pyarrow as pa
+
+        if self.format == "csv" and name not in self._directories:
+            return pa.string()
+        kind = self.type_of(name)
+        if pa.types.is_null(kind):
+            return pa.string()
+        for is_kind, what in (
+            (pa.types.is_nested, "lists or structs"),
+            (pa.types.is_boolean, "truth values"),
+            (pa.types.is_temporal, "times"),
+        ):
+            if is_kind(kind):
+                raise DataError(f"{self.files[0]}: column {name!r} holds {what} ({kind}), which are no ids")
+        if self.ids == "text" and (pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+            raise DataError(f"{self.files[0]}: column {name!r} holds {kind}: ids='text' is for text and whole numbers")
+        if self.ids == "text" and pa.types.is_integer(kind):
+            return pa.string()
+        return self.schema.field(name).type if coded else kind
+
+    def is_integer(self, name: str) -> bool:
+        """Whether text in a column of ids stands for integers: declared, or, of CSV, as its first id is one."""
+        if self.ids != "auto":
+            return self.ids == "integer"
+        if self.format != "csv" or name in self._directories:
+            return False
+        if name not in self.kinds:
+            self.kinds[name] = self._kind_of(name)
+        return self.kinds[name] == "integer"
+
+    def _kind_of(self, name: str) -> str:
+        """Return what the first id of a column of CSV is, words for nothing left out where there are others."""
+        nulls = {"", *self.dialect.nulls}
+        for file in self.files:
+            for header, block in self._blocks(file, BadRows(self.bad_rows.skip, float("inf"))):
+                at = header.index(name) if name in header else len(header)
+                for _, row in block.records():
+                    if len(row) == len(header) > at and row[at] not in nulls and not is_null_word(row[at]):
+                        return "integer" if is_integer(row[at]) else "text"
+        return "text"
+
+    def _check_column(self, name: str, file: str, names: Sequence[str]) -> None:
+        if list(names).count(name) != 1:
+            what = "appears more than once" if name in names else "is missing"
+            raise DataError(f"{file}: column {name!r} {what}; the columns are {', '.join(map(repr, names)) or 'none'}")
+
+    def sample(self) -> Source:
+        """Return the same files, to be read for themselves: what is bad there is found and counted here."""
+        other = copy(self)
+        other.bad_rows = BadRows(self.bad_rows.skip, float("inf"))
+        return other
+
+    # -- rows ---------------------------------------------------------------------------------------------------------
+
+    def batches(
+        self,
+        types: Mapping[str, Any],
+        *,
+        ids: Sequence[str] = (),
+        required: Sequence[str] = (),
+        finite: Sequence[str] = (),
+        optional: Collection[str] = (),
+    ) -> Iterator[Batch]:
+        """Yield these columns, in these types, of all rows in order; rows that are bad are left out, or an error.
+
+        Parameters
+        ----------
+        types : mapping of str to Arrow type
+            Without Arrow: NUMBERS, or None for text.
+        ids : sequence of str
+            Columns of ids, none of which may be missing.
+        required, finite : sequence of str
+            Columns of numbers, none of which may be missing, or infinite or NaN.
+        optional : sequence of str
+            Columns that a file may lack: they are null then.
 
         Raises
         ------
@@ -126,200 +303,158 @@ class Source:
         FileFormatError
             A file that cannot be read.
         """
-        import pyarrow as pa
-
         for name in types:
             if name not in optional:
-                self._check_column(name, self.files[0], self.schema.names)
-        whole = self._open(types)
-        done = 0
-        fragments = list(whole.get_fragments())
-        self._check_columns(fragments, [name for name in types if name not in optional])
-        rows_before, current = 0, ""
-        try:
-            scanned = whole.scanner(columns=list(types), **self._scan_options()).scan_batches()
-            for tagged in scanned:
-                if tagged.fragment.path != current:
-                    current, rows_before = tagged.fragment.path, 0
-                    done = next(i for i in range(done, len(fragments)) if fragments[i].path == current)
-                if len(tagged.record_batch):
-                    yield Batch(current, rows_before + 1, tagged.record_batch)
-                rows_before += len(tagged.record_batch)
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            if isinstance(error, FastalsError):
-                raise
-            self._diagnose(fragments[done:], types, error)
+                self._check_column(name, self.files[0], self.names)
+        columns = [self._wanted(name, kind, ids, required, finite) for name, kind in types.items()]
+        if self.format == "parquet":
+            batches = self._parquet.batches(columns, optional)
+        else:
+            batches = in_order(self._tasks(columns, optional), resolve_num_threads() if self.with_arrow else 1)
+        for batch in batches:
+            passed = sum(finding.n for finding in batch.found)
+            self.bad_rows.settle(batch.found, len(batch.rows) + passed)
+            if len(batch.rows):
+                yield batch
+        self.bad_rows.end()
 
-    def table(self, types: Mapping[str, pa.DataType | None]) -> pa.Table:
-        """Return these columns of all rows in memory; a type that is None is the file's own.
-
-        Raises
-        ------
-        DataError, FileFormatError
-            As :meth:`batches`.
-        """
+    def table(self, types: Mapping[str, Any]) -> pa.Table:
+        """Return these columns of all rows in memory; ``types``, and what is raised, as of :meth:`batches`."""
         import pyarrow as pa
 
-        wanted = {name: kind or self.type_of(name) for name, kind in types.items()}
-        schema = pa.schema(list(wanted.items()), metadata=self.schema.metadata)
-        rows = [batch.rows.select(list(types)) for batch in self.batches(wanted)]
-        return pa.Table.from_batches([pa.record_batch(list(batch), schema=schema) for batch in rows], schema)
+        rows = [pa.record_batch(batch.rows.columns, list(types)) for batch in self.batches(types)]
+        return pa.Table.from_batches(rows, pa.schema(list(types.items())))
 
-    def type_of(self, name: str) -> pa.DataType:
-        """Return the type that a column has in the first file."""
-        self._check_column(name, self.files[0], self.schema.names)
-        return self.schema.field(name).type
+    def _wanted(
+        self, name: str, kind: Any, ids: Sequence[str], required: Sequence[str], finite: Sequence[str]
+    ) -> Wanted:
+        if name in ids:
+            return Wanted(name, kind, "id", integer=self.is_integer(name), text=self.ids == "text")
+        is_number = kind == NUMBERS or str(kind) == "double"
+        role = "number" if is_number else "value"
+        return Wanted(name, kind, role, required=name in required, finite=name in finite, hint=self.hint)
 
-    def _scan_options(self) -> dict[str, Any]:
-        from pyarrow import csv as arrow_csv
-        from pyarrow import dataset
-        from pyarrow import json as arrow_json
+    def _blocks(self, file: str, bad: BadRows) -> Iterator[tuple[list[str], Block]]:
+        """Yield header and blocks of a file of text."""
+        if self.format == "json":
+            dialect = Dialect(",", quoting=False, encoding=self.dialect.encoding)
+        else:
+            dialect = self.dialect.for_files(suffix_of(file)[0])
+        header = list(dialect.columns or ())
+        with opened(self.places[0].filesystem, file) as stream:
+            for block in blocks(partial(fill, stream, file), file, dialect, bad):
+                behind = block
+                if not header and self.format == "csv":
+                    header, behind = block.header()
+                if (header or self.format == "json") and (behind.data.strip(b"\r\n") or header):
+                    yield header, behind
 
-        options: dict[str, Any] = {"batch_readahead": READ_AHEAD, "fragment_readahead": 2, "batch_size": BATCH_ROWS}
-        if self.format == "csv":
-            # a missing number is a null; a string is never missing, whatever it looks like
-            convert = arrow_csv.ConvertOptions(strings_can_be_null=False, null_values=[""])
-            options["fragment_scan_options"] = dataset.CsvFragmentScanOptions(
-                convert, arrow_csv.ReadOptions(block_size=BLOCK_BYTES, column_names=self.column_names)
+    def _tasks(self, columns: Sequence[Wanted], optional: Collection[str]) -> Iterator[Callable[[], Batch]]:
+        """Yield what makes a batch of each block."""
+        for file in self.files:
+            there: list[Wanted] | None = None
+            for header, block in self._blocks(file, self.bad_rows):
+                if there is None:
+                    there = self._present(file, header, columns, optional)
+                yield partial(self._batch, header, block, columns, there)
+
+    def _present(
+        self, file: str, header: list[str], columns: Sequence[Wanted], optional: Collection[str]
+    ) -> list[Wanted]:
+        """Return the columns that a file has; refuse that it lacks one."""
+        if self.format == "json":
+            return [column for column in columns if column.name not in self._directories]
+        for column in columns:
+            if column.name not in self._directories and not (column.name in optional and column.name not in header):
+                self._check_column(column.name, file, header)
+        return [column for column in columns if column.name in header]
+
+    def _batch(self, header: list[str], block: Block, columns: Sequence[Wanted], there: Sequence[Wanted]) -> Batch:
+        """Read a block: fast where there is no doubt, else record by record."""
+        rows: Any = None
+        if self.with_arrow:
+            read = fast_csv if self.format == "csv" else fast_json
+            rows = read(header, block, there, self._inferred)
+        lines: Callable[[int], int] = partial(row_line, block, self.format)
+        if rows is None:
+            bad = self.bad_rows
+            parsed: Parsed = (
+                csv_rows(block, header, there, bad) if self.format == "csv" else json_rows(block, there, bad)
             )
-        elif self.format == "json":
-            options["fragment_scan_options"] = dataset.JsonFragmentScanOptions(
-                read_options=arrow_json.ReadOptions(block_size=BLOCK_BYTES)
-            )
-        return options
+            rows, lines = _rows(there, parsed, self.with_arrow), parsed[1].__getitem__
+        if len(there) < len(columns):
+            rows = self._completed(rows, columns, block.file)
+        batch = Batch(block.file, block.line, rows, lines)
+        batch.found = block.found
+        return batch
 
-    def _open(self, types: Mapping[str, pa.DataType] | None, files: Sequence[str] | None = None) -> dataset.Dataset:
-        """Open the files as one data set whose columns of ``types`` are of these types."""
+    def _completed(self, rows: Any, columns: Sequence[Wanted], file: str) -> Any:
+        """Return all columns, those that the file lacks null, or what its directories are called."""
+        if not self.with_arrow:
+            nothing = np.full(len(rows), None)
+            return Plain({column.name: rows.columns.get(column.name, nothing) for column in columns})
         import pyarrow as pa
-        from pyarrow import csv as arrow_csv
-        from pyarrow import dataset
 
-        formats: dict[str, Any] = {"parquet": dataset.ParquetFileFormat, "json": dataset.JsonFileFormat}
-        kind = (
-            dataset.CsvFileFormat(
-                arrow_csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
-                read_options=arrow_csv.ReadOptions(column_names=self.column_names, block_size=BLOCK_BYTES),
-            )
-            if self.format == "csv"
-            else formats[self.format]()
-        )
-        options: dict[str, Any] = {"format": kind, "filesystem": self.places[0].filesystem, "partitioning": "hive"}
-        root = self.places[0].path
-        if len(self.places) == 1 and files is None and root not in self.files:
-            options["partition_base_dir"] = root
+        def constant(column: Wanted) -> pa.Array:
+            value = self._directories.get(column.name, (None, {}))[1].get(file)
+            own = pa.array([value] * len(rows)) if value is not None else pa.nulls(len(rows))
+            return own.cast(column.type)
+
+        have = rows.schema.names
+        arrays = [rows.column(column.name) if column.name in have else constant(column) for column in columns]
+        return pa.record_batch(arrays, [column.name for column in columns])
+
+
+def _rows(columns: Sequence[Wanted], parsed: Parsed, with_arrow: bool) -> Any:
+    """Return columns of Python objects as Arrow's, or plain ones."""
+    if not with_arrow:
+        made = (np.fromiter(values, object, len(values)) for values in parsed[0])
+        return Plain({column.name: values for column, values in zip(columns, made, strict=True)})
+    import pyarrow as pa
+
+    arrays = [pa.array(values, column.type) for column, values in zip(columns, parsed[0], strict=True)]
+    return pa.record_batch(arrays, [column.name for column in columns])
+
+
+def in_order(tasks: Iterator[Callable[[], Batch]], threads: int) -> Iterator[Batch]:
+    """Do a few tasks at once; yield their results, and what goes wrong, in the order of the tasks."""
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    ahead: deque[Future[Batch]] = deque()
+    error: Exception | None = None
+    with ThreadPoolExecutor(threads) as pool:
         try:
-            opened = dataset.dataset(list(files or self.files), **options)
-            if types is None:
-                return opened
-            kinds = {field.name: field.type for field in opened.schema} | dict(types)
-            fields = [pa.field(name, kind) for name, kind in kinds.items()]
-            return dataset.dataset(list(files or self.files), schema=pa.schema(fields), **options)
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            if self.format == "json":
-                for file in files or self.files:
-                    self._diagnose_json(file, {})
-            raise FileFormatError(f"{self.name}: cannot be read as {WORDS[self.format]}: {_one_line(error)}") from error
+            while error is None:
+                try:
+                    ahead.append(pool.submit(next(tasks)))
+                except StopIteration:
+                    break
+                except Exception as reason:
+                    error = reason
+                if len(ahead) > threads:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
+    if error is not None:
+        raise error
 
-    def _check_column(self, name: str, file: str, names: Sequence[str]) -> None:
-        if list(names).count(name) != 1:
-            what = "appears more than once" if name in names else "is missing"
-            raise DataError(f"{file}: column {name!r} {what}; the columns are {', '.join(map(repr, names)) or 'none'}")
 
-    def _check_columns(self, fragments: Sequence[Any], types: Collection[str]) -> None:
-        """Refuse files that lack a column: Arrow would take it for empty. Only footers and header lines are read."""
-        if self.format == "json" or self.column_names is not None:
-            return
-        of_directories = set(self.schema.names) - set(self._file_columns)
-        for fragment in fragments:
-            present = {*self._header(fragment), *of_directories}
-            for name in types:
-                self._check_column(name, fragment.path, sorted(present))
-
-    def _header(self, fragment: Any) -> list[str]:
-        import pyarrow as pa
-
+def _files(place: Location) -> list[tuple[str, int | None]]:
+    """Return the paths of the data files at a place, in the order of their names, and their sizes where told."""
+    if place.filesystem is None:
         try:
-            if self.format == "parquet":
-                return list(fragment.physical_schema.names)
-            with self.places[0].filesystem.open_input_stream(fragment.path) as file:
-                text = file.read(HEADER_BYTES).decode("utf-8-sig", "replace")
-            return next(filter(None, csv.reader(text.splitlines(), delimiter=self.delimiter)), [])
-        except (pa.ArrowException, OSError) as error:
-            raise FileFormatError(
-                f"{fragment.path}: cannot be read as {WORDS[self.format]}: {_one_line(error)}"
-            ) from error
-
-    @cached_property
-    def _file_columns(self) -> list[str]:
-        """Columns that the first file itself has, those of directory names left out."""
-        first = next(iter(self._open(None).get_fragments()))
-        return list(first.physical_schema.names)
-
-    def _diagnose(self, fragments: Sequence[Any], types: Mapping[str, pa.DataType], error: Exception) -> None:
-        """Raise for the first file, row and column that cannot be read; ``error`` if none is found."""
-        import pyarrow as pa
-        from pyarrow import compute
-
-        for fragment in fragments:
-            if self.format == "json":
-                self._diagnose_json(fragment.path, types)
-                continue
-            texts = {name: pa.string() for name in types}
-            row = 1
-            try:
-                opened = self._open(texts, [fragment.path])
-                options = self._scan_options() | {"use_threads": False}
-                for batch in opened.scanner(columns=list(types), **options).to_batches():
-                    for name, wanted in types.items():
-                        try:
-                            compute.cast(_numbers(batch.column(name)), wanted)
-                        except pa.ArrowException:
-                            at, value = _first_refused(batch.column(name), wanted)
-                            raise DataError(
-                                f"{fragment.path}: row {row + at}, column {name!r}: {value!r} is no {_words(wanted)}"
-                            ) from None
-                    row += len(batch)
-            except FastalsError:
-                raise
-            except (pa.ArrowException, OSError, UnicodeDecodeError) as reason:
-                where = f" after row {row - 1}" if row > 1 else ""
-                raise FileFormatError(
-                    f"{fragment.path}: cannot be read as {WORDS[self.format]}{where}: {_one_line(reason)}"
-                ) from reason
-        raise FileFormatError(f"{self.name}: cannot be read as {WORDS[self.format]}: {_one_line(error)}") from error
-
-    def _diagnose_json(self, path: str, types: Mapping[str, pa.DataType]) -> None:
-        """Raise for the first line that is no object, or whose values are not of their types or of those before."""
-        import pyarrow as pa
-
-        row, kinds = 0, dict(types)
-        try:
-            with self.places[0].filesystem.open_input_stream(path) as stream, io.BufferedReader(stream) as lines:
-                for row, line in enumerate(filter(bytes.strip, lines), 1):
-                    for name, value in json.loads(line).items():
-                        if value is None or (types and name not in types):
-                            continue
-                        try:
-                            kind = pa.array([value], kinds.get(name)).type
-                        except (pa.ArrowException, TypeError):
-                            raise DataError(
-                                f"{path}: row {row}, column {name!r}: {value!r} is no {_words(kinds[name])}"
-                            ) from None
-                        kinds.setdefault(name, pa.float64() if pa.types.is_integer(kind) else kind)
-        except FastalsError:
-            raise
-        except (ValueError, AttributeError, OSError) as error:
-            raise FileFormatError(f"{path}: row {row}: cannot be read as JSON lines: {_one_line(error)}") from error
-
-
-def _files(place: Location) -> list[str]:
-    """Return the paths of the data files at a place, in the order of their names."""
+            return [(place.path, os.stat(place.path).st_size)]
+        except OSError as error:
+            raise FileFormatError(f"{place.name}: cannot be read: {error.strerror or error}") from error
     from pyarrow import fs
 
     try:
         info = place.filesystem.get_file_info(place.path)
         if info.type == fs.FileType.File:
-            return [place.path]
+            return [(place.path, info.size)]
         if info.type == fs.FileType.NotFound:
             raise FileFormatError(f"{place.name}: cannot be read: No such file or directory")
         selector = fs.FileSelector(place.path, recursive=True)
@@ -327,40 +462,13 @@ def _files(place: Location) -> list[str]:
     except OSError as error:
         if isinstance(error, FastalsError):
             raise
-        raise FileFormatError(f"{place.name}: cannot be read: {_one_line(error)}") from error
+        raise FileFormatError(f"{place.name}: cannot be read: {' '.join(str(error).split())}") from error
     inside = len(place.path.rstrip("/")) + 1
     files = sorted(
-        info.path
+        (info.path, info.size)
         for info in infos
         if info.type == fs.FileType.File and not any(part[:1] in HIDDEN for part in info.path[inside:].split("/"))
     )
     if not files:
         raise FileFormatError(f"{place.name}: the directory holds no data files")
     return files
-
-
-def _numbers(column: Any) -> Any:
-    """Return text with "" as a null, which is what Arrow's CSV reader makes of it for numbers."""
-    from pyarrow import compute
-
-    return compute.if_else(compute.equal(column, ""), None, column)
-
-
-def _first_refused(column: Any, wanted: Any) -> tuple[int, str]:
-    import pyarrow as pa
-    from pyarrow import compute
-
-    for at in range(len(column)):
-        try:
-            compute.cast(_numbers(column.slice(at, 1)), wanted)
-        except pa.ArrowException:
-            return at, str(column[at].as_py())
-    raise AssertionError("a column is refused, but none of its values")
-
-
-def _words(kind: Any) -> str:
-    return {"double": "number", "bool": "truth value"}.get(str(kind), str(kind).split("[", maxsplit=1)[0])
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._core import LOGGER, ArgumentTypeError, DataError, FastalsError, ParameterError, check_path, resolve_num_threads
-from .batches import BATCH_ROWS
+from .arrow import BATCH_ROWS
 from .storage import has_pyarrow, need
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Where files are: local paths, and addresses as hdfs://, s3://, gs:// and file://.
+"""Where files are, local paths and addresses as hdfs://, s3://, gs:// and file://, and their bytes, decompressed.
 
 pyarrow.fs opens s3:// and gs:// (credentials and endpoints from the environment, as their own tools read them); fsspec
 opens the others, hdfs:// through hdfs-native. A plain local path needs neither.
@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from .._core import FileFormatError, MissingDependencyError, ParameterError, check_path, files
+from .._core import FastalsError, FileFormatError, MissingDependencyError, ParameterError, check_path, files
 from .._core import has_pyarrow as has_pyarrow
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2"}
+COMPRESSIONS = (".gz", ".bz2", ".zst", ".xz", ".zip")
+"""Suffixes of what is decompressed while it is read; nothing is written so."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # two letters at least: C:\ is a drive
 
@@ -29,7 +31,8 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # two letters at least: C
 class Location(NamedTuple):
     """A file or a directory as pyarrow addresses it; ``name`` is how it was given."""
 
-    filesystem: FileSystem
+    filesystem: Any
+    """One of pyarrow.fs; None: a local file, where there is no pyarrow."""
     path: str
     name: str
 
@@ -56,12 +59,9 @@ def suffix_of(name: str) -> tuple[str, str]:
 def is_single_file(path: Any) -> bool:
     """Whether a path is a local one of something that is no directory, of a kind that needs no pyarrow to be read."""
     if isinstance(path, list | tuple):
-        return False
+        return len(path) == 1 and is_single_file(path[0])
     name = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else ""
-    return not (is_remote(name) or name.startswith("file:") or os.path.isdir(name)) and suffix_of(name)[1] in (
-        "",
-        ".gz",
-    )
+    return not (is_remote(name) or name.startswith("file:") or os.path.isdir(name)) and suffix_of(name)[1] != ".zst"
 
 
 def locate(name: str) -> Location:
@@ -117,38 +117,29 @@ def need(extra: str, module: str, what: str) -> None:
         raise MissingDependencyError(f"{what} needs {package}: pip install 'fastals[{extra}]'")
 
 
-def open_file(name: str) -> IO[bytes]:
-    """Open a file for reading, wherever it is, decompressed if its name says that it is compressed."""
-    _, compression = suffix_of(name)
-    if not is_remote(name):
-        import bz2
-        import gzip
+def hive_columns(files: Sequence[str], roots: Sequence[str]) -> dict[str, tuple[Any, dict[str, Any]]]:
+    """Return columns that directories as "day=7" stand for: their Arrow type, and the value of each file."""
+    import pyarrow as pa
 
-        openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open}
-        return openers.get(compression, open)(local_path(name), "rb")  # type: ignore[no-any-return]
-    place = locate(name)
-    stream = place.filesystem.open_input_stream(place.path, compression=COMPRESSIONS.get(compression))
-    return stream  # type: ignore[no-any-return]
-
-
-@contextmanager
-def fetched(name: str) -> Iterator[str]:
-    """Give the local path of a file, wherever it is; of a remote one that of a copy, which goes at the end."""
-    name = check_path("path", name)
-    if not is_remote(name):
-        yield local_path(name)
-        return
-    import shutil
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="fastals-") as directory:
-        copy = os.path.join(directory, "file")
+    columns: dict[str, dict[str, str | None]] = {}
+    for file in files:
+        root = next((root for root in roots if file.startswith(root)), "")
+        for part in file[len(root) :].split("/")[:-1]:
+            name, equals, value = part.partition("=")
+            if equals and name:
+                given = unquote(value)
+                columns.setdefault(unquote(name), {})[file] = None if value == "__HIVE_DEFAULT_PARTITION__" else given
+    found: dict[str, tuple[Any, dict[str, Any]]] = {}
+    for name, values in columns.items():
         try:
-            with open_file(name) as source, open(copy, "wb") as sink:
-                shutil.copyfileobj(source, sink, 1 << 22)
-        except OSError as error:
-            raise FileFormatError(f"{name}: cannot be read: {error}") from error
-        yield copy
+            numbers = {file: None if value is None else int(value) for file, value in values.items()}
+            found[name] = (
+                pa.int32() if max(map(abs, filter(None, numbers.values())), default=0) < 2**31 else pa.int64(),
+                numbers,
+            )
+        except ValueError:
+            found[name] = pa.string(), dict(values)
+    return found
 
 
 def check_target(name: str) -> None:
@@ -211,3 +202,133 @@ def _rename(filesystem: FileSystem, source: str, target: str) -> None:
         opened.mv(source, target, overwrite=True)  # in one step; pyarrow's move would refuse to replace a file
     else:
         filesystem.move(source, target)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# their bytes
+
+
+def open_raw(filesystem: Any, path: str, *, seeks: bool) -> IO[bytes]:
+    """Open a file as it is; ``filesystem`` None: a local one, without pyarrow."""
+    if filesystem is None or (seeks and filesystem.type_name == "local"):
+        return open(path, "rb")
+    stream = filesystem.open_input_file(path) if seeks else filesystem.open_input_stream(path, compression=None)
+    return stream  # type: ignore[no-any-return]
+
+
+@contextmanager
+def opened(filesystem: Any, path: str) -> Iterator[IO[bytes]]:
+    """Give a file's content, decompressed if its name says that it is compressed.
+
+    Raises
+    ------
+    FileFormatError
+        It cannot be opened.
+    """
+    compression = suffix_of(path)[1]
+    with ExitStack() as stack:
+        with naming(path):
+            stream = stack.enter_context(open_raw(filesystem, path, seeks=compression == ".zip"))
+            if compression:
+                stream = stack.enter_context(decompressed(stream, path, compression))
+        yield stream
+
+
+def decompressed(raw: Any, name: str, compression: str) -> IO[bytes]:
+    """Return a stream that decompresses another one."""
+    if compression == ".zip":
+        return _unzipped(raw, name)
+    if compression == ".xz":
+        import lzma
+
+        return lzma.open(raw)
+    codec = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}[compression]
+    if compression == ".zst":
+        need("io", "pyarrow", "reading .zst")
+    if has_pyarrow():
+        import pyarrow as pa
+
+        stream: IO[bytes] = pa.CompressedInputStream(raw, codec)
+        return stream
+    import bz2
+    import gzip
+
+    openers: dict[str, Any] = {"gzip": gzip.open, "bz2": bz2.open}
+    return openers[codec](raw)  # type: ignore[no-any-return]
+
+
+def _unzipped(raw: Any, name: str) -> IO[bytes]:
+    """Return the only file of data in an archive."""
+    import zipfile
+
+    archive = zipfile.ZipFile(raw)
+    hidden = ("__MACOSX", ".")
+    files = [
+        entry.filename
+        for entry in archive.infolist()
+        if not entry.is_dir() and not any(part.startswith(hidden) for part in PurePosixPath(entry.filename).parts)
+    ]
+    if len(files) != 1:
+        found = f"{', '.join(files[:5])}{', …' if len(files) > 5 else ''}" if files else "none"
+        raise FileFormatError(f"{name}: the archive must hold one file, got {found}: unpack it first")
+    return archive.open(files[0])
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Turn what is raised while a file is read into a FileFormatError that names it."""
+    import lzma
+    import zipfile
+
+    kinds: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+    kinds += (NotImplementedError, RuntimeError)  # of zipfile, for methods that it does not know and for passwords
+    if has_pyarrow():
+        import pyarrow as pa
+
+        kinds += (pa.ArrowException,)
+    try:
+        yield
+    except FastalsError:
+        raise
+    except kinds as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        raise FileFormatError(f"{path}: cannot be read: {reason}") from error
+
+
+def fill(stream: IO[bytes], path: str, size: int) -> bytes:
+    """Read so many bytes of a file, fewer only at its end."""
+    with naming(path):
+        parts = [stream.read(size)]
+        missing = size - len(parts[0])
+        while parts[-1] and missing:
+            parts.append(stream.read(missing))
+            missing -= len(parts[-1])
+    return b"".join(parts) if len(parts) > 1 else parts[0]
+
+
+def open_file(name: str) -> AbstractContextManager[IO[bytes]]:
+    """Open a file for reading, wherever it is, decompressed if its name says that it is compressed."""
+    if not is_remote(name):
+        return opened(None, local_path(name))
+    place = locate(name)
+    return opened(place.filesystem, place.path)
+
+
+@contextmanager
+def fetched(name: str) -> Iterator[str]:
+    """Give the local path of a file, wherever it is; of a remote one that of a copy, which goes at the end."""
+    name = check_path("path", name)
+    if not is_remote(name):
+        yield local_path(name)
+        return
+    import shutil
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="fastals-") as directory:
+        copy = os.path.join(directory, "file")
+        try:
+            with open_file(name) as source, open(copy, "wb") as sink:
+                shutil.copyfileobj(source, sink, 1 << 22)
+        except OSError as error:
+            raise FileFormatError(f"{name}: cannot be read: {error}") from error
+        yield copy

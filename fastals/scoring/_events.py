@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import tempfile
 from collections import deque
@@ -16,14 +14,12 @@ from numpy.typing import NDArray
 from .._core import (
     ArgumentTypeError,
     DataError,
-    FastalsError,
-    FileFormatError,
     ParameterError,
     check_same_length,
     check_vector,
 )
 from .._data import StreamEncoder, is_frame
-from .._files import FORMATS, Batch, Stream, need, open_file, suffix_of
+from .._files import BadRows, Batch, Stream
 from ._plan import Plan, Scored
 from ._types import Types
 
@@ -32,19 +28,6 @@ if TYPE_CHECKING:
 
 PARTS = 64
 """Temporary files; each is put together by itself."""
-
-
-class Plain:
-    """Columns as NumPy arrays, where there is no Arrow."""
-
-    def __init__(self, columns: Mapping[str, NDArray[Any]]) -> None:
-        self.columns = columns
-
-    def __len__(self) -> int:
-        return len(next(iter(self.columns.values())))
-
-    def column(self, name: str) -> NDArray[Any]:
-        return self.columns[name]
 
 
 def arrays_of(frame: Any) -> dict[str, NDArray[Any]]:
@@ -59,58 +42,38 @@ def arrays_of(frame: Any) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def stream_batches(stream: Stream, types: Mapping[str, Any]) -> Iterator[Batch]:
+def stream_batches(stream: Stream, types: Mapping[str, Any], bad_rows: BadRows) -> Iterator[Batch]:
     """Yield the columns of a stream as those of a file."""
     import pyarrow as pa
 
     first = 1
     for rows in stream.batches:
-        columns = [
-            _cast(rows.column(name), kind, Batch(stream.name, first, rows), name) for name, kind in types.items()
-        ]
-        yield Batch(stream.name, first, pa.record_batch(columns, names=list(types)))
+        batch = Batch(stream.name, first, rows)
+        columns = [_cast(batch, name, kind, bad_rows) for name, kind in types.items()]
+        batch.rows = pa.record_batch(columns, names=list(types))
         first += len(rows)
+        yield batch.compact()
 
 
-def _cast(column: pa.Array, kind: pa.DataType, batch: Batch, name: str) -> pa.Array:
-    """Return a column in the type that it is to have; what is not of it is an error that names the row."""
+def _cast(batch: Batch, name: str, kind: pa.DataType, bad_rows: BadRows) -> pa.Array:
+    """Return a column in the type that it is to have; rows of what is not of it are bad."""
     import pyarrow as pa
 
+    column = batch.rows.column(name)
     try:
         return column.cast(kind)
     except pa.ArrowException as error:
+        values = []
         for at in range(len(column)):
             try:
-                column.slice(at, 1).cast(kind)
+                values.append(column.slice(at, 1).cast(kind))
             except pa.ArrowException:
                 what = f"{column[at].as_py()!r} is no {kind}"
-                raise DataError(f"{batch.file}: row {batch.first + at}, column {name!r}: {what}") from None
-        raise DataError(f"{batch.file}: column {name!r}: {' '.join(str(error).split())}") from error
-
-
-def read_plain_csv(name: str, delimiter: str) -> dict[str, NDArray[Any]]:
-    """Return the columns of a CSV file as text, all of it in memory: what is done without pyarrow."""
-    if FORMATS.get(suffix_of(name)[0]) != "csv":
-        need("io", "pyarrow", "reading anything but CSV")
-    try:
-        with open_file(name) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as lines:
-            rows = csv.reader(lines, delimiter=delimiter)
-            header = next(filter(None, rows), None)
-            if header is None:
-                raise FileFormatError(f"{name}: the file is empty")
-            columns: list[list[str]] = [[] for _ in header]
-            for row in filter(None, rows):
-                if len(row) != len(header):
-                    raise FileFormatError(
-                        f"{name}: line {rows.line_num} has {len(row)} fields, but the header {len(header)}"
-                    )
-                for column, text in zip(columns, row, strict=True):
-                    column.append(text)
-    except FastalsError:
-        raise
-    except (OSError, ValueError, csv.Error) as error:
-        raise FileFormatError(f"{name}: cannot be read as CSV: {getattr(error, 'strerror', None) or error}") from error
-    return {name: np.array(column, dtype=object) for name, column in zip(header, columns, strict=True)}
+                bad_rows.refuse_row(batch, at, "bad value", f"column {name!r}", what)
+                values.append(pa.nulls(1, kind))
+        if batch.bad is None:
+            raise DataError(f"{batch.file}: column {name!r}: {' '.join(str(error).split())}") from error
+        return pa.concat_arrays(values)
 
 
 def in_parallel(plan: Plan, collected: Events, batches: Iterator[Batch]) -> Iterator[NDArray[np.void]]:
@@ -124,7 +87,8 @@ def in_parallel(plan: Plan, collected: Events, batches: Iterator[Batch]) -> Iter
 
     def finish() -> NDArray[np.void]:
         users, items, signals = ahead.popleft()
-        scored = signals.result()  # first: its errors name the row
+        batch, scored = signals.result()  # first: its errors name the row
+        plan.bad_rows.settle(batch.found)
         records = np.empty(len(scored.scores), collected.record)
         records["user"], records["item"], records["score"] = users.result(), items.result(), scored.scores
         if scored.times is not None:
@@ -132,17 +96,20 @@ def in_parallel(plan: Plan, collected: Events, batches: Iterator[Batch]) -> Iter
         collected.see(scored, len(records))
         return records if scored.named is None or scored.named.all() else records[scored.named]
 
-    def encode(encoder: StreamEncoder, column: str, batch: Batch) -> NDArray[np.int32]:
+    def encode(encoder: StreamEncoder, column: str, batch: Batch, signals: Future[Any]) -> NDArray[np.int32]:
+        if plan.bad_rows.skip:  # of the rows that are left
+            batch, _ = signals.result()
         return encoder.encode(plan.ids(batch, column))
 
     with ThreadPoolExecutor(1) as users, ThreadPoolExecutor(1) as items, ThreadPoolExecutor(collected.threads) as pool:
         try:
             for batch in batches:
+                signals = pool.submit(plan.score, batch)
                 ahead.append(
                     (
-                        users.submit(encode, collected.users, plan.user, batch),
-                        items.submit(encode, collected.items, plan.item, batch),
-                        pool.submit(plan.score, batch),
+                        users.submit(encode, collected.users, plan.user, batch, signals),
+                        items.submit(encode, collected.items, plan.item, batch, signals),
+                        signals,
                     )
                 )
                 if len(ahead) > collected.threads:
@@ -160,15 +127,14 @@ class Events:
     """Scored events in the order in which they came, in memory or in temporary files by user."""
 
     def __init__(self, plan: Plan, memory: int, threads: int) -> None:
-        numeric = plan.text and plan.spec.ids == "auto"
-        self.users, self.items = StreamEncoder("user ids", numeric), StreamEncoder("item ids", numeric)
+        self.users, self.items = StreamEncoder("user ids"), StreamEncoder("item ids")
         self.memory, self.threads = memory, threads
         timed = plan.spec.timestamp is not None
         self.record = np.dtype(
             [("user", np.int32), ("item", np.int32), ("score", np.float64)] + [("time", plan.time_dtype)] * timed
         )
         self.held: list[NDArray[np.void]] = []
-        self.period, self.types = plan.period, Types(plan.spec)
+        self.period, self.types, self.bad_rows = plan.period, Types(plan.spec), plan.bad_rows
         self.count = self.unnamed = 0
         self.closed = False
         self.directory: tempfile.TemporaryDirectory[str] | None = None

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import DataError, ParameterError
-from .._data import Coded, arrow_ids, choose_columns, factorize
-from .._files import Batch, iso, number_dtype, numerals
+from .._data import Coded, arrow_ids, as_numeric, choose_columns, factorize
+from .._files import MISSING, NUMBERS, BadRows, Batch, Source, iso, number_dtype, numerals
 from ._kept import Period
 from ._spec import EACH_EVENT, ScoreSpec, kind_of_types, times_of, types_of, value_of
 from ._types import Counts, Distinct, distinct
@@ -20,10 +20,11 @@ from ._types import Counts, Distinct, distinct
 if TYPE_CHECKING:
     import pyarrow as pa
 
-WRITTEN: dict[Any, Any] = {"": 0, "true": 1, "True": 1, "TRUE": 1, "false": 0, "False": 0, "FALSE": 0}
+WRITTEN: dict[Any, Any] = {None: 0, "": 0, "true": 1, "True": 1, "TRUE": 1, "false": 0, "False": 0, "FALSE": 0}
 """What text stands for that is no number, as Arrow reads it too."""
 
-NO_NUMBER = "{!r} is no number; values that are types of events take equals="
+HINT = "; values that are types of events take equals="
+NO_NUMBER = "{!r} is no number" + HINT
 
 
 class Scored(NamedTuple):
@@ -52,11 +53,14 @@ class Plan:
         names: Sequence[str],
         schema: pa.Schema | None,
         file: str,
+        bad_rows: BadRows,
         *,
-        format: str | None = None,
+        source: Source | None = None,
         arrays: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         self.spec, self.period, self.times = spec, Period(spec), times_of(spec)
+        self.source, self.bad_rows, self.file = source, bad_rows, file
+        format = None if source is None else source.format
         try:
             self.user, self.item, _ = choose_columns(names, spec.user, spec.item, "")
         except DataError as error:
@@ -94,6 +98,21 @@ class Plan:
         else:
             self.types = self._arrow_types(schema, file, format)
 
+    @classmethod
+    def of_files(cls, spec: ScoreSpec, source: Source) -> Plan:
+        """Make a plan for files."""
+        source.hint = HINT
+        if source.with_arrow:
+            return cls(spec, source.names, source.schema, source.files[0], source.bad_rows, source=source)
+        arrays = {}
+        if spec.timestamp is not None and spec.timestamp in source.names:
+            # all of them, since what the times are read as depends on them
+            column = [batch.rows.column(spec.timestamp) for batch in source.sample().batches({spec.timestamp: None})]
+            arrays[spec.timestamp] = np.concatenate(column) if column else np.empty(0, object)
+        plan = cls(spec, source.names, None, source.files[0], source.bad_rows, source=source, arrays=arrays)
+        plan.types |= dict.fromkeys(plan.signals.keys() - plan.typed.keys(), NUMBERS)
+        return plan
+
     def _arrow_types(self, schema: pa.Schema, file: str, format: str | None) -> dict[str, Any]:
         import pyarrow as pa
 
@@ -101,16 +120,18 @@ class Plan:
             found = schema.field(name).type if name in schema.names else pa.null()
             return found.value_type if pa.types.is_dictionary(found) else found
 
-        types = {name: pa.string() if self.text else kind(name) for name in (self.user, self.item)}
+        type_of_ids = kind if self.source is None else self.source.type_of_ids
+        types = {name: type_of_ids(name) for name in (self.user, self.item)}
         for name in self.signals:
             if name in self.absent:
                 continue
             if name in self.typed:
                 types[name] = self._type_of_types(name, kind(name), file)
-            elif _is_text(kind(name)):
+            elif _is_text(kind(name)) and format not in ("csv", "json"):
                 types[name] = pa.string()
             else:
-                types[name] = pa.bool_() if pa.types.is_boolean(kind(name)) else pa.float64()
+                of_frame = self.source is None and pa.types.is_boolean(kind(name))
+                types[name] = pa.bool_() if of_frame else pa.float64()
         if (time := self.spec.timestamp) is not None:
             types[time] = self._type_of_times(kind(time), format)
         return types
@@ -143,8 +164,22 @@ class Plan:
             return pa.timestamp("us", getattr(found, "tz", None))  # other files may be finer
         return found
 
-    def score(self, batch: Batch) -> Scored:
-        """Return the scores of the events, not aged yet, and their times."""
+    def score(self, batch: Batch) -> tuple[Batch, Scored]:
+        """Return the scores of the events, not aged yet, and their times, and the batch without its bad rows."""
+        if self.bad_rows.skip and self.source is None:
+            for name in (self.user, self.item):
+                self._check_ids(batch, name)
+            batch = batch.compact()
+            for name in (self.user, self.item):
+                self.ids(batch, name)
+            batch = batch.compact()
+        scored = self._score(batch)
+        if batch.bad is None:
+            return batch, scored
+        left = batch.compact()
+        return left, self._score(left)
+
+    def _score(self, batch: Batch) -> Scored:
         codes = {name: self._types(batch, name) for name in self.typed if name not in self.absent}
         values = {name: self._numbers(batch, name) for name in self.signals if name not in {*codes, *self.absent}}
         total, ones = np.zeros(len(batch.rows)), np.ones(len(batch.rows))
@@ -211,14 +246,14 @@ class Plan:
             if column.dtype.kind in "OU":
                 column = np.array([WRITTEN.get(value, value) for value in column.tolist()], dtype=object)
             numbers: NDArray[np.float64] = column.astype(np.float64)
-            return numbers
         except (ValueError, TypeError):
+            numbers = np.zeros(len(column))
             for at, value in enumerate(column.tolist()):
                 try:
-                    float(WRITTEN.get(value, value))
+                    numbers[at] = float(WRITTEN.get(value, value))
                 except (ValueError, TypeError):
                     self._refuse(batch, f"column {name!r}", at, NO_NUMBER.format(value))
-            raise
+        return numbers
 
     def _finite(self, batch: Batch, name: str, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         for at in np.flatnonzero(~np.isfinite(numbers)):
@@ -238,15 +273,27 @@ class Plan:
 
     def ids(self, batch: Batch, name: str) -> Any:
         """Return a column of ids none of which is missing or empty, as StreamEncoder takes it."""
-        column, ids = batch.rows.column(name), None
+        column = batch.rows.column(name)
+        if self.source is None:
+            self._check_ids(batch, name)
         if isinstance(column, np.ndarray):
-            missing, ids = column == "" if column.dtype.kind in "OUS" else np.zeros(1, bool), column
+            ids: Any = column
+            if self.source is not None and self.source.is_integer(name):
+                ids = column.astype(np.int64)
+        else:
+            ids = arrow_ids(f"column {name!r}", _chunked(column))
+        if self.source is None:
+            return ids if self.spec.ids == "auto" else self._declared(batch, name, ids)
+        return as_numeric(ids) if self.source.is_integer(name) else ids
+
+    def _check_ids(self, batch: Batch, name: str) -> None:
+        column = batch.rows.column(name)
+        if isinstance(column, np.ndarray):
+            missing = column == "" if column.dtype.kind in "OUS" else np.zeros(1, bool)
         else:
             missing = np.asarray(column.is_null() if column.null_count else _empty(column))
-            ids = None if missing.any() else arrow_ids(f"column {name!r}", _chunked(column))
-        if np.any(missing):
-            self._refuse(batch, f"column {name!r}", int(np.argmax(missing)), "the id is missing")
-        return ids if self.spec.ids == "auto" else self._declared(batch, name, ids)
+        for at in np.flatnonzero(missing):
+            self._refuse(batch, f"column {name!r}", int(at), MISSING)
 
     def _declared(self, batch: Batch, name: str, ids: Any) -> Any:
         """Return ids as text, or as integers: what they are said to be."""
@@ -257,13 +304,17 @@ class Plan:
             return ids if labels.values.dtype.kind == "O" else Coded(codes, list(map(str, values)))
         if labels.values.dtype.kind == "O":
             bad = np.array([not _is_integer(value) for value in values])
-            for at in np.flatnonzero(bad[codes])[:1]:
+            for at in np.flatnonzero(bad[codes]):
                 self._refuse(batch, f"column {name!r}", int(at), f"{values[codes[at]]!r} is no integer: say ids='text'")
-            values = [int(value) for value in values]
+            values = [0 if not _is_integer(value) else int(value) for value in values]
         return Coded(codes, np.array(values, np.int64))
 
     def _refuse(self, batch: Batch, column: str, at: int, what: str) -> None:
-        raise DataError(f"{batch.file}: row {batch.first + at}, {column}: {what}")
+        """Raise for a row, or mark it as bad, where bad rows are passed over."""
+        kind = "bad time" if column == f"column {self.spec.timestamp!r}" else "bad number"
+        if column in (f"column {self.user!r}", f"column {self.item!r}"):
+            kind = "missing id" if what == MISSING else "id of another kind"
+        self.bad_rows.refuse_row(batch, at, kind, column, what)
 
 
 def _is_integer(value: Any) -> bool:

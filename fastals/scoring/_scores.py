@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from .._core import LOGGER, DataError, ParameterError, check_int, check_path, resolve_num_threads
 from .._data import KNOWN, SCORE, SCORING, Coded, Interactions, arrow_columns, as_interactions, contains, distinct
 from .._files import (
+    OF_ALL_EVENTS,
     Batch,
+    Plain,
     Source,
-    has_pyarrow,
-    is_single_file,
+    bad_rows_of,
     is_stream,
     open_stream,
     plain,
@@ -28,7 +29,7 @@ from .._files import (
     span_seconds,
     suffix_of,
 )
-from ._events import Events, Plain, arrays_of, in_parallel, read_plain_csv, stream_batches
+from ._events import Events, arrays_of, in_parallel, stream_batches
 from ._kept import Kept
 from ._plan import Plan
 from ._spec import ScoreSpec, transform
@@ -37,6 +38,9 @@ from ._update import Updated, check_updatable, take_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from typing_extensions import Unpack
+
+    from .._files import Reading
 
 MEMORY_BYTES = 1 << 29
 """Events held in memory before they go to temporary files."""
@@ -47,11 +51,10 @@ def score(
     spec: ScoreSpec | Mapping[str, Any],
     *,
     format: str | None = None,
-    delimiter: str | None = None,
-    columns: Sequence[str] | None = None,
     memory: int = MEMORY_BYTES,
     num_threads: int | None = None,
     progress: bool | None = None,
+    **reading: Unpack[Reading],
 ) -> Scores:
     """Score raw events, however many, in bounded memory.
 
@@ -63,9 +66,8 @@ def score(
         of Arrow (``__arrow_c_stream__``: a DuckDB relation, a reader of batches), which is read once, batch by batch;
         or a mapping of column names to arrays.
     spec : ScoreSpec, or a mapping as :meth:`ScoreSpec.from_dict` reads it
-    format, delimiter, columns : optional
-        "csv", "json" or "parquet" where the names of files do not tell; the character between columns of CSV; the
-        names of the columns of CSV without a header line.
+    format : {"csv", "json", "parquet"}, optional
+        Where the names of files do not tell.
     memory : int, default 512 MB
         Bytes of scored events that are held before they go to temporary files. The distinct users and items are held
         besides.
@@ -73,6 +75,10 @@ def score(
         Default: all allowed cores.
     progress : bool, optional
         Show a count of the rows; by default where standard error is a terminal.
+    delimiter, columns, quoting, escape, encoding, decimal, nulls, comment : optional
+        How text files are written, as in :meth:`fastals.Interactions.from_csv`.
+    ids, on_bad_rows, max_bad_rows : optional
+        As there; ``ids`` in place of the specification's. Rows whose times or signals cannot be read are bad too.
 
     Returns
     -------
@@ -80,7 +86,7 @@ def score(
 
     Notes
     -----
-    Without pyarrow (``pip install 'fastals[io]'``) only mappings and one local CSV file are read, in memory.
+    Without pyarrow (``pip install 'fastals[io]'``) only mappings and one local CSV file are read.
 
     Raises
     ------
@@ -104,35 +110,40 @@ def score(
     check_int("memory", memory, low=1)
     from tqdm import tqdm
 
-    name = "events"
-    if isinstance(events, (str, os.PathLike)) and not has_pyarrow() and is_single_file(events):
-        name = check_path("events", events)
-        events = read_plain_csv(name, delimiter or ",")
+    bad_rows = bad_rows_of(reading)
+    if reading.get("ids") is not None:
+        spec = replace(spec, ids=reading["ids"])
     batches: Iterator[Batch]
     if isinstance(events, (str, os.PathLike, list, tuple)):
-        source = Source(events, format=format, delimiter=delimiter, columns=columns)
-        plan = Plan(spec, source.schema.names, source.schema, source.files[0], format=source.format)
-        batches = source.batches(plan.types, plan.optional)
-    elif is_stream(events):
-        stream = open_stream(arrow_columns(events), num_threads)
-        plan = Plan(spec, stream.schema.names, stream.schema, stream.name)
-        batches = stream_batches(stream, plan.types)
+        source = Source(events, format=format, bad_rows=bad_rows, **(reading | {"ids": spec.ids}))
+        plan = Plan.of_files(spec, source)
+        batches = source.batches(plan.types, ids=(plan.user, plan.item), optional=plan.optional)
     else:
-        arrays = arrays_of(events)
-        plan = Plan(spec, list(arrays), None, name, format=None if name == "events" else "csv", arrays=arrays)
-        batches = iter([Batch(name, 1, Plain({column: arrays[column] for column in plan.types}))])
-    LOGGER.info("scoring %s: columns %s", name, ", ".join(plan.types))
+        for name in reading.keys() - {*OF_ALL_EVENTS}:
+            if reading[name] is not None:  # type: ignore[literal-required]
+                raise ParameterError(f"{name} has a meaning for files alone, got {type(events).__name__}")
+        if is_stream(events):
+            stream = open_stream(arrow_columns(events), num_threads)
+            plan = Plan(spec, stream.schema.names, stream.schema, stream.name, bad_rows)
+            batches = stream_batches(stream, plan.types, bad_rows)
+        else:
+            arrays = arrays_of(events)
+            plan = Plan(spec, list(arrays), None, "events", bad_rows, arrays=arrays)
+            batches = iter([Batch("events", 1, Plain({column: arrays[column] for column in plan.types}))])
+        batches = bad_rows.counted(batches)
+    LOGGER.info("scoring %s: columns %s", plan.file, ", ".join(plan.types))
     collected = Events(plan, memory, resolve_num_threads(num_threads))
     try:
         with tqdm(desc="score", unit="row", unit_scale=True, disable=None if progress is None else not progress) as bar:
             for scored in in_parallel(plan, collected, batches):
                 collected.add(scored)
                 bar.update(len(scored))
+        bad_rows.end()
     except BaseException:
         collected.close()
         raise
     scores = Scores(spec, plan, collected)
-    for note in odd_notes(scores.summary(), spec):
+    for note in [*odd_notes(scores.summary(), spec), *([str(bad_rows)] if bad_rows.count else [])]:
         warnings.warn(note, stacklevel=2)
     return scores
 
@@ -160,6 +171,8 @@ class Scores:
         Distinct ones among the events.
     n_later : int
         Events later than ``now``, which have age 0.
+    bad_rows : BadRows or None
+        What was passed over, with ``on_bad_rows="skip"``.
 
     Examples
     --------
@@ -173,6 +186,7 @@ class Scores:
         self._users, self._items = events.users.labels(), events.items.labels()
         self._summed = False
         self.n_events, self.n_users, self.n_items = events.count, len(self._users), len(self._items)
+        self.bad_rows = plan.bad_rows if plan.bad_rows.skip else None
         self.spec, self.n_later = spec, later_events(events)
         if plan.period.dated and events.count:
             self.spec = replace(spec, now=plain(plan.period.now))
@@ -212,9 +226,9 @@ class Scores:
             "events", "users", "items": read. "now": that ages are counted to, None where nothing is compared with it.
             "later_events": counted, with age 0. Left out: "events_before_since", "events_from_until_on",
             "events_of_no_signal" (where all signals have ``equals``), "users_above_max_user_events",
-            "items_below_min_item_events", "users_below_min_user_events". "types": by column, for each value (None: it
-            is missing) "value", "events" and the names of its "signals". "types_never_met": by column, what signals
-            look for in vain.
+            "items_below_min_item_events", "users_below_min_user_events"; "bad_rows": "count", of "rows", by "kinds".
+            "types": by column, for each value (None: it is missing) "value", "events" and the names of its "signals".
+            "types_never_met": by column, what signals look for in vain.
 
         Examples
         --------
@@ -236,7 +250,8 @@ class Scores:
         >>> score(log, {"signals": {"buy": {"column": "event", "equals": "buy"}}}).notes()[1]
         "column 'event': no signal names 'view' (2)"
         """
-        return notes_of(self.summary(), self.spec)
+        bad = self._events.bad_rows
+        return [*([str(bad)] if bad.count else []), *notes_of(self.summary(), self.spec)]
 
     def _parts(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]]:
         """Yield codes of users and items with their score, the users of a part in no other.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import FastalsError, ParameterError, check_bool, check_choice, check_int, check_path, check_real
-from .._files import Times, is_span, read_settings_file, span_seconds
+from .._files import IDS, Times, is_span, read_settings_file, span_seconds
 
 AGGREGATES = ("sum", "mean", "max", "last")
 TRANSFORMS = ("linear", "log1p", "saturate", "above", "below")
@@ -22,7 +22,6 @@ KINDS: dict[str, Any] = {
     "numbers": (int, float, np.integer, np.floating),
 }
 """What the values of a column of types may be; a truth value is no number."""
-IDS = ("auto", "text", "integer")
 
 EACH_EVENT = "*"
 """The column that is one in every event."""

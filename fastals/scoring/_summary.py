@@ -31,6 +31,7 @@ def summary_of(events: Events, kept: Kept, shape: tuple[int, int]) -> dict[str, 
         "users_above_max_user_events": kept.n_robots,
         "items_below_min_item_events": kept.n_rare_items,
         "users_below_min_user_events": kept.n_rare_users,
+        "bad_rows": events.bad_rows.to_dict(),
         "types": _types(events.types),
         "types_never_met": events.types.never() if events.count else {},
     }

@@ -177,7 +177,7 @@ def _columns(name: str, given: Any, labels: Labels, item_column: str | None, *ot
     columns = [table[one].to_pylist() for one in chosen]
     where = f"{name}: {told_target(path)}, column {chosen[0]!r}, row "
     if source.format == "csv":
-        columns[0] = [_label(labels, text, f"{where}{row}") for row, text in enumerate(columns[0], 1)]
+        columns[0] = [_label(labels, text or "", f"{where}{row}") for row, text in enumerate(columns[0], 1)]
     elif None in columns[0]:
         raise DataError(f"{where}{columns[0].index(None) + 1}: missing id")
     return columns

@@ -613,16 +613,19 @@ def test_broken_matrices_are_refused_as_in_memory(tmp_path, tiny, format):
 def test_missing_ids_of_csv_are_found(tmp_path, tiny):
     pytest.importorskip("pyarrow")
     (tmp_path / "a.csv").write_text("user,item\nann,1\n,2\n")
-    with pytest.raises(DataError, match=r"a.csv: missing id at row 2, column 'user'"):
+    with pytest.raises(DataError, match=r"a.csv: line 3, column 'user': the id is missing"):
         Interactions.from_csv(tmp_path / "a.csv", on_disk=tmp_path / "store")
 
 
 def test_files_without_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.setattr("fastals._files.storage.find_spec", lambda name: None)
+    for module in ("_core.checks", "_files.storage"):
+        monkeypatch.setattr(f"fastals.{module}.find_spec", lambda name: None)
     (tmp_path / "a.csv").write_text("user,item\nann,1\n")
+    stored = Interactions.from_csv(tmp_path / "a.csv", on_disk=tmp_path / "store")
+    assert (stored.users.tolist(), stored.items.tolist(), stored.nnz) == (["ann"], [1], 1)
     with pytest.raises(fastals.MissingDependencyError, match=r"pip install 'fastals\[io\]'"):
-        Interactions.from_csv(tmp_path / "a.csv", on_disk=tmp_path / "store")
+        Interactions.from_csv(tmp_path, on_disk=tmp_path / "other")
 
 
 # ----------------------------------------------------------------------------------------------------------------------

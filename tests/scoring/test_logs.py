@@ -90,7 +90,7 @@ def test_types_without_pyarrow(tmp_path, monkeypatch):
     frame.to_csv(tmp_path / "log.csv", index=False)
     spec = {"signals": TYPES, "timestamp": "t", "half_life": "30 days"}
     wanted = cells(score(frame, spec))
-    monkeypatch.setattr("fastals.scoring._scores.has_pyarrow", lambda: False)
+    monkeypatch.setattr("fastals._core.checks.find_spec", lambda name: None)
     monkeypatch.setattr("fastals._files.time_columns.has_pyarrow", lambda: False)
     assert cells(score(tmp_path / "log.csv", spec)) == wanted
     assert cells(score({name: frame[name].tolist() for name in frame}, spec)) == wanted
@@ -161,12 +161,18 @@ def refused(events, spec, *reasons):
     assert len(str(caught.value)) < 400
 
 
+def first_of(name):
+    """How messages name the first row."""
+    return {"csv": "line 2", "jsonl": "line 1"}.get(name, "row 1")
+
+
 def test_a_column_of_text_needs_equals(tmp_path):
     for name, events in ways(log(20), tmp_path):
         if name not in ("parquet", "csv", "jsonl"):
             refused(events, {"signals": {"event": {}}}, "row 1, column 'event'", "is no number", "equals=")
         else:
-            refused(events, {"signals": {"event": {}}}, f"0.{name}: row 1, column 'event'", "is no number", "equals=")
+            place = f"0.{name}: {first_of(name)}, column 'event'"
+            refused(events, {"signals": {"event": {}}}, place, "is no number", "equals=")
 
 
 def test_types_of_another_kind_are_refused(tmp_path):
@@ -373,7 +379,7 @@ def test_units_of_numbers(unit, tmp_path):
     for name, events in ways(numbers, tmp_path):
         assert cells(score(events, spec | {"unit": unit})) == wanted, name
         if unit != "s":
-            refused(events, spec, "row 1, column 't'", f"fits unit='{unit}'")
+            refused(events, spec, f"{first_of(name)}, column 't'", f"fits unit='{unit}'")
     for name, events in ways(frame, tmp_path):
         refused(
             events, spec | {"unit": unit}, "column 't'", "unit" if name != "csv" and name != "jsonl" else "is no number"
@@ -388,13 +394,13 @@ def test_formats_and_zones_of_times(tmp_path):
     options = {"format": "%d/%m/%Y %H:%M:%S", "timezone": "America/New_York"}
     for name, events in ways(local, tmp_path):
         assert cells(score(events, spec | options)) == wanted, name
-        refused(events, spec, "row 1, column 't'", "is no time")
+        refused(events, spec, f"{first_of(name)}, column 't'", "is no time")
     days = frame.assign(t=frame.t.dt.strftime("%Y%m%d").astype(int))
     for name, events in ways(days, tmp_path):
         assert cells(score(events, spec | {"format": "%Y%m%d"})) == cells(
             score(frame.assign(t=frame.t.dt.normalize()), spec)
         ), name
-        refused(events, spec, "row 1, column 't'", "fits format='%Y%m%d'")
+        refused(events, spec, f"{first_of(name)}, column 't'", "fits format='%Y%m%d'")
 
 
 def test_the_last_event_is_found_among_numbers_of_any_unit(tmp_path):

@@ -135,8 +135,7 @@ def test_the_log_is_not_trivial():
 def test_the_same_bits_however_the_rows_come(directory, monkeypatch, options):
     expected = score(log(), SPEC).interactions()
     for module_value in (64, 1 << 17):
-        monkeypatch.setattr("fastals._files.batches.BATCH_ROWS", module_value)
-        monkeypatch.setattr("fastals._files.batches.BLOCK_BYTES", module_value * 16)
+        monkeypatch.setattr("fastals._files.blocks.BLOCK_BYTES", module_value * 16)
         for events in (log(), directory):
             with score(events, SPEC, **options) as scores:
                 found = scores.interactions()
@@ -183,12 +182,12 @@ def test_the_same_without_pyarrow(directory, tmp_path, monkeypatch):
     (tmp_path / "bad.csv").write_text("user,item,n\na,x,1\na,x,much\n")
     (tmp_path / "empty.csv").write_text("user,item,n\na,x,\n,x,1\n")
     expected = score(tmp_path / "log.csv", SPEC).interactions()
-    monkeypatch.setattr("fastals.scoring._scores.has_pyarrow", lambda: False)
+    monkeypatch.setattr("fastals._core.checks.find_spec", lambda name: None)
     found = score(tmp_path / "log.csv", SPEC).interactions()
     np.testing.assert_array_equal(found.values, expected.values)
     assert found.users.tolist() == expected.users.tolist()
-    refused(tmp_path / "bad.csv", {"signals": {"n": {}}}, "bad.csv: row 2, column 'n': 'much' is no number")
-    refused(tmp_path / "empty.csv", {"signals": {"n": {}}}, "empty.csv: row 2, column 'user': the id is missing")
+    refused(tmp_path / "bad.csv", {"signals": {"n": {}}}, "bad.csv: line 3, column 'n': 'much' is no number")
+    refused(tmp_path / "empty.csv", {"signals": {"n": {}}}, "empty.csv: line 3, column 'user': the id is missing")
     (tmp_path / "dates.csv").write_text("user,item,t\n7,x,2025-01-01T00:00:00\n8,x,2025-01-02 00:00:00\n")
     spec = {"signals": {"*": {}}, "timestamp": "t", "half_life": "1 day"}
     assert cells(score(tmp_path / "dates.csv", spec)) == {(7, "x"): 0.5, (8, "x"): 1.0}
@@ -404,11 +403,11 @@ def test_a_wrong_type_names_file_row_and_column(tmp_path, directory):
     cells = rows[1500].split(",")
     cells[2] = "often"
     (directory / "c.csv").write_text("\n".join([*rows[:1500], ",".join(cells), *rows[1501:]]))
-    refused(directory, SPEC, "c.csv: row 1500, column 'played': 'often' is no number")
+    refused(directory, SPEC, "c.csv: line 1501, column 'played': 'often' is no number")
     (tmp_path / "e.jsonl").write_text('{"user": "a", "item": "x", "n": 1}\n{"user": "a", "item": "x", "n": "two"}\n')
-    refused(tmp_path / "e.jsonl", {"signals": {"n": {}}}, "e.jsonl: row 2, column 'n': 'two' is no number")
+    refused(tmp_path / "e.jsonl", {"signals": {"n": {}}}, "e.jsonl: line 2, column 'n': 'two' is no number")
     (tmp_path / "f.jsonl").write_text('{"user": "a", "item": "x", "n": 1}\n' * 3 + '{"user": "a", "item"\n')
-    refused(tmp_path / "f.jsonl", {"signals": {"n": {}}}, "f.jsonl: row 4: cannot be read as JSON lines")
+    refused(tmp_path / "f.jsonl", {"signals": {"n": {}}}, "f.jsonl: line 4: cannot be read as JSON lines")
     pa.parquet.write_table(pa.table({"user": ["a"] * 2, "item": ["x"] * 2, "n": ["1", "two"]}), tmp_path / "e.parquet")
     refused(tmp_path / "e.parquet", {"signals": {"n": {}}}, "e.parquet: row 2, column 'n': 'two' is no number")
 
@@ -416,12 +415,12 @@ def test_a_wrong_type_names_file_row_and_column(tmp_path, directory):
 @pytest.mark.parametrize("bad", ["nan", "inf", "-inf"])
 def test_a_number_that_is_none(tmp_path, bad):
     (tmp_path / "e.csv").write_text(f"user,item,n\na,x,1\na,y,{bad}\n")
-    refused(tmp_path / "e.csv", {"signals": {"n": {}}}, "e.csv: row 2, column 'n'", bad)
+    refused(tmp_path / "e.csv", {"signals": {"n": {}}}, "e.csv: line 3, column 'n'", bad)
 
 
 def test_a_missing_id(tmp_path):
     (tmp_path / "e.csv").write_text("user,item,n\na,x,1\na,,1\n")
-    refused(tmp_path / "e.csv", {"signals": {"n": {}}}, "e.csv: row 2, column 'item'", "missing")
+    refused(tmp_path / "e.csv", {"signals": {"n": {}}}, "e.csv: line 3, column 'item'", "missing")
     pa.parquet.write_table(pa.table({"user": ["a", "b", None], "item": ["x"] * 3}), tmp_path / "e.parquet")
     refused(tmp_path / "e.parquet", {"signals": {"*": {}}}, "e.parquet: row 3, column 'user'", "missing")
 
@@ -429,7 +428,7 @@ def test_a_missing_id(tmp_path):
 def test_a_missing_time(tmp_path):
     (tmp_path / "e.csv").write_text("user,item,t\na,x,1\na,x,\n")
     refused(
-        tmp_path / "e.csv", {"signals": {"*": {}}, "timestamp": "t", "half_life": 1}, "row 2, column 't'", "missing"
+        tmp_path / "e.csv", {"signals": {"*": {}}, "timestamp": "t", "half_life": 1}, "line 3, column 't'", "missing"
     )
 
 
@@ -458,7 +457,7 @@ def test_formats_that_are_not_clear(tmp_path, directory):
     refused([], SPEC, "at least one file")
     refused(3, SPEC, "events must be a path")
     with pytest.raises(fastals.ParameterError, match="delimiter"):
-        score(directory / "a.csv", SPEC, delimiter="ab")
+        score(directory / "a.csv", SPEC, delimiter="a\n")
     with pytest.raises(fastals.ParameterError, match="format"):
         score(directory / "a.csv", SPEC, format="xml")
 
