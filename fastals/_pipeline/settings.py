@@ -38,7 +38,7 @@ from typing import Any
 
 from .. import evaluation, scoring, serving
 from .._core import FastalsError, ParameterError, check_choice, check_path, check_real
-from .._files import Source, is_remote, read_settings_file
+from .._files import OF_ALL_EVENTS, READING, is_remote, read_settings_file
 from .._models import ALS, ExplicitALS, ImplicitALS
 from .models import NONE
 from .parameters import MANUAL as OF_PARAMETERS
@@ -205,8 +205,9 @@ def _parameters_of(function: Callable[..., Any], *without: str) -> set[str]:
 def _events(section: Mapping[str, Any], directory: str) -> tuple[Any, dict[str, Any]]:
     """Return what is scored, and how it is read."""
     of_queries = _parameters_of(scoring.SQL, "directory")
-    of_files = {"path"} | _parameters_of(Source, "paths")
-    reading = _options(section, of_queries | of_files | _parameters_of(scoring.score, "events", "spec", "progress"))
+    of_files = {"path", "format", *READING} - {*OF_ALL_EVENTS}
+    of_scoring = _parameters_of(scoring.score, "events", "spec", "progress", "reading")
+    reading = _options(section, of_queries | of_files | of_scoring | {*OF_ALL_EVENTS})
     kind = "query" if "query" in section else "path"
     if {"query", "path"} <= set(section) or kind not in section:
         raise ParameterError("must say either path, the files or the directory of the events, or query")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 from .._core import ParameterError
 from .._data import DUPLICATES, Interactions, is_stored
-from .._files import Source, format_of, suffix_of
+from .._files import MAX_BAD_ROWS, Source, format_of
 from .._fitted import DUE
 from .._pipeline import NONE as NONE
 from .._pipeline import event_facts as event_facts
@@ -23,6 +23,32 @@ from .._pipeline import told_events as told_events
 from .._pipeline import told_publication as told_publication
 
 THREADS = "the result does not depend on it (default: all allowed cores)"
+
+
+def _words(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _switch(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise argparse.ArgumentTypeError(f"must be 'on' or 'off', got {text!r}")
+    return text == "on"
+
+
+READERS: dict[str, tuple[Callable[[str], Any], str, str]] = {
+    "delimiter": (str, "C", "between the columns of CSV, as ';' or '::' or '\\t' (default: ',', in .tsv a tab)"),
+    "columns": (_words, "A,B,…", "names of all columns of CSV without a header line"),
+    "quoting": (_switch, "on|off", "whether values of CSV may stand in double quotes (default: on, in .tsv off)"),
+    "escape": (str, "C", "the character that makes the next one text"),
+    "encoding": (str, "NAME", "of text (default: UTF-8, with or without a byte order mark)"),
+    "decimal": (str, "C", "the decimal point of CSV, '.' or ',' (default: '.')"),
+    "nulls": (_words, "A,B,…", "words of CSV that stand for nothing, as NULL"),
+    "comment": (str, "C", "what lines of CSV begin with that are passed over"),
+    "ids": (str, "KIND", "of the ids: auto, text or integer (default: auto, as the first of a column is)"),
+    "on_bad_rows": (str, "WHAT", "error, or skip: pass over rows that cannot be read (default: error)"),
+    "max_bad_rows": (float, "N", f"how many of them at most, or which share, below 1 (default: {MAX_BAD_ROWS})"),
+}
+"""What is said about reading files: how an option is read, what it is called, help. The rules are in fastals._files."""
 
 
 _ID = "\0"
@@ -92,9 +118,10 @@ def add_data_options(parser: argparse.ArgumentParser, text: str, **options: Any)
 
 def add_format_options(parser: argparse.ArgumentParser) -> None:
     """Take how files are to be read."""
-    parser.add_argument("--format", choices=("csv", "json", "parquet"), help="where the names of files do not say it")
-    parser.add_argument("--delimiter", metavar="C", help="between the columns of CSV (default: ',', in .tsv a tab)")
-    parser.add_argument("--columns", metavar="A,B,…", help="names of all columns of CSV without a header line")
+    group = parser.add_argument_group("reading files")
+    group.add_argument("--format", choices=("csv", "json", "parquet"), help="where the names of files do not say it")
+    for name, (read, metavar, text) in READERS.items():
+        group.add_argument(_option(name), type=read, metavar=metavar, help=text)
 
 
 def add_list_options(parser: argparse.ArgumentParser, *, n: int) -> None:
@@ -121,10 +148,13 @@ def title_options(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in ("titles", "item_column", "title_column")}
 
 
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def format_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return how files are to be read."""
-    columns = None if arguments.columns is None else arguments.columns.split(",")
-    return {"format": arguments.format, "delimiter": arguments.delimiter, "columns": columns}
+    return {name: getattr(arguments, name) for name in ("format", *READERS)}
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -133,9 +163,9 @@ def format_options(arguments: argparse.Namespace) -> dict[str, Any]:
 def read(arguments: argparse.Namespace, *, ratings: bool) -> Interactions:
     """Read the interactions that the options of :func:`add_data_options` name, or open what --on-disk made."""
     if is_stored(arguments.data):
-        for name in ("user", "item", "rating", "format", "delimiter", "columns", "duplicates", "on_disk"):
+        for name in ("user", "item", "rating", "format", *READERS, "duplicates", "on_disk"):
             if getattr(arguments, name, None) is not None:
-                option = f"--{name.replace('_', '-')}"
+                option = _option(name)
                 where = f"where interactions are made already, as in {arguments.data!r}"
                 raise ParameterError(f"{option} has no meaning {where}: leave it out")
         return Interactions.open(arguments.data)
@@ -149,12 +179,9 @@ def read_interactions(
     path: Any,
     *,
     format: str | None = None,
-    delimiter: str | None = None,
-    columns: Sequence[str] | None = None,
     **options: Any,
 ) -> Interactions:
     """Read interactions from files of any format; a directory is of that of its files, several of that of the first."""
-    name = path[0] if isinstance(path, list) else path
     if format is None:
         format = (format_of(path) if isinstance(path, str) else None) or (
             "csv" if isinstance(path, str) and os.path.isfile(path) else Source(path).format
@@ -165,8 +192,7 @@ def read_interactions(
         return Interactions.from_json(path, **options)
     if format != "csv":
         raise ParameterError(f"format must be 'csv', 'json' or 'parquet', got {format!r}")
-    delimiter = delimiter or ("\t" if suffix_of(name)[0] == ".tsv" else ",")
-    return Interactions.from_csv(path, delimiter=delimiter, columns=columns, **options)
+    return Interactions.from_csv(path, **options)
 
 
 # --- what is printed -------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def log(seed=0, n=3000):
     user = rng.integers(0, 100, n)
     item = 5 * rng.integers(0, 8, n) + taste[user]
     return pd.DataFrame(
-        {"user": [f"u{u}" for u in user], "item": [f"-{i}" for i in item], "plays": rng.integers(0, 5, n)}
+        {"user": [f"u{u}" for u in user], "item": [f"-x{i}" for i in item], "plays": rng.integers(0, 5, n)}
     )
 
 

@@ -80,8 +80,7 @@ def test_the_pipeline_file_is_what_was_run(small, tmp_path, capfd):
 
 
 def test_the_demo_without_pyarrow(small, tmp_path, capfd, monkeypatch):
-    for module in ("_pipeline.demo", "scoring._scores"):
-        monkeypatch.setattr(f"fastals.{module}.has_pyarrow", lambda: False)
+    monkeypatch.setattr("fastals._core.checks.find_spec", lambda name: None)
     assert main(["demo", "--keep", str(tmp_path)]) == 0
     assert "lists are written as JSON lines" in capfd.readouterr().out
     assert (tmp_path / "recommendations.jsonl").read_text().count("\n") > 200
