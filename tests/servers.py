@@ -18,19 +18,12 @@ def free_port():
 
 
 class Redis:
-    """A redis-server of one's own; `options` as on its command line.
+    """A redis-server of one's own; `options` as on its command line."""
 
-    REDIS_SERVER names another program, REDIS_MODULES modules to load, as Redis search is one.
-    """
-
-    PROGRAM = os.environ.get("REDIS_SERVER", "redis-server")
-
-    def __init__(self, directory, *options):
-        if shutil.which(self.PROGRAM) is None:
+    def __init__(self, directory, *options, program="redis-server"):
+        if shutil.which(program) is None:
             pytest.skip("needs redis-server (Debian: redis-server)")
-        modules = os.environ.get("REDIS_MODULES", "").split()
-        self.directory = Path(directory)
-        self.options = [*options, *(part for module in modules for part in ("--loadmodule", module))]
+        self.directory, self.program, self.options = Path(directory), program, options
         self.directory.mkdir(exist_ok=True)
         # a cluster's bus takes the port 10,000 above
         self.port = next(port for port in iter(free_port, None) if port + 10_000 < 65_536)
@@ -43,7 +36,7 @@ class Redis:
     def start(self):
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory), "--save", ""]
         with open(self.directory / "log", "ab") as log:
-            self.process = subprocess.Popen([self.PROGRAM, *arguments, *self.options], stdout=log, stderr=log)
+            self.process = subprocess.Popen([self.program, *arguments, *self.options], stdout=log, stderr=log)
         for _ in range(400):
             if self._answers():
                 return
@@ -70,6 +63,22 @@ class Redis:
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(30)
+
+
+def with_vector_sets(directory):
+    """Redis 8, or who else has vector sets, in the directory that REDIS_WHEELS names."""
+    return Redis(directory, program=_wheels() / "redis8")
+
+
+def with_search(directory):
+    """A server with Redis search, likewise."""
+    return Redis(directory, "--loadmodule", str(_wheels() / "redisearch.so"), program=_wheels() / "redis8")
+
+
+def _wheels():
+    if "REDIS_WHEELS" not in os.environ:
+        pytest.skip("needs REDIS_WHEELS, servers out of wheels: see .ci/redis-wheels")
+    return Path(os.environ["REDIS_WHEELS"])
 
 
 class Cluster(Redis):

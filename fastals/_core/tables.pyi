@@ -11,7 +11,7 @@ _Lists: TypeAlias = tuple[Any, ...]
 _Rows: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], Any]
 """(indptr, indices, values)"""
 
-Bytes: TypeAlias = bytes | bytearray | NDArray[np.uint8]
+_Bytes: TypeAlias = bytes | bytearray | NDArray[np.uint8]
 
 RECORDS_END: int
 RECORDS_OPEN: int
@@ -78,7 +78,7 @@ def factorize_table(
     ids: NDArray[Any], low: int, high: int, num_threads: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]: ...
 def scan_records(
-    data: Bytes, start: int, delimiter: int, quote: int, escape: int, comment: Bytes
+    data: _Bytes, start: int, delimiter: int, quote: int, escape: int, comment: _Bytes
 ) -> tuple[int, int]: ...
 def first_no_integer(data: NDArray[np.uint8], offsets: NDArray[Any], start: int) -> int: ...
 def product_best(

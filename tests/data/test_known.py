@@ -355,18 +355,19 @@ def read(path: Any, kind: str, **options: Any) -> Interactions:
     return make(path, user="who", item="what", **options)
 
 
-@pytest.mark.parametrize("way", ["file", "list", "directory", "disk", "gz", "slow"])
-@pytest.mark.parametrize("kind", ["csv", "parquet"])
+WAYS = [(kind, way) for kind in WRITE for way in ("file", "list", "directory", "disk")] + [
+    ("csv", "gz"),
+    ("csv", "slow"),
+]
+
+
+@pytest.mark.parametrize(("kind", "way"), WAYS)
 def test_files_of_scores_hold_it(kind: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path: Any = WRITE[kind](tmp_path / f"scores.{kind}")
     options: dict[str, Any] = {}
     if way == "slow":
-        if kind == "parquet":
-            pytest.skip("there is one way")
         monkeypatch.setattr("fastals._core.checks.find_spec", lambda name: None)
     elif way == "gz":
-        if kind == "parquet":
-            pytest.skip("Parquet is compressed by itself")
         import gzip
 
         path = tmp_path / "scores.csv.gz"

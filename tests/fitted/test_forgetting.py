@@ -240,11 +240,9 @@ def test_on_disk_as_in_memory(kind: str | None, duplicates: str, tmp_path: Path,
 
 
 @pytest.mark.parametrize("kind", ["strings", None])
-@pytest.mark.parametrize("on_disk", [False, True])
-@pytest.mark.parametrize("make", [MODELS["implicit"], MODELS["item neighbours"]])
-def test_known_pairs_leave_too(make: Any, on_disk: bool, kind: str | None, tmp_path: Path, monkeypatch: Any) -> None:
-    if on_disk and isinstance(make(), ItemKNN):
-        pytest.skip("which is fitted in memory only")
+@pytest.mark.parametrize(("model", "on_disk"), [("implicit", False), ("implicit", True), ("item neighbours", False)])
+def test_known_pairs_leave_too(model: str, on_disk: bool, kind: str | None, tmp_path: Path, monkeypatch: Any) -> None:
+    make = MODELS[model]
     monkeypatch.setattr("fastals._fitted.forget.RUN_CELLS", 16)
     matrix, known = dense(), np.random.default_rng(1).random((N_USERS, N_ITEMS)) < 0.2
     known &= matrix == 0

@@ -5,11 +5,27 @@ import pyarrow.parquet
 import pytest
 from scipy import sparse
 from served import connection, expected, fit, read_all
+from servers import with_search, with_vector_sets
 
 import fastals
 from fastals.serving import RedisRecommendations, item_vectors, publish, user_vectors
 
 redis = pytest.importorskip("redis")
+
+
+@pytest.fixture
+def newer(tmp_path):
+    """Starts another kind of server than Debian's."""
+    started = []
+
+    def start(kind):
+        started.append(kind(tmp_path / "redis"))
+        return started[-1].url
+
+    yield start
+    for server in started:
+        server.stop()
+
 
 METRICS = ["inner_product", "l2", "cosine"]
 USERS = ["u0007", "u0003", "u0100"]
@@ -130,10 +146,9 @@ def test_versions_of_vectors(url):
     }
 
 
-def test_a_vector_set(url, model):
+def test_a_vector_set(newer, model):
+    url = newer(with_vector_sets)
     client = connection(url)
-    if not knows(client, "vadd"):
-        pytest.skip("needs a server that has vector sets, Redis 8")
     versions = [publish(fit(seed=seed), url, what="item_vectors", batch_size=30).version for seed in (1, 2, 0)]
     version = client.get("fastals:vectors:current").decode()
     assert version == versions[-1]
@@ -149,10 +164,9 @@ def test_a_vector_set(url, model):
 
 
 @pytest.mark.parametrize("metric", ["inner_product", "l2"])
-def test_an_index_of_redis_search(url, model, metric):
+def test_an_index_of_redis_search(newer, model, metric):
+    url = newer(with_search)
     client = connection(url)
-    if not knows(client, "ft.create"):
-        pytest.skip("needs a server with Redis search")
     versions = [publish(fit(seed=s), url, what="item_vectors", metric=metric).version for s in (1, 2, 0)]
     index = f"fastals:vectors:{versions[-1]}"
     for user in USERS:
