@@ -173,6 +173,8 @@ def _columns(name: str, given: Any, labels: Labels, item_column: str | None, *ot
     import pyarrow as pa
 
     chosen = _chosen(f"{name}: {told_target(path)}", source.schema.names, wanted)
+    if source.format == "csv" and item_column is None and chosen[0].lower() not in map(str.lower, ITEM_COLUMNS):
+        _refuse_an_id(labels, chosen[0], f"{name}: {told_target(path)}")
     table = source.table({one: pa.string() if source.format == "csv" else source.type_of(one) for one in chosen})
     columns = [table[one].to_pylist() for one in chosen]
     where = f"{name}: {told_target(path)}, column {chosen[0]!r}, row "
@@ -207,6 +209,19 @@ def _lines(path: str) -> list[tuple[int, str]]:
     with reading(told_target(path), "text"), fetched(path) as local, open(local, "rb") as file:
         lines = file.read().decode("utf-8-sig").split("\n")
     return [(number, line.removesuffix("\r")) for number, line in enumerate(lines, 1)]
+
+
+def _refuse_an_id(labels: Labels, column: str, where: str) -> None:
+    """Refuse a column by its place whose name is an id: that of the item that would be lost."""
+    try:
+        label = parse_label(where, labels, column)
+    except UnknownLabelError:
+        return
+    if labels.kind != "strings" or labels.encode([label], where)[0] >= 0:
+        raise DataError(
+            f"{where}: the first line must name the columns, and {column!r} is an id: put a line 'item' before it, "
+            "or name the file .txt, which holds an id a line"
+        )
 
 
 def _label(labels: Labels, text: str, where: str) -> Any:

@@ -147,6 +147,11 @@ def test_what_is_refused_of_a_catalogue(model, tmp_path):
     refused(model, tmp_path, data, "must not be compressed", catalogue=tmp_path / "ids.txt.gz")
     refused(model, tmp_path, fastals.FastalsError, "absent.txt", catalogue=tmp_path / "absent.txt")
     refused(model, tmp_path, fastals.FastalsError, "absent.csv", blocklist=tmp_path / "absent.csv")
+    (tmp_path / "bare.csv").write_text("i1\ni2\n")
+    for name in ("catalogue", "blocklist"):
+        refused(model, tmp_path, data, f"{name}: .*first line.*'i1' is an id", **{name: tmp_path / "bare.csv"})
+    assert publish(model, tmp_path / "r.csv", blocklist=tmp_path / "bare.csv", item_column="i1").n_items
+    (tmp_path / "r.csv").unlink()
     for wrong in (5, b"i1", len, 3.5):
         refused(model, tmp_path, fastals.ArgumentTypeError, "must be a file, a data frame or an array", blocklist=wrong)
     assert publish(model, tmp_path / "r.csv", catalogue=tmp_path / "two.csv", item_column="itemId").n_items == 1
@@ -155,6 +160,8 @@ def test_what_is_refused_of_a_catalogue(model, tmp_path):
 @pytest.mark.parametrize("name", ["catalogue", "blocklist"])
 def test_ids_in_text_are_of_the_models_kind(tmp_path, name):
     model = fit(items=np.arange(80))
+    (tmp_path / "bare.csv").write_text("4711\n7\n")  # of a model that has no 4711, either
+    refused(model, tmp_path, fastals.DataError, "'4711' is an id", **{name: tmp_path / "bare.csv"})
     (tmp_path / "ids.csv").write_text("item\n7\nguest-7\n")
     refused(
         model,
