@@ -32,7 +32,9 @@ sys.exit(main(sys.argv[2:]))
 """The command line, which says "now" and waits in the midst of an iteration: of all fits, the one of this number."""
 
 
-def interrupted(program: str, *arguments: object, group: bool = False) -> tuple[int, str, str]:
+def interrupted(
+    program: str, *arguments: object, group: bool = False, by: signal.Signals = signal.SIGINT
+) -> tuple[int, str, str]:
     """Run a program, and press Ctrl-C when it says "now"; ``group``: as in a terminal, its children too.
 
     Returns the exit code, and what it has written to standard output and to standard error.
@@ -50,7 +52,7 @@ def interrupted(program: str, *arguments: object, group: bool = False) -> tuple[
         for line in process.stdout:
             seen += line
             if line == "now\n":
-                (os.killpg if group else os.kill)(process.pid, signal.SIGINT)
+                (os.killpg if group else os.kill)(process.pid, by)
                 break
         out, err = process.communicate(timeout=120)
     finally:

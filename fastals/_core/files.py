@@ -3,6 +3,7 @@
 import errno
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -33,8 +34,9 @@ def replacing(path: str) -> Iterator[str]:
     """Give a temporary name beside `path`; what was written there takes the place of `path` in one step.
 
     The data is on the disk before the name changes, so that a reader, and a crash of the machine, finds the old file or
-    the new one, whole. After an error (Ctrl-C too) nothing is left behind and `path` is as it was. A symbolic link is
-    followed: its target is replaced, not the link.
+    the new one, whole. After an error (Ctrl-C too) nothing is left behind and `path` is as it was. What a killed writer
+    has left goes with a later one, when it is old enough to be nobody's. A symbolic link is followed: its target is
+    replaced, not the link.
 
     Raises
     ------
@@ -43,6 +45,7 @@ def replacing(path: str) -> Iterator[str]:
     """
     target = check_target(path)
     directory = os.path.dirname(target)
+    remove_leftovers(target, ABANDONED)
     temporary = _prefix(target) + secrets.token_hex(8) + _SUFFIX
     try:
         with open(temporary, "xb") as file:
@@ -68,11 +71,15 @@ def leftovers(path: str) -> list[str]:
     return glob.glob(glob.escape(_prefix(os.path.realpath(path))) + "?" * 16 + _SUFFIX)
 
 
-def remove_leftovers(path: str) -> None:
-    """Remove what writers of `path` have left that were killed; not to be called while another may be writing."""
+def remove_leftovers(path: str, age: float = 0) -> None:
+    """Remove what writers of `path` have left that were killed, and what was not written to for ``age`` seconds.
+
+    Not to be called while another may be writing, but for an age that no writer pauses for.
+    """
     for leftover in leftovers(path):
         with suppress(OSError):
-            os.unlink(leftover)
+            if not age or time.time() - os.stat(leftover).st_mtime > age:
+                os.unlink(leftover)
 
 
 @contextmanager
@@ -93,6 +100,8 @@ def reading(path: str, kind: str) -> Iterator[None]:
 
 
 _SUFFIX = ".tmp"
+ABANDONED = 43_200.0
+"""Seconds after which a file that nobody has written to is no longer somebody's."""
 
 
 def _prefix(target: str) -> str:

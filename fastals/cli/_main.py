@@ -10,7 +10,7 @@ Exit codes, for what starts it by the clock:
 1    an error, told in one line: nothing half-written is left, what was there before still is
 2    wrong usage
 3    a gate is not passed: a measure is worse than what was demanded of it, and nothing is published
-130  interrupted by Ctrl-C
+130  interrupted by Ctrl-C, or stopped by SIGTERM
 141  the reader of standard output has gone
 ===  ===================================================================================================================
 """
@@ -20,7 +20,9 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -65,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     summary = Summary(arguments.name, arguments.summary)
     arguments.facts = summary.facts
     arguments.quiet |= summary.path == "-"  # which is all that standard output then is to hold
-    with _telling(arguments):
+    with _telling(arguments), _stoppable():
         code = _done(summary.check)[0]
         if code:
             return code
@@ -74,6 +76,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             # a summary that cannot be written is an error of its own
             code = _done(lambda: summary.write(code, error, message))[0] or code
     return code
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM, by which schedulers stop what they started, do what Ctrl-C does: nothing half-written is left."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt("by SIGTERM")
+
+    alone = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if not alone:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _done(work: Callable[[], None]) -> tuple[int, BaseException | None, str]:

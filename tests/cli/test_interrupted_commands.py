@@ -1,6 +1,8 @@
 """Ctrl-C on the command line: nothing is written over, and the exit code is 130."""
 
+import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,21 @@ def test_a_pipeline_leaves_model_and_lists(events: Path, number: int) -> None:
     assert "published" not in out
     assert before == {name: (events / name).read_bytes() for name in before}
     assert {path.name for path in events.iterdir()} == {"events.csv", "pipeline.toml", "model", "lists.csv"}
+
+
+def test_a_scheduler_may_stop_a_run(events: Path) -> None:
+    """By SIGTERM, as by Ctrl-C: no half of a file is left, and the summary says what has happened."""
+    command: Any = ["train", events / "events.csv", "--implicit", "--rating", "plays", "--out", events / "model"]
+    code, _, err = interrupted(COMMAND, 3, *command, "--summary", events / "s.json", by=signal.SIGTERM)
+    assert (code, err) == (130, "fastals: interrupted after 2 of 15 iterations\n")
+    assert json.loads((events / "s.json").read_text())["status"] == "interrupted"
+    assert {path.name for path in events.iterdir()} == {"events.csv", "s.json"}
+
+
+def test_signals_are_the_callers_again(events: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["info", str(events / "no model")]) == 1
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize("kind", ["--explicit", "--implicit"])

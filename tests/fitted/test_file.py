@@ -7,6 +7,7 @@ import mmap as mmap_module
 import os
 import stat
 import struct
+import time
 import uuid
 import zlib
 from dataclasses import replace
@@ -259,6 +260,17 @@ def test_leftovers_of_one_file_are_removed_and_no_others(tmp_path):
     target.write_text("whole")
     remove_leftovers(str(target))
     assert sorted(os.listdir(tmp_path)) == sorted([target.name, other.name, ".other.0000000000000000.tmp"])
+
+
+def test_what_a_killed_writer_left_goes_when_it_is_nobodys(tmp_path):
+    target = tmp_path / "model"
+    old, new = (tmp_path / f".model.{digit * 16}.tmp" for digit in "01")
+    for path, hours in ((old, 13), (new, 11)):
+        path.write_text("half")
+        os.utime(path, (time.time() - hours * 3600,) * 2)
+    with replacing(target) as temporary, open(temporary, "w") as file:
+        file.write("whole")
+    assert sorted(os.listdir(tmp_path)) == [new.name, target.name]
 
 
 def test_replacing_follows_links(tmp_path):
