@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,19 +15,36 @@ from .._core import LOGGER, NOTE
 from .._data import Interactions
 from .._files import is_span, iso, span_seconds
 
+Made = TypeVar("Made")
+
 
 def score(events: Any, spec: scoring.ScoreSpec, **options: Any) -> scoring.Scores:
     """Score events; what one should know of them is logged, each thing once."""
+    scores, odd = _with_warnings(partial(scoring.score, events, spec, **options))
+    _log(odd, scores.notes())
+    return scores
+
+
+def update(model: Any, events: Any, **options: Any) -> scoring.Updated:
+    """Take new events into a model; likewise."""
+    told, odd = _with_warnings(partial(scoring.update, model, events, **options))
+    _log(odd, told.notes)
+    return told
+
+
+def _with_warnings(work: Callable[[], Made]) -> tuple[Made, list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        scores = scoring.score(events, spec, **options)
-    odd = [str(warning.message) for warning in caught]
+        made = work()
+    return made, [str(warning.message) for warning in caught]
+
+
+def _log(odd: Sequence[str], notes: Sequence[str]) -> None:
     for text in odd:
         LOGGER.warning("%s", text)
-    for text in scores.notes():
+    for text in notes:
         if text not in odd:
             LOGGER.log(NOTE, "%s", text)
-    return scores
 
 
 def told_events(scores: scoring.Scores) -> str:

@@ -17,12 +17,12 @@ What a command adds as far as it has come:
 ``pipeline``       run: the file
 ``parameters``     run: names and values, but those that the environment gave
 ``steps``          run: seconds of each step
-``events``         run, score: what fastals.scoring.Scores.summary says, "scores": their number, "notes": what is told;
-                   run: "known_pairs": of pairs that are not trained on, but are known
+``events``         run, score, update: what fastals.scoring.Scores.summary says, "scores": their number, "notes":
+                   what is told; run: "known_pairs": of pairs that are not trained on, but are known
 ``metrics``        run: of a model trained on a part, by name; a figure that is none is null
 ``baseline``       run: the same of the most popular items
 ``model``          run, train, update: {"out", "kind", "parameters", "settings", "users", "items", "cells",
-                   "iterations", "loss"}
+                   "iterations", "loss"}; update: "updates", "unseen_by_fit"
 ``published``      run: a list of {"to", "n_users", "version", "seconds", …}
 ``report``         run: the file
 ``out``            score, forget: the file

@@ -21,6 +21,7 @@ from .._pipeline import save as save
 from .._pipeline import score as score
 from .._pipeline import told_events as told_events
 from .._pipeline import told_publication as told_publication
+from .._pipeline import update as update
 
 THREADS = "the result does not depend on it (default: all allowed cores)"
 
@@ -214,5 +215,5 @@ def count(data: Interactions) -> str:
 
 def told_updates(n_updates: int, updated: float) -> str:
     """Return what a model has taken in since its last whole fit as text."""
-    text = f"{n_updates:,} since the last whole fit, which has not seen {updated:.0%} of the data as they are now"
+    text = f"{n_updates:,} since the last whole fit; {updated:.0%} of the data are newer than that"
     return f"{text}: another one is due" if updated >= DUE else text

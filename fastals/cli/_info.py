@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .. import serving
 from .._equation import told
+from .._files import iso
 from .._models import ALS
 from ._common import add_model, load, loss, size, told_updates
 
@@ -48,9 +49,14 @@ def command(arguments: argparse.Namespace) -> None:
     if model.state_.pairs.on_disk:
         lines["data"] = f"in {model.state_.pairs.on_disk}"
     if isinstance(model, ALS) and model.scoring_:
-        lines["scores"] = ", ".join(f"{name} {value}" for name, value in model.scoring_.items())
+        lines["scores"] = ", ".join(f"{name} {_told(name, value)}" for name, value in model.scoring_.items())
     for name, text in lines.items():
         print(f"{name:12}{text}")
+
+
+def _told(name: str, value: Any) -> str:
+    """Return a part of a specification as text: a time that scoring has found as one that people read."""
+    return iso(int(value) * 10**9) if name == "now" and isinstance(value, float) else str(value)
 
 
 def _describe(labels: NDArray[Any] | None, size: int) -> str:

@@ -6,7 +6,6 @@ import argparse
 import time
 from typing import Any
 
-from .. import scoring
 from .._core import ParameterError
 from .._files import check_target
 from .._models import ALS
@@ -21,6 +20,7 @@ from ._common import (
     save,
     size,
     told_updates,
+    update,
 )
 
 HELP = "take new events into a model, between two whole fits"
@@ -72,9 +72,10 @@ def _scored(model: ALS, arguments: argparse.Namespace) -> str:
         if getattr(arguments, name) is not None:
             raise ParameterError(f"--{name} has no meaning here: the model holds how its scores are made; leave it out")
     options: dict[str, Any] = {**format_options(arguments), "progress": False if arguments.quiet else None}
-    told = scoring.update(model, arguments.data, now=_number(arguments.now), passes=arguments.passes, **options)
+    told = update(model, arguments.data, now=_number(arguments.now), passes=arguments.passes, **options)
+    arguments.facts["events"] = told.summary | {"scores": told.n_scores, "notes": list(told.notes)}
     out = f", {told.n_dropped:,} of pairs that had been below the minimum, which stay out" if told.n_dropped else ""
-    before = f"those before count {told.decay:.6g} of what they did"
+    before = f"older ones count {told.decay:.6g} of what they did"
     return f"{told.n_events:,} events, {told.n_scores:,} scores{out}; {before}"
 
 

@@ -409,7 +409,7 @@ def update(model: Any, events: Any, *, now: float | str | None = None, passes: i
     events : path, list of paths, or data frame
         New events only, as :func:`score` takes them.
     now : float or str, optional
-        The time that ages are counted to; None: that of the newest event. It never goes back behind the model's.
+        The time that ages are counted to; None: that of the newest event, or of the model's scores if that is later.
     passes : int, default 2
         As for :meth:`ImplicitALS.partial_fit`.
     **reading
@@ -423,7 +423,7 @@ def update(model: Any, events: Any, *, now: float | str | None = None, passes: i
     ------
     ParameterError
         The model was not trained on scores; or what more events make of them cannot be known: an ``aggregate`` of
-        "mean" or "last", which need all events.
+        "mean" or "last", which need all events. ``now`` lies before that of the model's scores.
     DataError, NotFittedError, FileFormatError
 
     Examples
@@ -442,8 +442,8 @@ def update(model: Any, events: Any, *, now: float | str | None = None, passes: i
            [1. , 0. ]], dtype=float32)
     """
     from_files = isinstance(events, (str, os.PathLike, list, tuple))
-    spec, new = check_updatable(model, from_files=from_files)
-    with score(events, replace(new, now=now), **{"num_threads": model.num_threads, **reading}) as scores:
+    spec, new = check_updatable(model, now, from_files=from_files)
+    with score(events, new, **{"num_threads": model.num_threads, **reading}) as scores:
         if not scores.n_events:
             raise DataError("there are no new events")
-        return take_in(model, spec, scores.interactions(), scores.spec.now, scores.n_events, passes)
+        return take_in(model, spec, scores, passes)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._core import ParameterError
 from .._data import Compressed, Interactions, cell_numbers, contains, known_of, trusted
-from .._files import is_span, seconds_of, span_seconds
+from .._files import is_span, iso, seconds_of, span_seconds
 from .._fitted import DUE, Ageing, FittedState
 from ._spec import ScoreSpec, moment, transform
+
+if TYPE_CHECKING:
+    from ._scores import Scores
 
 COUNTED = ("min_user_events", "min_item_events", "max_user_events")
 """What goes by the number of all events of a user or an item, of which only the new ones are there: not done."""
@@ -43,6 +46,11 @@ class Updated(NamedTuple):
         Whether another one should be made.
     n_dropped : int
         Pairs among the scores that stay out, since it is not known how far below ``minimum`` they had been.
+    summary : dict
+        Of the new events, as :meth:`Scores.summary` gives it.
+    notes : tuple of str
+        What should be known of them, as :meth:`Scores.notes`; also that none of them is later than what was taken in
+        before, as when an update is made twice.
     """
 
     n_events: int
@@ -54,9 +62,11 @@ class Updated(NamedTuple):
     updated: float
     due: bool
     n_dropped: int = 0
+    summary: dict[str, Any] = {}  # noqa: RUF012
+    notes: tuple[str, ...] = ()
 
 
-def check_updatable(model: Any, *, from_files: bool) -> tuple[ScoreSpec, ScoreSpec]:
+def check_updatable(model: Any, now: Any, *, from_files: bool) -> tuple[ScoreSpec, ScoreSpec]:
     """Return how the model's scores were made, and how new events are to be scored that are added to them."""
     state = model.state_
     if not isinstance(state, FittedState) or state.scoring is None:
@@ -71,17 +81,31 @@ def check_updatable(model: Any, *, from_files: bool) -> tuple[ScoreSpec, ScoreSp
     if spec.ids == "auto" and from_files and kinds in ({"strings"}, {"integers"}):
         # not by the first id, which may look like a number among names
         changed["ids"] = "text" if kinds == {"strings"} else "integer"
-    return spec, replace(spec, total="linear", minimum=None, **changed)
+    new = replace(spec, total="linear", minimum=None, now=now, **changed)
+    before, after = moment(spec, "now"), moment(new, "now")
+    if before is not None and after is not None and seconds_of(after) < seconds_of(before):
+        raise ParameterError(f"now must not lie before that of the model's scores, {_second(before)}, got {now!r}")
+    return spec, new
 
 
-def take_in(model: Any, spec: ScoreSpec, data: Interactions, reached: Any, n_events: int, passes: int) -> Updated:
-    """Take new scores into a model; ``reached`` is the time that they are aged to."""
-    state = model.state_
+def _second(moment: int) -> str:
+    """Return a time as text without what its float cannot hold."""
+    return iso(moment // 10**9 * 10**9)
+
+
+def take_in(model: Any, spec: ScoreSpec, scores: Scores, passes: int) -> Updated:
+    """Take new scores into a model, which ages to the time that they are of."""
+    state, data, reached = model.state_, scores.interactions(), scores.spec.now
     decay, before, after = 1.0, moment(spec, "now"), moment(replace(spec, now=reached), "now")
+    notes = tuple(scores.notes())
     if before is not None and after is not None:
         gap = float(seconds_of(after) - seconds_of(before))
         if gap > 0:
             spec = replace(spec, now=reached)
+        else:
+            notes += (
+                f"the model's scores stay those of {_second(before)}: events that it had taken in already count twice",
+            )
         if spec.half_life is not None:
             aged = float(np.exp2(-abs(gap) / span_seconds("half_life", spec.half_life)))
             if gap > 0:
@@ -101,7 +125,8 @@ def take_in(model: Any, spec: ScoreSpec, data: Interactions, reached: Any, n_eve
     made = model.partial_fit(data, duplicates=spec.aggregate, decay=ageing, passes=passes).state_
     new = len(made.users) - len(state.users), len(made.items) - len(state.items)
     updated = 1 - made.fresh
-    return Updated(n_events, n_scores, *new, decay, made.n_updates, updated, updated >= DUE, int(dropped.sum()))
+    facts = scores.n_events, n_scores, *new, decay, made.n_updates, updated, updated >= DUE, int(dropped.sum())
+    return Updated(*facts, scores.summary(), notes)
 
 
 def _of_cells(data: Interactions, cells: Compressed) -> Interactions:
