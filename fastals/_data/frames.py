@@ -190,7 +190,7 @@ def choose_columns(
     if value is value_name is None and len(others) == 1 and (may_be_value is None or may_be_value(others[0])):
         raise DataError(
             f"value column not recognised, {others[0]!r} may be it: name it with value={others[0]!r}, or say value='' "
-            "where every row counts one (Interactions.from_frame and its like take both)"
+            "where every row counts one (Interactions.from_frame and its like take both, commands as --rating)"
         )
     return user_name, item_name, value_name
 

@@ -28,10 +28,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default="score",
         help="begin with this step; publish: with the model that an earlier run has left (default: %(default)s)",
     )
+    parser.add_argument(
+        "--until",
+        dest="last",
+        choices=("train", "publish"),
+        default="publish",
+        help="end with this step; train: nothing is published nor reported yet (default: %(default)s)",
+    )
 
 
 def command(arguments: argparse.Namespace) -> None:
     """Do all that a pipeline file says."""
     arguments.facts["pipeline"] = arguments.pipeline
     pipeline = Pipeline.load(arguments.pipeline, arguments.set)
-    run(pipeline, quiet=arguments.quiet, facts=arguments.facts, only_publish=arguments.first == "publish")
+    run(pipeline, quiet=arguments.quiet, facts=arguments.facts, first=arguments.first, last=arguments.last)

@@ -16,12 +16,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
-from .._core import ParameterError
+from .._core import FastalsError, ParameterError
 from .._files import parse_toml
 
 MANUAL = __doc__
@@ -86,7 +87,7 @@ class Parameters:
         found = _INSIDE.fullmatch(inside)
         if found is None or found[1] not in self.values:
             known = ", ".join(sorted(self.values))
-            raise ParameterError(f"{where}: ${{{inside}}} is no parameter; [parameters] has {known}")
+            raise ParameterError(f"{where}: ${{{inside}}} is no parameter; [parameters], where it belongs, has {known}")
         name, days, form = found.groups()
         value = self.values[name]
         if days or form:
@@ -113,6 +114,15 @@ def _below(where: str, key: Any) -> str:
     if not where:
         return f"[{key}]"
     return f"{where}{' ' if where.endswith(']') else '.'}{key}"
+
+
+@contextmanager
+def named(section: str) -> Iterator[None]:
+    """Name the section of a pipeline file in errors."""
+    try:
+        yield
+    except FastalsError as error:
+        raise type(error)(f"[{section}] {error}") from None
 
 
 def resolve(settings: Any, assignments: Sequence[str] = ()) -> tuple[Any, Parameters]:
@@ -143,8 +153,8 @@ def resolve(settings: Any, assignments: Sequence[str] = ()) -> tuple[Any, Parame
             elif name != DATE and name not in declared:
                 known = ", ".join(sorted({DATE, *declared}))
                 raise ParameterError(
-                    f"--set {text}: {name} is no parameter; [parameters] has {known}; other keys are named with their "
-                    "section, as in train.factors=64"
+                    f"--set {text}: {name} is no parameter; [parameters], where it belongs, has {known}; other keys "
+                    "are named with their section, as in train.factors=64"
                 )
             else:
                 _assign(settings, "parameters", {name: value}, text)
@@ -164,7 +174,10 @@ def _parsed(text: str) -> dict[str, Any]:
             return parse_toml(one)
         except ValueError:
             continue
-    raise ParameterError(f"--set {text}: must be KEY=VALUE, as in train.factors=64 or publish.to='lists.csv'")
+    raise ParameterError(
+        f"--set {text}: must be KEY=VALUE, as in train.factors=64 or publish.to='lists.csv'; a part of KEY that holds "
+        'more than letters, digits, _ and - stands in quotes, as in evaluate.at_least."ndcg@10"=0.05'
+    )
 
 
 def _assign(settings: Any, name: str, value: Any, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What a pipeline file says, checked: sections become a :class:`Pipeline`.
+"""What a pipeline file says.
 
 TOML, YAML or JSON, with paths relative to the file, ``~`` the home directory::
 
@@ -31,8 +31,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,7 +41,7 @@ from .._files import OF_ALL_EVENTS, READING, is_remote, read_settings_file
 from .._models import ALS, ExplicitALS, ImplicitALS
 from .models import NONE
 from .parameters import MANUAL as OF_PARAMETERS
-from .parameters import resolve
+from .parameters import named, resolve
 
 MANUAL = f"{__doc__}\n{OF_PARAMETERS}"
 
@@ -116,26 +115,26 @@ class Pipeline:
                 raise ParameterError(f"a pipeline must have a section [{name}]")
         sections = {name: _located(name, section, directory) for name, section in settings.items()}
         targets = sections.get("publish", {})
-        with _named("events"):
+        with named("events"):
             events, reading = _events(sections["events"], directory)
-        with _named("score"):
+        with named("score"):
             score = dict(sections["score"])
             scores = score.pop("out", None)
             spec = _spec(score)
-        with _named("train"):
+        with named("train"):
             train = dict(sections.get("train", {}))
             out, keep_ids = train.pop("out", os.path.join(directory, "model")), train.pop("keep_ids", False)
             _check_flag("keep_ids", keep_ids)
             model = _model(train)
-        with _named("evaluate"):
+        with named("evaluate"):
             evaluated = _evaluation(sections["evaluate"], spec) if "evaluate" in sections else None
-        with _named("publish"):
+        with named("publish"):
             embedded = {"to": os.path.join(directory, EMBEDDED)}
             known = _parameters_of(serving.publish, "model", "progress")
             publish = [
                 embedded | _options(target, known) for target in (targets if isinstance(targets, list) else [targets])
             ]
-        with _named("report"):
+        with named("report"):
             report = None
             if "report" in sections:
                 from ..report import write_report
@@ -159,15 +158,6 @@ class Pipeline:
         )
 
 
-@contextmanager
-def _named(section: str) -> Iterator[None]:
-    """Name the section in errors."""
-    try:
-        yield
-    except FastalsError as error:
-        raise type(error)(f"[{section}] {error}") from None
-
-
 def _located(section: str, given: Any, directory: str) -> Any:
     """Return a section with its paths made relative to the working directory, or absolute."""
     if isinstance(given, list):
@@ -176,7 +166,7 @@ def _located(section: str, given: Any, directory: str) -> Any:
         return given
 
     def at(name: str, path: Any) -> str:
-        with _named(section):
+        with named(section):
             path = os.path.expanduser(check_path(name, path))
         return path if "://" in path else os.path.join(directory, path)
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .. import evaluation, scoring, serving
-from .._core import LOGGER, NOTE, DataError, FileFormatError, GateError
+from .._core import LOGGER, NOTE, DataError, FileFormatError, GateError, ParameterError
 from .._data import Ids, Interactions, with_ids
 from .._equation import told
 from .._files import check_target, is_remote, locate
 from .events import event_facts, score, split_at, told_events, told_scores
 from .models import load, loss, model_facts, print_metrics, save, told_publication
+from .parameters import named
 
 if TYPE_CHECKING:
     from .._models import ALS
@@ -37,14 +38,16 @@ def run(
     *,
     quiet: bool = False,
     keep_measured: bool = False,
-    only_publish: bool = False,
+    first: str = "score",
+    last: str = "publish",
     facts: dict[str, Any] | None = None,
 ) -> Result:
     """Do all of it; what can be known to fail is refused before the work.
 
+    ``first`` is "score" or "publish", ``last`` "train" or "publish": where to begin, and what comes last.
     ``facts`` takes what has come about, step by step: what --summary writes, also of a run that fails.
     """
-    return _Run(pipeline, quiet, {} if facts is None else facts).run(keep_measured, only_publish)
+    return _Run(pipeline, quiet, {} if facts is None else facts).run(keep_measured, first, last)
 
 
 class _Run:
@@ -56,11 +59,14 @@ class _Run:
         self.result, self.spec = Result(pipeline.model), pipeline.spec
         facts |= {"parameters": pipeline.parameters, "steps": self.result.seconds}
 
-    def run(self, keep_measured: bool, only_publish: bool) -> Result:
-        """Do all of it."""
-        pipeline = self.pipeline
-        self._check_targets(only_publish)
-        if only_publish:
+    def run(self, keep_measured: bool, first: str, last: str) -> Result:
+        """Do all of it, or from one step, or to one."""
+        if (first, last) == ("publish", "train"):
+            raise ParameterError("--from publish --until train: nothing is left to do")
+        pipeline = self.pipeline if last == "publish" else replace(self.pipeline, publish=[], report=None)
+        self.pipeline = pipeline
+        self._check_targets(first == "publish")
+        if first == "publish":
             start = time.perf_counter()
             self.result.model = load(pipeline.out)
             self._tell("loaded", start, f"{self.result.model}: {pipeline.out}")
@@ -86,7 +92,8 @@ class _Run:
 
     def _check_targets(self, only_publish: bool) -> None:
         for target in self.pipeline.publish:
-            serving.check_target_of_lists(target["to"], what=target.get("what", "recommendations"), connect=True)
+            with named("publish"):
+                serving.check_publication(**target, connect=True)
         for name, read in self.pipeline.inputs:
             if not _exists(read):
                 raise FileFormatError(f"{name}: {read}: No such file")
@@ -122,7 +129,8 @@ class _Run:
             train, test = evaluation.train_test_split(data, **options)
         # one of the same parameters, so that what is measured is what will be served
         trial = type(model)(**model.get_params()).fit(train, progress=self.progress)
-        result.metrics = evaluation.evaluate(trial, train, test, k)
+        with named("evaluate"):
+            result.metrics = evaluation.evaluate(trial, train, test, k)
         result.baseline = evaluation.popularity_baseline(trial, train, test, k)
         self.facts |= {"metrics": result.metrics, "baseline": result.baseline}
         if keep:
@@ -130,6 +138,10 @@ class _Run:
         self._tell("measured", start, f"{test.nnz:,} scores held out")
         if not self.quiet:
             print_metrics(type(trial).__name__, result.metrics, result.baseline)
+        name = f"ndcg@{k}"
+        if result.metrics[name] < result.baseline[name]:
+            figures = f"{name} {result.metrics[name]:.4f}, of the most popular items {result.baseline[name]:.4f}"
+            LOGGER.log(NOTE, "lists of what is popular are better than those of a model of these settings: %s", figures)
         for name, least in gates.items():
             if not result.metrics[name] >= least:  # nor where it is NaN
                 raise GateError(

@@ -37,6 +37,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def command(arguments: argparse.Namespace) -> None:
     """Compare two models."""
+    if arguments.min_overlap is not None and not 0 <= arguments.min_overlap <= 1:
+        raise ParameterError(f"--min-overlap must be from 0 to 1, got {arguments.min_overlap}")
     if arguments.max_drop is not None and arguments.data is None:
         raise ParameterError("--max-drop needs a file of what was held out")
     old, new = load(arguments.old), load(arguments.new)

@@ -56,6 +56,8 @@ def command(arguments: argparse.Namespace) -> None:
         arguments.parser.error("--from needs users: Redis holds lists of users")
     if arguments.model is None and not arguments.served:
         arguments.parser.error("MODEL, or --from, must say where to forget them")
+    for url in arguments.served:  # once the model has forgotten them, the same command knows nobody
+        serving.check_publication(url, connect=True, prefix=arguments.prefix)
     users: list[Any] | None = named["users"]
     if arguments.model is not None:
         users = _forget(arguments, named)

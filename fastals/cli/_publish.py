@@ -52,13 +52,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def command(arguments: argparse.Namespace) -> None:
     """Send all users' lists, similar items or vectors to Redis or to a file."""
-    serving.check_target_of_lists(arguments.to, what=arguments.what)
-    published = serving.publish(
-        load(arguments.model),
-        arguments.to,
-        exclude_seen=not arguments.with_seen,
-        progress=False if arguments.quiet else None,
-        **{name: getattr(arguments, name) for name in OPTIONS},
-    )
+    options = {name: getattr(arguments, name) for name in OPTIONS} | {"exclude_seen": not arguments.with_seen}
+    serving.check_publication(arguments.to, connect=True, **options)
+    progress = False if arguments.quiet else None
+    published = serving.publish(load(arguments.model), arguments.to, progress=progress, **options)
     if not arguments.quiet:
         print(told_publication(published))

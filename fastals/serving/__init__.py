@@ -51,7 +51,7 @@ from ._publish import (
     Published,
     publish,
 )
-from ._publish import check_target_of_lists as check_target_of_lists
+from ._publish import check_publication as check_publication
 from ._reader import (
     RedisRecommendations,
     ServedList,

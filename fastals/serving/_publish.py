@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import ParameterError, check_bool, check_choice, check_path
+from .._core import ParameterError, check_bool, check_choice, check_int, check_path
 from .._files import check_target, need, replacing, suffix_of
 from .._topn import Recommender
 from ._address import Address, is_redis, told_target
@@ -18,8 +19,8 @@ from ._files import write_lists, write_vectors
 from ._items import chosen_items, titles_of
 from ._lists import Lists, SimilarItems
 from ._redis import push
-from ._resp import Layout, ListLayout, check_prefix, protocol
-from ._vectors import Metric, VectorLayout, Vectors
+from ._resp import SCORES, Layout, ListLayout, check_prefix, protocol
+from ._vectors import METRICS, Metric, VectorLayout, Vectors
 
 BATCH_SIZE = 8192
 
@@ -49,6 +50,18 @@ WITHOUT: dict[str, tuple[str, ...]] = {
     "item_vectors": ("n", "exclude_seen", "popular", "titles", "title_column", "ttl", "score_dtype"),
 }
 """Options that have no meaning, by what is published."""
+
+RULES: dict[str, Callable[[str, Any], object]] = {
+    "n": partial(check_int, low=1),
+    "exclude_seen": check_bool,
+    "popular": check_bool,
+    "metric": partial(check_choice, choices=METRICS),
+    "ttl": partial(check_int, low=1),
+    "score_dtype": partial(check_choice, choices=tuple(SCORES)),
+    "batch_size": partial(check_int, low=1),
+    "prefix": lambda _, value: check_prefix(value),
+}
+"""What options must be, whatever the model."""
 
 
 class Published(NamedTuple):
@@ -209,13 +222,9 @@ def publish(
 
     start = time.perf_counter()
     target = check_path("to", to)
-    check_choice("what", what, get_args(What))
     given = {"n": n, "exclude_seen": exclude_seen, "popular": popular, "titles": titles, "title_column": title_column}
-    given |= {"ttl": ttl, "score_dtype": score_dtype, "metric": metric}
-    for name in WITHOUT[what]:
-        if given[name] is not DEFAULTS[name] and given[name] != DEFAULTS[name]:
-            raise ParameterError(f"{name} has no meaning for {what}: leave it out, got {given[name]!r}")
-    check_target_of_lists(target, what=what)
+    given |= {"ttl": ttl, "score_dtype": score_dtype, "metric": metric, "prefix": prefix, "batch_size": batch_size}
+    check_publication(target, what=what, **given)
     items = model.state_.items
     choice = chosen_items(items, catalogue, blocklist, item_column)
     names = titles_of(items, titles, item_column, title_column)
@@ -254,7 +263,7 @@ def publish(
                 elif isinstance(source, Vectors):
                     write_vectors(source, batches, temporary)
                 else:
-                    write_lists(kind, source, batches, temporary, popular=check_bool("popular", popular))
+                    write_lists(kind, source, batches, temporary, popular=popular)
     return Published(
         told_target(target) if "://" in target else target,
         len(model.state_.users) if what == "recommendations" else 0,
@@ -267,8 +276,22 @@ def publish(
     )
 
 
-def check_target_of_lists(target: str, *, what: str = "recommendations", connect: bool = False) -> None:
-    """Refuse what cannot be written to, before the work; ``connect``: also a server that does not answer."""
+def check_publication(to: str, *, what: Any = "recommendations", connect: bool = False, **options: Any) -> None:
+    """Refuse what :func:`publish` would, as far as it is known before there is a model.
+
+    ``connect``: also a server that does not answer.
+    """
+    check_choice("what", what, get_args(What))
+    for name, value in options.items():
+        if name in WITHOUT[what] and value is not DEFAULTS[name] and value != DEFAULTS[name]:
+            raise ParameterError(f"{name} has no meaning for {what}: leave it out, got {value!r}")
+        if name in RULES and not (value is None and DEFAULTS.get(name, "") is None):
+            RULES[name](name, value)
+    _check_target(to, what, connect)
+
+
+def _check_target(target: str, what: str, connect: bool) -> None:
+    """Refuse what cannot be written to."""
     if is_redis(target):
         address = Address(target)
         need("redis", "redis", "Redis")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,23 @@ def test_update_is_scoring_update(scored: Path, tmp_path: Path, capfd: Any) -> N
     np.testing.assert_allclose(again.state_.pairs.values, found.state_.pairs.values, rtol=1e-5)
     assert "2 since the last whole fit" in ok(capfd, "info", scored)
     assert names_in(tmp_path) == ["0.csv", "1.csv", "m", "n"]
+
+
+def test_an_update_made_twice_is_told(scored: Path, tmp_path: Path, capfd: Any) -> None:
+    """As a job does that died after the model was written, and is started again."""
+    log(30, 1, 1).to_csv(tmp_path / "new.csv", index=False)
+    ok(capfd, "update", scored, tmp_path / "new.csv")
+    assert main(["update", str(scored), str(tmp_path / "new.csv"), "--summary", str(tmp_path / "s.json")]) == 0
+    err = capfd.readouterr().err
+    assert err.startswith("fastals: note: the model's scores stay those of 20")
+    assert err.endswith("Z: events that it had taken in already count twice\n")
+    summary = json.loads((tmp_path / "s.json").read_text())
+    assert summary["events"]["events"] == 30
+    assert summary["events"]["notes"] == [err.removeprefix("fastals: note: ").rstrip("\n")]
+    assert "now must not lie before that of the model's scores, 20" in refused(
+        capfd, "update", scored, tmp_path / "new.csv", "--now", "2000-01-01"
+    )
+    assert re.search(r"now 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", ok(capfd, "info", scored))
 
 
 def test_update_of_plain_interactions(plain: Path, tmp_path: Path, capfd: Any) -> None:
@@ -316,6 +334,7 @@ def test_compare_is_a_gate(two: tuple[Path, Path, Path], capfd: Any) -> None:
     near = -metric.high
     assert "ndcg@10 is worse by" in refused(capfd, "compare", old, new, test, "--max-drop", str(near - 1e-6), code=3)
     ok(capfd, "compare", old, new, test, "--max-drop", str(near + 1e-6))
+    assert "--min-overlap must be from 0 to 1, got 50" in refused(capfd, "compare", old, new, "--min-overlap", "50")
     assert "--max-drop needs a file" in refused(capfd, "compare", old, new, "--max-drop", "0.1")
 
 
@@ -327,6 +346,13 @@ def test_compare_refuses(plain: Path, tmp_path: Path, capfd: Any) -> None:
 
 
 # --- forget, in Redis ------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_not_there_is_told_before_the_model_forgets(plain: Path, capfd: Any) -> None:
+    before = plain.read_bytes()
+    options = ("--users", "person-03", "--from", "redis://127.0.0.1:1")
+    assert "cannot be reached" in refused(capfd, "forget", plain, *options)
+    assert plain.read_bytes() == before
 
 
 @pytest.fixture(scope="module")

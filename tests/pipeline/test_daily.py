@@ -9,6 +9,7 @@ import sys
 import time
 from datetime import datetime, timezone
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -41,8 +42,6 @@ n = 5
 
 
 def log(seed=0, n=3000):
-    import numpy as np
-
     rng = np.random.default_rng(seed)
     taste = rng.integers(0, 5, 100)
     user = rng.integers(0, 100, n)
@@ -91,6 +90,31 @@ def test_a_day_of_its_own(directory):
     assert {row["user"]: row["items"] for row in lists}["u7"] == model.recommend("u7", n=3).items.tolist()
     summary = json.loads((directory / "s.json").read_text())
     assert summary["parameters"] == {"region": "eu", "factors": 6, "date": "2025-03-01"}
+
+
+def test_a_model_is_made_and_published_later(directory):
+    """Between the two, a scheduler may compare it with the one that is served."""
+    day = ("--set", "date=2025-03-01")
+    done = run(directory, *day, "--until", "train")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "trained" in done.stdout
+    lists = directory / "p" / "lists-2025-03-01.jsonl"
+    assert not lists.exists()
+    assert "nothing is left to do" in refused(run(directory, *day, "--from", "publish", "--until", "train"))
+    assert run(directory, *day, "--from", "publish").returncode == 0
+    assert lists.exists()
+
+
+def test_what_is_popular_may_do_better(directory):
+    rng = np.random.default_rng(0)
+    noise = {"user": rng.integers(0, 200, 4000), "item": (60 * rng.random(4000) ** 3).astype(int), "plays": 1}
+    pd.DataFrame(noise).to_csv(directory / "noise.csv", index=False)
+    options = ("--set", "date=2025-03-01", "--set", "events.path=../noise.csv", "--set", "train.regularization=0.01")
+    done = run(directory, *options, "--set", "factors=40", "--until", "train", "--summary", "s.json")
+    assert done.returncode == 0
+    assert done.stderr.startswith("fastals: note: lists of what is popular are better than those of a model")
+    summary = json.loads((directory / "s.json").read_text())
+    assert summary["metrics"]["ndcg@5"] < summary["baseline"]["ndcg@5"]
 
 
 def test_what_cannot_be_set_is_told(directory):

@@ -77,7 +77,7 @@ def test_assignments(assignments, path, value):
         (
             {},
             ["regoin=us"],
-            "--set regoin=us: regoin is no parameter; [parameters] has date, factors, flag, path",
+            "--set regoin=us: regoin is no parameter; [parameters], where it belongs, has date, factors, flag, path",
         ),
         ({}, ["factors"], "--set factors: must be KEY=VALUE"),
         ({}, ["=3"], "--set =3: must be KEY=VALUE"),
@@ -85,7 +85,11 @@ def test_assignments(assignments, path, value):
         ({}, ["train.factors='1"], "must be KEY=VALUE"),
         ({}, ["date=yesterday"], "[parameters]: date must be a date as 2025-05-01, got 'yesterday'"),
         ({}, ["publish.2.to=x"], "--set publish.2.to=x: 2 is none of the 2 sections, counted from 0"),
-        ({"train": {"out": "${regoin}"}}, [], "[train] out: ${regoin} is no parameter; [parameters] has date, factors"),
+        (
+            {"train": {"out": "${regoin}"}},
+            [],
+            "[train] out: ${regoin} is no parameter; [parameters], where it belongs, has date, factors",
+        ),
         ({"score": {"signals": {"a": {"at": "${}"}}}}, [], "[score] signals.a.at: ${} is no parameter"),
         ({"train": {"out": "${region-1}"}}, [], "[train] out: region must be a date as 2025-05-01, got 'eu'"),
         ({"train": {"out": "${factors:%Y}"}}, [], "[train] out: factors must be a date"),
