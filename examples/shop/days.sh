@@ -23,7 +23,7 @@ fastals info model
 
 # The third night: a whole fit again, beside the model that is served; it takes its place if it is no stranger to it.
 mv new/dt=2025-03-24 log/
-fastals run pipeline.toml --set date=2025-03-25 --set train.out=fresh --set to=fresh.jsonl --set similar_to="$similar"
+fastals run pipeline.toml --set date=2025-03-25 --set train.out=fresh --until train
 fastals compare model fresh --n 10 --min-overlap 0.2
 mv fresh model
 fastals run pipeline.toml --from publish --set to="$to" --set similar_to="$similar"
