@@ -153,8 +153,8 @@ def resolve(settings: Any, assignments: Sequence[str] = ()) -> tuple[Any, Parame
             elif name != DATE and name not in declared:
                 known = ", ".join(sorted({DATE, *declared}))
                 raise ParameterError(
-                    f"--set {text}: {name} is no parameter; [parameters], where it belongs, has {known}; other keys "
-                    "are named with their section, as in train.factors=64"
+                    f"--set {_shown(text)}: {name} is no parameter; [parameters], where it belongs, has {known}; "
+                    "other keys are named with their section, as in train.factors=64"
                 )
             else:
                 _assign(settings, "parameters", {name: value}, text)
@@ -162,6 +162,11 @@ def resolve(settings: Any, assignments: Sequence[str] = ()) -> tuple[Any, Parame
     # the date first: others may refer to it
     parameters = Parameters({name: declared[name] for name in sorted(declared, key=lambda name: name != DATE)})
     return parameters.filled(settings, ""), parameters
+
+
+def _shown(text: str) -> str:
+    """Return an assignment as messages have it: without the passwords of addresses."""
+    return re.sub(r"://\S*@", "://***@", text)
 
 
 def _parsed(text: str) -> dict[str, Any]:
@@ -175,8 +180,8 @@ def _parsed(text: str) -> dict[str, Any]:
         except ValueError:
             continue
     raise ParameterError(
-        f"--set {text}: must be KEY=VALUE, as in train.factors=64 or publish.to='lists.csv'; a part of KEY that holds "
-        'more than letters, digits, _ and - stands in quotes, as in evaluate.at_least."ndcg@10"=0.05'
+        f"--set {_shown(text)}: must be KEY=VALUE, as in train.factors=64 or publish.to='lists.csv'; a part of KEY "
+        'that holds more than letters, digits, _ and - stands in quotes, as in evaluate.at_least."ndcg@10"=0.05'
     )
 
 
@@ -184,7 +189,9 @@ def _assign(settings: Any, name: str, value: Any, text: str) -> None:
     """Put a value into nested tables, and into the number ``name`` of a list of tables."""
     if isinstance(settings, list):
         if not name.isdigit() or int(name) >= len(settings):
-            raise ParameterError(f"--set {text}: {name} is none of the {len(settings)} sections, counted from 0")
+            raise ParameterError(
+                f"--set {_shown(text)}: {name} is none of the {len(settings)} sections, counted from 0"
+            )
         place: Any = int(name)
         old = settings[place]
     else:

@@ -57,7 +57,11 @@ class _Run:
         self.pipeline, self.quiet, self.facts = pipeline, quiet, facts
         self.progress = False if quiet else None
         self.result, self.spec = Result(pipeline.model), pipeline.spec
-        facts |= {"parameters": pipeline.parameters, "steps": self.result.seconds}
+        shown = {  # an address may hold a password
+            name: serving.told_target(value) if "://" in str(value) else value
+            for name, value in pipeline.parameters.items()
+        }
+        facts |= {"parameters": shown, "steps": self.result.seconds}
 
     def run(self, keep_measured: bool, first: str, last: str) -> Result:
         """Do all of it, or from one step, or to one."""

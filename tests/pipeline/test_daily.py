@@ -117,6 +117,24 @@ def test_what_is_popular_may_do_better(directory):
     assert summary["metrics"]["ndcg@5"] < summary["baseline"]["ndcg@5"]
 
 
+def test_passwords_are_told_nowhere(directory):
+    """Whoever sets an address on the command line may have its logs and summaries in other hands."""
+    (directory / "p" / "pipeline.toml").write_text(PIPELINE.replace("[parameters]", '[parameters]\nto = "lists.csv"'))
+    day = ("--set", "date=2025-03-01", "--summary", "s.json")
+    address = "redis://:s3cret@127.0.0.1:1/0"
+    for options in (
+        ("--set", f"to={address}", "--until", "train"),
+        ("--set", f"publish.to={address}"),
+        ("--set", f"tto={address}"),
+        ("--set", f"to=[{address}"),
+        ("--set", f"publish.7.to={address}"),
+    ):
+        done = run(directory, *day, *options)
+        told = (directory / "s.json").read_text()
+        assert "s3cret" not in done.stdout + done.stderr + told, options
+        assert "redis://***@127.0.0.1:1" in done.stderr + told or "7" in options[1], options
+
+
 def test_what_cannot_be_set_is_told(directory):
     assert "--set regoin=us: regoin is no parameter" in refused(run(directory, "--set", "regoin=us"))
     assert "'trian'" in refused(run(directory, "--set", "trian.factors=6"))
