@@ -327,7 +327,8 @@ class Scores:
         if all(np.isnan(part[2]).all() for part in parts):
             least = self.spec.minimum
             reasons = [] if least is None else [f"none is at least minimum={least}"]
-            raise DataError(": ".join([f"no score is left of {self.n_events} events", *reasons, *self.notes()[:3]]))
+            why = "; ".join([*reasons, *self.notes()[:3]])
+            raise DataError(f"no score is left of {self.n_events} events{why and ': '}{why}")
         users, items, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         parts.clear()
         columns = Coded(users, self._users), Coded(items, self._items), values
