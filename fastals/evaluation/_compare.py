@@ -14,7 +14,7 @@ from scipy.sparse import issparse
 from .._core import DataError, check_int, resolve_num_threads
 from .._data import Labels
 from ._evaluate import new_to_users, refuse_nothing, seen_by
-from ._metrics import RANKING, gini, judge, users_of_items
+from ._metrics import RANKING, gini, judge, spread, users_of_items
 from ._splits import held_out
 
 if TYPE_CHECKING:
@@ -346,9 +346,7 @@ def measured(old: Recommender, new: Recommender, test: Any, n: int) -> tuple[dic
     each = []
     for model in (old, new):
         lists = model.recommend(labels, n=n).items
-        everyone = np.full((cells.n_users, n), None if lists.dtype.kind == "O" else -1, dtype=lists.dtype)
-        everyone[users] = lists
-        each.append(judge(everyone, cells, n))
+        each.append(judge(spread(lists, users, cells.n_users), cells, n))
     metrics = {}
     for name, metric in RANKING.items():
         a, b = (metric(*judged).astype(np.float64) for judged in each)

@@ -21,7 +21,19 @@ from .._data import (
     known_pairs,
     met_by,
 )
-from ._metrics import RANKING, coverage_at_k, judge, mae, novelty_at_k, r2, rmse, runs, users_of_items
+from ._metrics import (
+    RANKING,
+    coverage_at_k,
+    judge,
+    mae,
+    novelty_at_k,
+    present,
+    r2,
+    rmse,
+    runs,
+    spread,
+    users_of_items,
+)
 from ._splits import held_out, select_cells
 
 if TYPE_CHECKING:
@@ -281,12 +293,10 @@ def _measure(
     lists: NDArray[Any], seen: Interactions, test: Interactions, users: NDArray[np.intp], k: int
 ) -> dict[str, float]:
     """Judge lists for some users of `test` by all ranking metrics; the others have no cells."""
-    everyone = np.full((test.n_users, lists.shape[1]), None if lists.dtype.kind == "O" else -1, dtype=lists.dtype)
-    everyone[users] = lists
-    hits, relevant, k = judge(everyone, test, k)
+    hits, relevant, k = judge(spread(lists, users, test.n_users), test, k)
     metrics = {f"{name}@{k}": float(metric(hits, relevant, k).mean()) for name, metric in RANKING.items()}
     beyond = {f"coverage@{k}": 0.0, f"novelty@{k}": np.nan}  # of no item at all
-    if (lists != (None if lists.dtype.kind == "O" else -1)).any():
+    if (lists != -1 if seen.item_labels.values is None else present(lists)).any():
         beyond = {f"coverage@{k}": coverage_at_k(lists, seen, k), f"novelty@{k}": novelty_at_k(lists, seen, k)}
     return metrics | beyond | {"n_users": len(relevant)}
 

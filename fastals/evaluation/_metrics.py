@@ -157,6 +157,13 @@ def judge(recommended: Any, test: Any, k: int) -> tuple[Hits, NDArray[np.int64],
     return hits[relevant > 0], relevant[relevant > 0], k
 
 
+def spread(lists: NDArray[Any], users: NDArray[np.intp], n_users: int) -> NDArray[Any]:
+    """Return the lists of some users as one for each of all; what the others' hold is not to be looked at."""
+    everyone = np.full((n_users, lists.shape[1]), None if lists.dtype.kind == "O" else 0, dtype=lists.dtype)
+    everyone[users] = lists
+    return everyone
+
+
 def _item_indices(recommended: Any, test: Interactions) -> NDArray[np.int32]:
     """Return lists of items as item indices of `test`; -1 for padding and for items that it does not know."""
     lists = _array_of_lists(recommended, f"one row for each of the {test.n_users} users of test", test.n_users)
@@ -179,19 +186,19 @@ def _array_of_lists(recommended: Any, rule: str = "one row for each list", m: in
     return array
 
 
-def _present(lists: NDArray[Any]) -> NDArray[np.bool_]:
+def present(lists: NDArray[Any]) -> NDArray[np.bool_]:
     """Where lists hold an item, and are not padded with None, or NaN as data frames are."""
     if lists.dtype.kind != "O":
         return np.ones(lists.shape, np.bool_)
-    present: NDArray[np.bool_] = (lists != np.array(None)) & (lists == lists)
-    return present
+    held: NDArray[np.bool_] = (lists != np.array(None)) & (lists == lists)
+    return held
 
 
 def _encode_lists(lists: NDArray[Any], labels: Labels) -> NDArray[np.int32]:
     """Return indices of items; -1 for padding and for unknown ones."""
-    present = _present(lists)
+    held = present(lists)
     indices = np.full(lists.shape, -1, dtype=np.int32)
-    indices[present] = labels.encode(lists[present], "recommended")
+    indices[held] = labels.encode(lists[held], "recommended")
     return indices
 
 
@@ -444,7 +451,7 @@ def _known_items(recommended: Any, labels: Labels, k: int) -> NDArray[np.int32]:
     """Return the first k columns of lists as indices of items, -1 for padding only."""
     lists = _array_of_lists(recommended)[:, : check_int("k", k, low=1)]
     indices = _encode_lists(lists, labels)
-    labels.encode_known("recommended", lists[(indices < 0) & (lists != -1) & _present(lists)])
+    labels.encode_known("recommended", lists[(indices < 0) & (lists != -1) & present(lists)])
     return indices
 
 

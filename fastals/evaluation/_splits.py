@@ -205,7 +205,7 @@ def split_at_time(
     if numbers:
         point = rules.ordered("at", [at])[0]
     else:
-        point = times.max() - round(span_seconds("at", at) * 1e9) if is_span(at) else rules.moment("at", at)
+        point = int(times.max()) - round(span_seconds("at", at) * 1e9) if is_span(at) else rules.moment("at", at)
     known = [Labels(None, len(some)) for some in labels]
     parts, before = [], times < point
     for name, of_part in (("before", before), ("at or after", ~before)):

@@ -466,6 +466,29 @@ def test_evaluate_matches_labels(planted):
     assert evaluation.evaluate(named_model, None, news)["recall@10"] < expected["recall@10"]
 
 
+@pytest.mark.parametrize("first", [-1, 0, 2**63])
+def test_evaluate_takes_all_integers_for_what_they_are(planted, first):
+    """-1 may be an item; uint64 knows no -1."""
+    model, train, test = planted
+
+    def numbered(part):
+        matrix = part.matrix.tocoo()
+        dtype = np.uint64 if first > 0 else np.int64
+        return matrix.row, matrix.col.astype(dtype) + dtype(first), matrix.data
+
+    other = fastals.ImplicitALS(factors=4, random_state=0).fit(numbered(train))
+    for k in (1, 10):
+        expected = evaluation.evaluate(model, train, test, k)
+        assert evaluation.evaluate(other, None, numbered(test), k) == pytest.approx(expected)
+        expected = evaluation.popularity_baseline(model, train, test, k)
+        assert evaluation.popularity_baseline(other, None, numbered(test), k) == pytest.approx(expected)
+    assert evaluation.compare(other, other, numbered(test)).metrics["ndcg@10"].difference == 0
+    users, items, held_out = np.arange(3), [first], [1.0]
+    one = fastals.ImplicitALS(factors=2, random_state=0).fit((np.append(users, 9), [first] * 3 + [first + 5]))
+    found = evaluation.evaluate(one, None, ([9], items, held_out), k=1)
+    assert (found["hit_rate@1"], found["coverage@1"]) == (1, 0.5)
+
+
 def test_evaluate_measures_ratings_too():
     rng = np.random.default_rng(0)
     ratings = np.outer(rng.uniform(1, 2, 30), rng.uniform(1, 2, 20))

@@ -116,6 +116,7 @@ def test_what_is_refused():
     for times, at, reason in (
         ([1704067200000, 1704153600000], "2024-01-01", "fits unit='ms'"),
         ([20240101, 20240102], "2024-01-02", "fits format='%Y%m%d'"),
+        (["2024-01-01", "2024-01-02"], "99999999999 years", "no event is before '99999999999 years'"),
         ([1704067200, 1704153600], "20240101", "at must be a date and time"),
         (["2024-01-01", "2024-01-02"], 20240102, "at must be a date and time"),
         (["2024-01-01", "2024-01-02"], "2024-01-01", "no event is before '2024-01-01'"),
