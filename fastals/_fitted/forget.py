@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from .._data import (
     trusted,
     written,
 )
+from .._topn import is_single, listed
 from .state import FittedState
 
 RUN_CELLS = 1 << 22
@@ -102,10 +103,10 @@ def rest_of(name: str, labels: Labels, elsewhere: Labels | None, ids: Any, known
     kept = np.ones(len(labels), np.bool_)
     if ids is None:
         return Rest(labels, kept)
-    if isinstance(ids, set | frozenset):
+    if isinstance(ids, Set):
         ids = list(ids)
-    elif np.ndim(ids) == 0:
-        ids = [ids[()] if isinstance(ids, np.ndarray) else ids]
+    elif is_single(ids):
+        ids = listed(ids)
     places = labels.encode(ids, name)
     strange = places < 0 if elsewhere is None else (places < 0) & (elsewhere.encode(ids, name) < 0)
     if known and strange.any():

@@ -3,7 +3,7 @@
 from .fitted import FactorFitted, Fitted
 from .panels import ItemLists
 from .recommender import Recommender
-from .requests import Recommendations
+from .requests import Recommendations, is_single, listed
 from .rerank import mmr
 from .search import Wanted
 
@@ -14,5 +14,7 @@ __all__ = [
     "Recommendations",
     "Recommender",
     "Wanted",
+    "is_single",
+    "listed",
     "mmr",
 ]

@@ -142,7 +142,7 @@ def _mask(given: Any) -> NDArray[np.bool_] | None:
 def _is_special(row: Any) -> bool:
     """Whether a list is not one of ids, nor an array of them."""
     if isinstance(row, np.ndarray):
-        return bool(row.dtype == np.bool_)
+        return row.dtype.kind in "bmM"
     return not isinstance(row, list | tuple) or (len(row) > 0 and isinstance(row[0], bool | np.bool_))
 
 

@@ -300,7 +300,7 @@ def test_who_is_not_known() -> None:
     assert model.state_ is state
     assert model.forget(users=["zoe", "zoe", "eve"], unknown="ignore") == (0, 0, 0, 2)
     assert model.forget(users=[]) == (0, 0, 0, 0)
-    assert model.forget(users={"ann"}, unknown="ignore") == (1, 0, 2, 0)
+    assert model.forget(users={"ann": "on request"}.keys(), items={"x"}) == (1, 1, 2, 0)
 
 
 def test_all_of_them_are_refused() -> None:

@@ -246,6 +246,7 @@ def test_bad_boosts_and_lists(labelled: Model) -> None:
         ({"items": [["a"], ["b"]]}, fastals.DataError, "items must have one list for each of 1, got 2 lists"),
         ({"items": [["a", "z"]], "unknown_items": "error"}, fastals.UnknownLabelError, "'z'"),
         ({"exclude": [["a"], ["b"]]}, fastals.DataError, "exclude must have one list for each of 1"),
+        ({"items": [np.zeros(1, "M8[ns]")]}, fastals.ArgumentTypeError, r"items\[0\] must be integers, .*datetime64"),
     ):
         with pytest.raises(error, match=message):
             labelled.recommend("ann", **kwargs)
