@@ -207,9 +207,9 @@ def fingerprint(options: tuple[object, ...], arrays: list[NDArray[Any]], labels:
             numbers.append(values)
             continue
         for label in values.tolist():
-            text = b"" if label is None else text_of(label)
-            digest.update(b"%d:" % len(text))
-            digest.update(text)
+            text = None if label is None else text_of(label)
+            digest.update(b"%d:" % (-1 if text is None else len(text)))
+            digest.update(text or b"")
     for array in numbers:
         digest.update(repr((array.shape, array.dtype.str)).encode())
         digest.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
