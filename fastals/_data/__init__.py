@@ -12,6 +12,7 @@ from .cells import (
     met_by,
     ones_like,
 )
+from .checks import check_kind, writes_integer
 from .columns import Coded
 from .frames import (
     ITEM_COLUMNS,
@@ -57,6 +58,7 @@ __all__ = [
     "cell_arrays",
     "cell_numbers",
     "cells_of",
+    "check_kind",
     "choose_column",
     "choose_columns",
     "column_names",
@@ -83,5 +85,6 @@ __all__ = [
     "selected",
     "trusted",
     "with_ids",
+    "writes_integer",
     "written",
 ]

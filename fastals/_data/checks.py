@@ -125,11 +125,16 @@ def check_kind(name: str, codes: NDArray[np.int32], labels: LabelArray, kind: st
         raise ArgumentTypeError(f"{name} must be strings or whole numbers with ids={kind!r}, got {found}")
     values = labels.tolist()
     if kind == "integer":
-        bad = np.array([re.fullmatch("0|-?[1-9][0-9]{0,19}", label) is None for label in values])
+        bad = ~np.array([writes_integer(label) for label in values])
         if bad.any():
             at = int(np.argmax(bad[codes]))
             raise DataError(f"{name} must be integers with ids='integer', got {values[codes[at]]!r} at position {at}")
     return list(map(make, values))
+
+
+def writes_integer(text: str) -> bool:
+    """Whether text is the usual decimal form of an integer that can be an id."""
+    return re.fullmatch("0|-?[1-9][0-9]{0,19}", text) is not None and -(2**63) <= int(text) < 2**64
 
 
 def kind_of(ids: LabelArray) -> str:

@@ -17,7 +17,7 @@ from .storage import (
     replacing,
     suffix_of,
 )
-from .time_columns import number_dtype, numerals
+from .time_columns import is_missing, number_dtype, numerals
 from .times import Times, clock, is_span, iso, plain, seconds_of, span_seconds
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "fetched",
     "format_of",
     "has_pyarrow",
+    "is_missing",
     "is_remote",
     "is_span",
     "is_stream",

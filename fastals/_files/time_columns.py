@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import date, timedelta, timezone
 from typing import Any, NamedTuple
 
@@ -103,7 +104,7 @@ def _without_views(column: Any) -> Any:
 
 def _object_column(name: str, array: NDArray[Any]) -> Column:
     objects = array.tolist()
-    missing = np.fromiter(map(_is_missing, objects), bool, len(objects))
+    missing = np.fromiter(map(is_missing, objects), bool, len(objects))
     places = np.flatnonzero(~missing) if missing.any() else None
     if places is not None:
         objects = [objects[at] for at in places.tolist()]
@@ -148,10 +149,13 @@ def as_strings(texts: list[str]) -> Any:
         return texts
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Whether a value is none: None, what NumPy and pandas have for it, or empty."""
+    if isinstance(value, str | bytes):
+        return not value
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
-    return value == "" if isinstance(value, str) else isinstance(value, _COMPARED) and bool(value != value)
+    return isinstance(value, _COMPARED) and bool(value != value)
 
 
 def _kind(kind: type) -> str:
@@ -176,12 +180,18 @@ def _dates(name: str, objects: list[Any]) -> tuple[bool, NDArray[Any]]:
         at = aware.index(not aware[0])
         raise ArgumentTypeError(f"{name} must all tell their zone, or none, got {objects[at]!r} at position {at}")
     if any(aware):
-        objects = [each.astimezone(timezone.utc).replace(tzinfo=None) for each in objects]
+        objects = list(map(_in_utc, objects))
     if all(isinstance(each, np.datetime64) for each in objects):
         return False, np.array(objects)
     fine = np.array([getattr(each, "nanosecond", 0) for each in objects], np.int64)
     values: NDArray[Any] = np.array(objects, "M8[us]")
     return any(aware), values.astype("M8[ns]") + fine if fine.any() else values
+
+
+def _in_utc(time: Any) -> Any:
+    with suppress(OverflowError):  # in the first or the last year of all, which are refused in any zone
+        time = time.astimezone(timezone.utc)
+    return time.replace(tzinfo=None)
 
 
 def text_numbers(texts: Any) -> NDArray[Any] | None:

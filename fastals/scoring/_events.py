@@ -18,7 +18,7 @@ from .._core import (
     check_same_length,
     check_vector,
 )
-from .._data import StreamEncoder, is_frame
+from .._data import StreamEncoder, column_names, is_frame
 from .._files import BadRows, Batch, Stream
 from ._plan import Plan, Scored
 from ._types import Types
@@ -36,7 +36,7 @@ def arrays_of(frame: Any) -> dict[str, NDArray[Any]]:
         raise ArgumentTypeError(
             f"events must be a path, a list of paths, a data frame or a mapping of arrays, got {type(frame).__name__}"
         )
-    names = list(frame if isinstance(frame, Mapping) else frame.columns)
+    names = column_names(frame) or []
     arrays = {name: check_vector(f"column {name!r}", frame[name]) for name in names}
     check_same_length({f"column {name!r}": array for name, array in arrays.items()})
     return arrays

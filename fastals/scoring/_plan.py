@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -11,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import DataError, ParameterError
-from .._data import Coded, arrow_ids, as_numeric, choose_columns, factorize
-from .._files import MISSING, NUMBERS, BadRows, Batch, Source, iso, number_dtype, numerals
+from .._data import Coded, arrow_ids, as_numeric, check_kind, choose_columns, factorize, writes_integer
+from .._files import MISSING, NUMBERS, BadRows, Batch, Source, is_missing, iso, number_dtype, numerals
 from ._kept import Period
 from ._spec import EACH_EVENT, ScoreSpec, kind_of_types, times_of, types_of, value_of
 from ._types import Counts, Distinct, distinct
@@ -141,8 +140,12 @@ class Plan:
         import pyarrow as pa
 
         wanted = self.typed[name]
-        kind = "text" if _is_text(found) else "truth values" if pa.types.is_boolean(found) else "numbers"
-        if kind != wanted and not self.text and not pa.types.is_null(found):
+        of, kind = pa.types, "values"
+        if of.is_integer(found) or of.is_floating(found) or of.is_decimal(found):
+            kind = "numbers"
+        elif _is_text(found) or of.is_boolean(found):
+            kind = "text" if _is_text(found) else "truth values"
+        if kind != wanted and not self.text and not of.is_null(found):
             self._refuse_kind(file, name, f"{kind} ({found})")
         return {"text": pa.string(), "truth values": pa.bool_(), "numbers": pa.float64()}[wanted]
 
@@ -206,7 +209,10 @@ class Plan:
             return distinct(column)
         if self.text and wanted != "text":
             return distinct(self._plain_numbers(batch, name, column))
-        found = distinct(column)
+        try:
+            found = distinct(column)
+        except TypeError:
+            self._refuse_kind(batch.file, name, "lists or the like")
         if found.values and kind_of_types(found.values) != wanted:
             odd = next(value for value in found.values if kind_of_types([value]) != wanted)
             self._refuse_kind(batch.file, name, f"{odd!r}")
@@ -242,16 +248,18 @@ class Plan:
 
     def _plain_numbers(self, batch: Batch, name: str, column: NDArray[Any]) -> NDArray[np.float64]:
         """Return numbers, of text too."""
+        if column.dtype.kind in "mMc":
+            raise DataError(f"{batch.file}: column {name!r} must hold numbers, got {column.dtype}")
         try:
             if column.dtype.kind in "OU":
                 column = np.array([WRITTEN.get(value, value) for value in column.tolist()], dtype=object)
             numbers: NDArray[np.float64] = column.astype(np.float64)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             numbers = np.zeros(len(column))
             for at, value in enumerate(column.tolist()):
                 try:
                     numbers[at] = float(WRITTEN.get(value, value))
-                except (ValueError, TypeError):
+                except (ValueError, TypeError, OverflowError):
                     self._refuse(batch, f"column {name!r}", at, NO_NUMBER.format(value))
         return numbers
 
@@ -287,27 +295,20 @@ class Plan:
         return as_numeric(ids) if self.source.is_integer(name) else ids
 
     def _check_ids(self, batch: Batch, name: str) -> None:
-        column = batch.rows.column(name)
-        if isinstance(column, np.ndarray):
-            missing = column == "" if column.dtype.kind in "OUS" else np.zeros(1, bool)
-        else:
-            missing = np.asarray(column.is_null() if column.null_count else _empty(column))
-        for at in np.flatnonzero(missing):
+        for at in np.flatnonzero(_missing(batch.rows.column(name))):
             self._refuse(batch, f"column {name!r}", int(at), MISSING)
 
     def _declared(self, batch: Batch, name: str, ids: Any) -> Any:
         """Return ids as text, or as integers: what they are said to be."""
         codes, labels = factorize(f"column {name!r}", ids, 1)
         assert labels.values is not None
-        values = labels.values.tolist()
-        if self.spec.ids == "text":
-            return ids if labels.values.dtype.kind == "O" else Coded(codes, list(map(str, values)))
-        if labels.values.dtype.kind == "O":
-            bad = np.array([not _is_integer(value) for value in values])
+        array: Any = labels.values
+        if self.spec.ids == "integer" and labels.kind == "strings":
+            bad = np.array([not writes_integer(value) for value in array.tolist()])
             for at in np.flatnonzero(bad[codes]):
-                self._refuse(batch, f"column {name!r}", int(at), f"{values[codes[at]]!r} is no integer: say ids='text'")
-            values = [0 if not _is_integer(value) else int(value) for value in values]
-        return Coded(codes, np.array(values, np.int64))
+                self._refuse(batch, f"column {name!r}", int(at), f"{array[codes[at]]!r} is no integer: say ids='text'")
+            array = np.where(bad, "0", array)  # of rows that are passed over
+        return Coded(codes, check_kind(f"{batch.file}: column {name!r}", codes, array, self.spec.ids))
 
     def _refuse(self, batch: Batch, column: str, at: int, what: str) -> None:
         """Raise for a row, or mark it as bad, where bad rows are passed over."""
@@ -317,22 +318,25 @@ class Plan:
         self.bad_rows.refuse_row(batch, at, kind, column, what)
 
 
-def _is_integer(value: Any) -> bool:
-    """Whether an id is the usual decimal form of an integer: "007" is not."""
-    return isinstance(value, str) and re.fullmatch("0|-?[1-9][0-9]{0,17}", value) is not None
-
-
 def _is_text(kind: pa.DataType) -> bool:
     return str(kind) in ("string", "large_string", "string_view")
 
 
-def _empty(column: pa.Array) -> Any:
-    """Return where text is empty; nowhere in a column of other things."""
+def _missing(column: Any) -> NDArray[np.bool_]:
+    """Return where ids are missing or empty."""
+    if isinstance(column, np.ndarray):
+        if column.dtype.kind == "O":
+            return np.fromiter(map(is_missing, column.tolist()), bool, len(column))
+        found: NDArray[np.bool_] = column == column.dtype.type() if column.dtype.kind in "UST" else column != column
+        return found
     from pyarrow import compute
 
-    if str(column.type) not in ("string", "large_string") or compute.min(compute.binary_length(column)).as_py() != 0:
-        return np.zeros(1, bool)
-    return compute.equal(column, "")
+    if str(column.type) == "string_view":
+        column = column.cast("large_string")
+    may_be_empty = _is_text(column.type) or str(column.type) in ("binary", "large_binary")
+    if may_be_empty and compute.min(compute.binary_length(column)).as_py() == 0:
+        return np.asarray(compute.equal(compute.binary_length(column), 0).fill_null(True))
+    return np.asarray(column.is_null()) if column.null_count else np.zeros(len(column), bool)
 
 
 def _chunked(column: pa.Array) -> pa.ChunkedArray:

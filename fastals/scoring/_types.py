@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .._files import is_missing
 from ._spec import ScoreSpec, types_of
 
 MOST_TOLD = 1000
@@ -41,20 +42,18 @@ def distinct(column: Any) -> Distinct:
     if not isinstance(column, np.ndarray):
         column = column.dictionary_encode()
         codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-        values = column.dictionary.to_pylist()
-        if "" in values:  # is missing, as in CSV
-            codes[codes == values.index("")] = -1
-        return Distinct(codes, values)
-    places: dict[Any, int] = {"": -1, None: -1}
-    values = []
+        told = column.dictionary.to_pylist()
+        for place in [place for place, value in enumerate(told) if is_missing(value)]:
+            codes[codes == place] = -1
+        return Distinct(codes, told)
+    places: dict[Any, int] = {}
+    values: list[Any] = []
     codes = np.empty(len(column), np.int64)
     for at, value in enumerate(column.tolist()):
-        place = places.get(value)
-        if place is None:
-            missing = type(value).__name__ in ("NAType", "NaTType") or value != value
-            place = places[value] = -1 if missing else len(values)
-            values += [] if missing else [value]
-        codes[at] = place
+        if value not in places:
+            places[value] = -1 if is_missing(value) else len(values)
+            values += [] if places[value] < 0 else [value]
+        codes[at] = places[value]
     return Distinct(codes, values)
 
 

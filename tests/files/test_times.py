@@ -437,6 +437,8 @@ def test_beyond_64_bits():
         ["2262-06-01"],
         np.array(["3000-01-01"], "M8[D]"),
         [dt.datetime(9999, 12, 31)],
+        [dt.datetime(9999, 12, 31, 23, tzinfo=dt.timezone(dt.timedelta(hours=-3)))],
+        [dt.datetime(1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=3)))],
         pa.array([dt.date(1500, 1, 1)]),
     ):
         with pytest.raises(fastals.DataError, match="1678 to 2261"):

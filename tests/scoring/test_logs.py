@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import math
 import tempfile
+import uuid
 
 import numpy as np
 import pandas as pd
@@ -252,6 +253,34 @@ def test_a_column_that_some_files_lack(tmp_path):
                     assert cells(score(directory / f"1.{kind}", {"signals": signals})) == {("a", "x"): 1.0}
 
 
+@pytest.mark.parametrize("none", [None, np.nan, pd.NA, pd.NaT, ""])
+def test_a_type_that_is_missing_is_none_of_the_values(none):
+    events = {"user": [1, 2, 3], "item": [1, 2, 3], "event": np.array(["buy", none, "view"], object)}
+    found = score(events, {"signals": {"b": {"column": "event", "equals": "buy"}}}).summary()
+    assert {row["value"]: row["events"] for row in found["types"]["event"]} == {"buy": 1, None: 1, "view": 1}
+    numbers = pl.DataFrame({"user": [1, 2], "item": [1, 2], "event": [1.0, np.nan]})
+    found = score(numbers, {"signals": {"b": {"column": "event", "equals": 1}}}).summary()
+    assert {row["value"]: row["events"] for row in found["types"]["event"]} == {1: 1, None: 1}
+
+
+def test_what_is_neither_a_number_nor_a_type_is_refused():
+    value, types = {"signals": {"n": {}}}, {"signals": {"b": {"column": "n", "equals": "buy"}}}
+    ids = {"user": [1], "item": [1]}
+    for column, rule in (
+        (np.array(["2024-01-01"], "M8[ns]"), "must hold numbers, got datetime64[ns]"),
+        (np.array([5], "m8[s]"), "must hold numbers, got timedelta64[s]"),
+        (np.array([1j]), "must hold numbers, got complex128"),
+        ([10**310], "is no number"),
+    ):
+        refused(ids | {"n": column}, value, "column 'n'", rule)
+    for column in ([["buy"]], [{"buy": 1}]):
+        refused(ids | {"n": column}, types, "column 'n' with text, but it holds lists or the like")
+    lists = pl.DataFrame(ids | {"n": [["buy"]]})
+    refused(lists, types, "column 'n' with text, but it holds values", "large_list")
+    rows = np.rec.fromarrays([[1, 2], [7, 8]], names="user,item")
+    assert cells(score(rows, {"signals": {"*": {}}})) == {(1, 7): 1.0, (2, 8): 1.0}
+
+
 # --- ids -------------------------------------------------------------------------------------------------------------
 
 
@@ -268,6 +297,50 @@ def test_ids_are_what_they_are_said_to_be(tmp_path):
         refused(
             events, {"signals": {"*": {}}, "ids": "integer"}, "column 'user'", "'guest-7' is no integer", "ids='text'"
         )
+
+
+@pytest.mark.parametrize("big", [1234567890123456789, 2**64 - 1])
+def test_integers_of_any_size_are_integers(big):
+    for column in ([str(big), "5"], np.array([big, 5], np.uint64), pa.array([str(big), "5"])):
+        for events in ({"user": column, "item": [1, 2]}, pa.table({"user": pa.array(column), "item": [1, 2]})):
+            data = score(events, {"signals": {"*": {}}, "ids": "integer"}).interactions()
+            assert data.users.tolist() == [5, big]
+    refused({"user": [str(2**64)], "item": [1]}, {"signals": {"*": {}}, "ids": "integer"}, f"'{2**64}' is no integer")
+
+
+@pytest.mark.parametrize("ids", ["text", "integer"])
+def test_ids_that_cannot_be_what_they_are_said_to_be(ids):
+    for column in ([uuid.UUID(int=1)], [b"ann"]):
+        with pytest.raises(fastals.ArgumentTypeError, match=f"column 'user' must be strings or whole .* ids='{ids}'"):
+            score({"user": column, "item": [1]}, {"signals": {"*": {}}, "ids": ids})
+
+
+@pytest.mark.parametrize("ids", ["auto", "text", "integer"])
+def test_no_container_holds_empty_or_missing_ids(ids):
+    """Views of strings, in which polars hands its own on, too."""
+    columns = [
+        *(np.array(["1", none], object) for none in ("", None, np.nan, pd.NA, b"")),
+        np.array(["1", ""]),
+        np.array([b"1", b""]),
+        np.array([1, np.nan]),
+        pd.Series(["1", None]),
+        pd.Series(["1", ""], dtype="category"),
+        pl.Series(["1", ""]),
+        pl.Series(["1", ""], dtype=pl.Categorical),
+        pa.array(["1", ""], pa.string_view()),
+        pa.array([b"1", b""]),
+        pa.array([1, None]),
+    ]
+    for column in columns:
+        frame = {"user": column, "item": [1, 2]}
+        whole = frame
+        if isinstance(column, pl.Series):
+            whole = pl.DataFrame(frame)
+        elif isinstance(column, pa.Array):
+            whole = pa.table(frame)
+        elif isinstance(column, pd.Series):
+            whole = pd.DataFrame(frame)
+        refused(whole, {"signals": {"*": {}}, "ids": ids}, "row 2, column 'user': the id is missing")
 
 
 # --- periods ---------------------------------------------------------------------------------------------------------
