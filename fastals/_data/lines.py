@@ -76,6 +76,24 @@ class Known(NamedTuple):
     elsewhere: LabelledCells | None = None
     """The others, with labels of their own: what they are about may get cells later."""
 
+    def hold(self, data: LabelledCells) -> NDArray[np.bool_]:
+        """For each of some cells, whether its pair is one of these."""
+        found = np.zeros(data.nnz, np.bool_)
+        for known in self:
+            if known is not None:
+                users, items = (
+                    own.encode(theirs.decode(np.arange(len(theirs))), name)
+                    for name, own, theirs in (
+                        ("users", known.user_labels, data.user_labels),
+                        ("items", known.item_labels, data.item_labels),
+                    )
+                )
+                pairs, rows, items = known.in_memory(), np.repeat(users, np.diff(data.indptr)), items[data.indices]
+                numbers = cell_numbers(pairs.indptr, pairs.indices, pairs.n_items)
+                same = contains(numbers, rows * np.int64(pairs.n_items) + items)
+                found |= same & (rows >= 0) & (items >= 0)
+        return found
+
 
 class Lines(Protocol):
     """The cells of each user, or of each item, in order; any number of threads may read at once."""

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from .._core import DataError, check_int, resolve_num_threads
 from .._data import (
     Interactions,
+    Known,
     as_interactions,
     cell_numbers,
     cells_of,
     contains,
     distinct,
     knowing,
+    known_of,
     known_pairs,
     met_by,
 )
@@ -122,7 +124,7 @@ def seen_by(state: Fitted, train: Any) -> Interactions:
     if train is None or (on_disk is not None and on_disk == state.pairs.on_disk):
         return state.pairs
     seen = as_interactions(train, users=state.users, items=state.items)
-    if state.pairs.known is None:
+    if known_of(state.pairs) == Known():
         return seen
     return knowing(seen, [*known_pairs(seen), *known_pairs(state.pairs)])
 
@@ -275,8 +277,9 @@ def _ranking(
     """
     seen = seen_by(state, train)
     new = new_to_users(state, seen, test)
-    users = np.flatnonzero(np.diff(new.indptr))
-    if (new.values > 0).any():
+    new = select_cells(new, new.values > 0)
+    if new.nnz:
+        users = np.flatnonzero(np.diff(new.indptr))
         return _measure(lists_of(seen, users), seen, new, users, k)
     if not state.ratings:
         refuse_nothing()
@@ -311,4 +314,5 @@ def new_to_users(state: Fitted, seen: Interactions, test: Any) -> Interactions:
     for run in runs(seen, np.flatnonzero(np.diff(interactions.indptr))):
         own = slice(interactions.indptr[run[0]], interactions.indptr[run[-1] + 1])
         new[own] = (items[own] < 0) | ~contains(cells_of(seen, run, met=True), cells[own])
+    new &= ~Known(elsewhere=known_of(seen).elsewhere).hold(interactions)
     return select_cells(interactions, new)

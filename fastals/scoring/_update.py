@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import ParameterError
-from .._data import Compressed, Interactions, cell_numbers, contains, known_of, trusted
+from .._data import Compressed, Interactions, known_of, trusted
 from .._files import is_span, iso, seconds_of, span_seconds
 from .._fitted import DUE, Ageing, FittedState
 from ._spec import ScoreSpec, moment, transform
@@ -154,19 +154,9 @@ def _addable(spec: ScoreSpec) -> ScoreSpec:
 
 def _unknown_sums(spec: ScoreSpec, history: Interactions, new: Interactions) -> NDArray[np.bool_]:
     """For each of the new cells, whether its pair was dropped, from how far below the minimum nobody knows."""
-    unknown = np.zeros(new.nnz, np.bool_)
     if spec.minimum is None or spec.aggregate != "sum" or all(s.weight >= 0 for s in spec.signals.values()):
-        return unknown
-    for known in known_of(history):
-        if known is not None:
-            users = known.user_labels.places("users", new.user_labels)
-            items = known.item_labels.places("items", new.item_labels)[new.indices]
-            rows = np.repeat(users, np.diff(new.indptr))
-            pairs = known.in_memory()
-            numbers = cell_numbers(pairs.indptr, pairs.indices, pairs.n_items)
-            met = contains(numbers, rows * np.int64(pairs.n_items) + items)
-            unknown |= met & (rows >= 0) & (items >= 0)
-    return unknown
+        return np.zeros(new.nnz, np.bool_)
+    return known_of(history).hold(new)
 
 
 def _sums_of(values: NDArray[np.float64], total: str, at: float) -> NDArray[np.float64]:

@@ -538,6 +538,16 @@ def test_each_metric_is_measured_on_what_it_needs():
         evaluation.evaluate(fastals.ImplicitALS(factors=1).fit((users, items)), None, (users, items, values))
 
 
+def test_coverage_is_of_the_lists_that_are_judged():
+    users, items, ratings = ["ann", "ann", "bob", "cid"], ["x", "y", "x", "z"], [5.0, 3, 4, 2]
+    model = fastals.ExplicitALS(factors=2, random_state=0).fit((users, items, ratings))
+    expected = evaluation.evaluate(model, None, (["ann"], ["z"], [4.0]), k=2)
+    found = evaluation.evaluate(model, None, (["ann", "bob", "cid"], ["z", "y", "x"], [4.0, 0.0, -1.0]), k=2)
+    for name in ("coverage@2", "novelty@2", "recall@2", "n_users"):
+        assert found[name] == expected[name]
+    assert found["coverage@2"] == pytest.approx(1 / 3)
+
+
 def test_equal_ratings_have_no_r2():
     model = fastals.ExplicitALS(factors=1, random_state=0).fit(([0, 0, 1], [0, 1, 0], [1.0, 2.0, 3.0]))
     metrics = evaluation.evaluate(model, None, ([1], [1], [2.0]))

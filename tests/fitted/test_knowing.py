@@ -218,6 +218,20 @@ def test_nobody_is_judged_by_what_no_list_can_hold(name: str) -> None:
         assert {item for item in items if item is not None} == {i for i in data().items if (user, i) not in MET}  # type: ignore[union-attr]
 
 
+def test_nobody_is_judged_by_what_they_knew_of_items_that_the_model_does_not_know() -> None:
+    users, items = ["ann", "ann", "bob", "bob", "eve"], ["jazz", "rock", "jazz", "folk", "rock"]
+    known = ["ann", "bob", "zoe"], ["ska", "pop", "ska"]
+    model = ImplicitALS(factors=2, random_state=0).fit(Interactions.from_arrays(users, items, known=known))
+    test = ["ann", "ann", "bob", "bob"], ["folk", "pop", "rock", "ska"]
+    expected = evaluate(model, None, test, k=1)
+    more = [*test[0], "ann", "zoe", "bob"], [*test[1], "ska", "ska", "pop"]
+    for train in (None, (users, items), Interactions.from_arrays(users, items, known=known)):
+        assert evaluate(model, train, more, k=1) == expected
+    plain = ImplicitALS(factors=2, random_state=0).fit((users, items))
+    assert evaluate(plain, Interactions.from_arrays(users, items, known=known), more, k=1) == expected
+    assert evaluate(plain, None, more, k=1)["recall@1"] < expected["recall@1"]
+
+
 def test_auc_takes_known_pairs_as_met() -> None:
     model = ImplicitALS(**BASE).fit(data())
     test = [pair for pair in zip(*held_out(), strict=True) if pair not in MET]
