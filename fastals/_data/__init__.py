@@ -30,7 +30,7 @@ from .indexer import Ids, with_ids, written
 from .interactions import Interactions, as_interactions, as_observations, of_pairs, trusted
 from .labels import Labels, StreamEncoder, decode_labels, factorize
 from .lines import Compressed, Known, Lines, Lists, cell_numbers, contains, cut, distinct, encode_labels
-from .readers import KNOWN, SCORE, SCORING, as_numeric
+from .readers import KNOWN, SCORE, SCORING, SUMMED, as_numeric
 
 __all__ = [
     "DUPLICATES",
@@ -38,6 +38,7 @@ __all__ = [
     "KNOWN",
     "SCORE",
     "SCORING",
+    "SUMMED",
     "Coded",
     "Compressed",
     "Ids",

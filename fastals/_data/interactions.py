@@ -82,11 +82,20 @@ class Interactions(FromFiles, LabelledCells):
 
     @classmethod
     def _of_rows(
-        cls, rows: Iterator[Rows], names: Sequence[str], duplicates: str, on_disk: Any, *, scoring: Any, unscored: bool
+        cls,
+        rows: Iterator[Rows],
+        names: Sequence[str],
+        duplicates: str,
+        on_disk: Any,
+        *,
+        scoring: Any,
+        unscored: bool,
+        summed: bool,
     ) -> Interactions:
         from .store import store_rows
 
         builder = Builder(duplicates=duplicates, unscored=unscored)
+        builder.added = builder.varied = summed
         return cls.open(store_rows(on_disk, rows, names, builder, scoring=scoring))
 
     # -- making ------------------------------------------------------------------------------------------------------

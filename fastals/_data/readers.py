@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .._files import BadRows, Reading
 
-SCORING = b"fastals.scoring"
+SCORING, SUMMED = b"fastals.scoring", b"fastals.summed"
 """Where a Parquet file of scores keeps the specification they were made by."""
 
 SCORE, KNOWN = "score", "known"
@@ -79,6 +79,11 @@ class Files:
         if self.source.format == "csv":
             return self.source.names[-2:] == [SCORE, KNOWN]
         return self.scoring is not None and self.source.all_have(SCORING)
+
+    @property
+    def summed(self) -> bool:
+        """Whether they are scores some of which are sums of several."""
+        return self.scoring is not None and self.source.any_has(SUMMED)
 
     def read(self) -> Columns:
         """Return the columns of all rows."""
@@ -180,6 +185,7 @@ class FromFiles:
 
     bad_rows: BadRows | None = None
     scoring: dict[str, Any] | None
+    summed: bool
     _unread: tuple[str, ...]
 
     @classmethod
@@ -189,7 +195,15 @@ class FromFiles:
 
     @classmethod
     def _of_rows(
-        cls, rows: Iterator[Rows], names: Sequence[str], duplicates: str, on_disk: Any, *, scoring: Any, unscored: bool
+        cls,
+        rows: Iterator[Rows],
+        names: Sequence[str],
+        duplicates: str,
+        on_disk: Any,
+        *,
+        scoring: Any,
+        unscored: bool,
+        summed: bool,
     ) -> Self:
         """Make interactions on disk."""
         raise NotImplementedError
@@ -198,9 +212,9 @@ class FromFiles:
     def _of_files(cls, files: Files, duplicates: str, on_disk: Any) -> Self:
         if on_disk is None:
             data = cls._of_columns(files.read(), duplicates, unscored=files.unscored)
-            data.scoring = files.scoring
+            data.scoring, data.summed = files.scoring, data.summed or files.summed
         else:
-            told = {"scoring": files.scoring, "unscored": files.unscored}
+            told = {"scoring": files.scoring, "unscored": files.unscored, "summed": files.summed}
             data = cls._of_rows(files.rows(), files.names, duplicates, on_disk, **told)
         data._unread = files.unread
         bad = files.source.bad_rows

@@ -234,6 +234,10 @@ class ParquetFiles:
         """Whether the metadata of every file have this entry."""
         return all(key in (part.physical_schema.metadata or {}) for part in self._open(None).get_fragments())
 
+    def any_has(self, key: bytes) -> bool:
+        """Whether a file has this entry, which it may have got at its end."""
+        return any(key in (part.metadata.metadata or {}) for part in self._open(None).get_fragments())
+
     def _open(self, types: Mapping[str, pa.DataType] | None, files: Sequence[str] | None = None) -> dataset.Dataset:
         """Open the files as one data set whose columns of ``types`` are of these types."""
         import pyarrow as pa

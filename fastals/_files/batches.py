@@ -202,6 +202,10 @@ class Source:
         """Whether the metadata of every file of Parquet have this entry."""
         return self.format == "parquet" and bool(self._parquet.all_have(key))
 
+    def any_has(self, key: bytes) -> bool:
+        """Whether a file of Parquet has this entry, which it may have got at its end, when all rows were known."""
+        return self.format == "parquet" and bool(self._parquet.any_has(key))
+
     def type_of(self, name: str) -> pa.DataType:
         """Return the type that a column has in the first file, that of its categories where it has any."""
         import pyarrow as pa

@@ -14,7 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import LOGGER, DataError, ParameterError, check_int, check_path, resolve_num_threads
-from .._data import KNOWN, SCORE, SCORING, Coded, Interactions, arrow_columns, as_interactions, contains, distinct
+from .._data import (
+    KNOWN,
+    SCORE,
+    SCORING,
+    SUMMED,
+    Coded,
+    Interactions,
+    arrow_columns,
+    as_interactions,
+    contains,
+    distinct,
+)
 from .._files import (
     OF_ALL_EVENTS,
     Batch,
@@ -337,7 +348,10 @@ class Scores:
         return data
 
     def write(self, path: str | os.PathLike[str]) -> int:
-        """Write the scores to a Parquet or CSV file, with the specification inside (Parquet); returns their number.
+        """Write the scores to a Parquet or CSV file; returns their number.
+
+        Parquet holds the specification besides, and whether several of a user's events with an item were added:
+        models of ratings refuse such scores.
 
         Columns: the users' and the items' as in the events, and "score". A pair that has events and no score (it is
         below ``minimum``) has a row too: null in Parquet; empty in CSV, which then has one more column, "known": true
@@ -386,6 +400,8 @@ class Scores:
                     columns += [pa.array(values, mask=missing), *([pa.array(missing)] if flagged else [])]
                     writer.write_table(pa.table(columns, schema=schema))
                     n += len(values) - int(missing.sum())
+                if self._summed and kind[0] == ".parquet":
+                    writer.add_key_value_metadata({SUMMED: b"true"})
         return n
 
 

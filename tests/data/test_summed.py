@@ -163,6 +163,33 @@ def test_scores_of_several_events_are_no_ratings() -> None:
         ExplicitALS(factors=2, iterations=1).fit(fastals.scoring.score(events, spec).interactions())
 
 
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_files_of_scores_remember_too(on_disk: bool, tmp_path: Path) -> None:
+    """Each file for itself, and a directory of them where one does."""
+    events = {"user": USERS, "item": ITEMS, "rating": RATINGS}
+    once = {"user": ["zoe"], "item": ["x"], "rating": [4.0]}
+    for name, some, memory, aggregate, summed in (
+        ("sums", events, 1, "sum", True),
+        ("last", events, 1 << 29, "max", False),
+        ("once", once, 1 << 29, "sum", False),
+        ("both", once, 1 << 29, "sum", True),
+    ):
+        (tmp_path / name).mkdir()
+        for part, rows in enumerate([some, events] if name == "both" else [some]):
+            with fastals.scoring.score(
+                rows, {"signals": {"rating": {}}, "aggregate": aggregate}, memory=memory
+            ) as scores:
+                scores.write(tmp_path / name / f"{part}.parquet")
+        there = tmp_path / f"{name} on disk" if on_disk else None
+        read = Interactions.from_parquet(tmp_path / name, on_disk=there)
+        assert read.summed == summed, name
+        if summed:
+            with pytest.raises(fastals.DataError, match="made with aggregate='sum'"):
+                ExplicitALS(factors=1).fit(read)
+        else:
+            ExplicitALS(factors=1).fit(read)
+
+
 def test_the_command_line_takes_the_last_rating(tmp_path: Path) -> None:
     csv(RATINGS, tmp_path)
     path, model = str(tmp_path / "r.csv"), str(tmp_path / "model")
