@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from .._core import ArgumentTypeError
+from .._core import ArgumentTypeError, DataError
 from .builder import Builder, Pairs, id_pairs, known_pairs, pairs_of
 from .cells import LabelledCells
 from .checks import check_sample_weight, check_weight_count, check_weighted_format, refuse_sums, refuse_unread
@@ -199,7 +199,7 @@ class Interactions(FromFiles, LabelledCells):
         """
         if not sparse.issparse(matrix):
             raise ArgumentTypeError(f"matrix must be a scipy.sparse matrix or array, got {type(matrix).__name__}")
-        builder, pairs = Builder(duplicates=duplicates), given_pairs(known, users=users, items=items)
+        builder, pairs = Builder(duplicates=duplicates), given_pairs(known, matrix, users, items)
         if on_disk is not None:
             from .store import store_matrix
 
@@ -268,16 +268,17 @@ def of_pairs(indptr: NDArray[np.int64], indices: NDArray[np.int32], users: Label
     return Interactions._of(PairLines(indptr, indices, len(items)), users, items)
 
 
-def given_pairs(known: Any, *, users: Any = None, items: Any = None, ids: str = "auto") -> list[Pairs]:
-    """Return what a caller gives as known pairs; ``users`` and ``items`` are ids of a matrix' rows and columns."""
+def given_pairs(known: Any, matrix: Any = None, users: Any = None, items: Any = None, ids: str = "auto") -> list[Pairs]:
+    """Return what a caller gives as known pairs; ``users`` and ``items`` are ids of ``matrix``' rows and columns."""
     if known is None:
         return []
     if isinstance(known, Interactions):
         return [*pairs_of(known), *known_pairs(known)]
-    if sparse.issparse(known):
+    if bool(sparse.issparse(known)):  # SciPy's stubs know no shape of what this narrows
+        if matrix is not None and known.shape != matrix.shape:
+            raise DataError(f"known must have the matrix' shape {matrix.shape}, got {known.shape}")
         return pairs_of(Interactions.from_matrix(known, users=users, items=items, duplicates="last"))
-    if is_frame(known):
-        known = frame_columns(known, None, None, "")[0][:2]
+    known = frame_columns(known, None, None, "")[0][:2] if is_frame(known) else known
     if not isinstance(known, tuple) or len(known) != 2:
         raise ArgumentTypeError(f"known must be a pair of arrays (users, items), got {describe_data(known)}")
     return [id_pairs(declared("known users", known[0], ids), declared("known items", known[1], ids))]

@@ -174,8 +174,9 @@ def test_of_matrices(labelled: bool, on_disk: bool, tmp_path: Path) -> None:
     assert pairs_of(data.known) == set(expected)
     by_pairs = Interactions.from_matrix(cells, **options, known=columns(expected))
     assert pairs_of(by_pairs.known) == set(expected)
-    with pytest.raises(DataError, match="users must have one id"):
-        Interactions.from_matrix(cells, users=[f"u{n}" for n in range(12)], known=known[:5])
+    for other in (known[:5], known.T):
+        with pytest.raises(DataError, match="known must have the matrix' shape"):
+            Interactions.from_matrix(cells, **options, known=other)
 
 
 def test_of_frames() -> None:
