@@ -12,7 +12,7 @@ from .cells import (
     met_by,
     ones_like,
 )
-from .checks import check_kind, writes_integer
+from .checks import check_kind
 from .columns import Coded
 from .frames import (
     ITEM_COLUMNS,
@@ -86,6 +86,5 @@ __all__ = [
     "selected",
     "trusted",
     "with_ids",
-    "writes_integer",
     "written",
 ]

@@ -1,6 +1,5 @@
 """What ids, weights and matrices must be; what a kernel found wrong with them, worded."""
 
-import re
 from collections.abc import Sequence, Sized
 from contextlib import suppress
 from itertools import chain
@@ -19,6 +18,7 @@ from .._core import (
     check_values,
     check_vector,
 )
+from .._files import is_integer
 
 ID_TYPES: dict[tuple[type, ...], str] = {
     (str,): "strings",
@@ -28,9 +28,6 @@ ID_TYPES: dict[tuple[type, ...], str] = {
     (float, np.floating): "whole numbers",
 }
 """What ids may be, by the type of their first."""
-
-ID_KINDS = ("auto", "text", "integer")
-"""What ids can be declared to be."""
 
 MAX_INDEX = 2**31 - 1
 """Indices of users and items are int32."""
@@ -125,16 +122,11 @@ def check_kind(name: str, codes: NDArray[np.int32], labels: LabelArray, kind: st
         raise ArgumentTypeError(f"{name} must be strings or whole numbers with ids={kind!r}, got {found}")
     values = labels.tolist()
     if kind == "integer":
-        bad = ~np.array([writes_integer(label) for label in values])
+        bad = ~np.array([is_integer(label, 2**64) for label in values])
         if bad.any():
             at = int(np.argmax(bad[codes]))
             raise DataError(f"{name} must be integers with ids='integer', got {values[codes[at]]!r} at position {at}")
     return list(map(make, values))
-
-
-def writes_integer(text: str) -> bool:
-    """Whether text is the usual decimal form of an integer that can be an id."""
-    return re.fullmatch("0|-?[1-9][0-9]{0,19}", text) is not None and -(2**63) <= int(text) < 2**64
 
 
 def kind_of(ids: LabelArray) -> str:

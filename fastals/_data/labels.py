@@ -20,8 +20,8 @@ from .._core import (
     frozen,
     tables,
 )
+from .._files import IDS
 from .checks import (
-    ID_KINDS,
     check_ids,
     check_kind,
     check_line_labels,
@@ -293,7 +293,7 @@ def factorize(name: str, ids: object, num_threads: int) -> tuple[NDArray[np.int3
 
 def declared(name: str, ids: Any, kind: str) -> Any:
     """Return ids, which are what as_ids takes, of the kind that they are declared to be; "auto": as they are."""
-    if check_choice("ids", kind, ID_KINDS) == "auto":
+    if check_choice("ids", kind, IDS) == "auto":
         return ids
     codes, labels = factorize(name, ids, 1)
     assert labels.values is not None

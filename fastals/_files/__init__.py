@@ -3,7 +3,7 @@
 from .bad_rows import MAX_BAD_ROWS, BadRows, Batch
 from .batches import NUMBERS, Plain, Source, format_of
 from .dialect import IDS, OF_ALL_EVENTS, READING, Reading, bad_rows_of
-from .rows import MISSING
+from .rows import MISSING, is_integer
 from .settings import parse_toml, read_settings_file
 from .sql import SQL, Stream, is_stream, open_stream
 from .storage import (
@@ -41,6 +41,7 @@ __all__ = [
     "fetched",
     "format_of",
     "has_pyarrow",
+    "is_integer",
     "is_missing",
     "is_remote",
     "is_span",

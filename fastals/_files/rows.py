@@ -29,7 +29,7 @@ FIELDS, HEADER, ENCODING, JSON = "wrong number of fields", "header line again", 
 
 MISSING, MISSING_NUMBER = "the id is missing", "the number is missing"
 
-INTEGER = re.compile("0|-?[1-9][0-9]{0,18}")
+INTEGER = re.compile("0|-?[1-9][0-9]{0,19}")
 """The usual decimal form, but for the bound."""
 
 NULL_WORDS = ("NULL", "\\N", "NA", "N/A", "nan", "None", "<NA>")
@@ -70,9 +70,9 @@ class BadValueError(ValueError):
 # values
 
 
-def is_integer(text: str) -> bool:
-    """Whether text is the usual decimal form of an int64."""
-    return bool(INTEGER.fullmatch(text)) and -(2**63) <= int(text) < 2**63
+def is_integer(text: str, end: int = 2**63) -> bool:
+    """Whether text is the usual decimal form of an int64; ``end`` 2**64: of it or of a uint64."""
+    return bool(INTEGER.fullmatch(text)) and -(2**63) <= int(text) < end
 
 
 def is_null_word(text: str) -> bool:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import DataError, ParameterError
-from .._data import Coded, arrow_ids, as_numeric, check_kind, choose_columns, factorize, writes_integer
-from .._files import MISSING, NUMBERS, BadRows, Batch, Source, is_missing, iso, number_dtype, numerals
+from .._data import Coded, arrow_ids, as_numeric, check_kind, choose_columns, factorize
+from .._files import MISSING, NUMBERS, BadRows, Batch, Source, is_integer, is_missing, iso, number_dtype, numerals
 from ._kept import Period
 from ._spec import EACH_EVENT, ScoreSpec, kind_of_types, times_of, types_of, value_of
 from ._types import Counts, Distinct, distinct
@@ -304,7 +304,7 @@ class Plan:
         assert labels.values is not None
         array: Any = labels.values
         if self.spec.ids == "integer" and labels.kind == "strings":
-            bad = np.array([not writes_integer(value) for value in array.tolist()])
+            bad = np.array([not is_integer(value, 2**64) for value in array.tolist()])
             for at in np.flatnonzero(bad[codes]):
                 self._refuse(batch, f"column {name!r}", int(at), f"{array[codes[at]]!r} is no integer: say ids='text'")
             array = np.where(bad, "0", array)  # of rows that are passed over
