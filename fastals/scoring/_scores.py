@@ -45,7 +45,7 @@ from ._kept import Kept
 from ._plan import Plan
 from ._spec import ScoreSpec, transform
 from ._summary import later_events, notes_of, odd_notes, summary_of
-from ._update import Updated, at_least, check_updatable, take_in
+from ._update import Updated, check_updatable, take_in
 
 if TYPE_CHECKING:
     import pyarrow as pa

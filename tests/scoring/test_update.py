@@ -83,17 +83,6 @@ def test_the_scores_are_those_of_all_events(aggregate: str, total: str, half_lif
     assert model.fold_in(([0], [1], [1.0])).shape == (1, 3)
 
 
-def test_now_never_goes_back() -> None:
-    """At a time behind the model's, newer events would have age 0 and be aged by all that is in between."""
-    spec = ScoreSpec.from_dict(SPEC | {"now": START + 10 * DAY})
-    first, second = log(200, 0, (0, 9)), log(100, 1, (5, 9))
-    for now in (START + 6 * DAY, "2023-11-16T00:00:00Z", START + 10 * DAY):
-        model = fitted(first, spec)
-        assert update(model, second, now=now).decay == 1
-        assert cells(model) == pytest.approx(oracle(pd.concat((first, second)), spec, START + 10 * DAY), rel=1e-6)
-        assert model.scoring_["now"] == START + 10 * DAY
-
-
 def test_ages_are_told() -> None:
     model = fitted(log(100, 0, (0, 10)), SPEC)
     before = model.scoring_["now"]
