@@ -15,6 +15,7 @@ _Bytes: TypeAlias = bytes | bytearray | NDArray[np.uint8]
 
 RECORDS_END: int
 RECORDS_OPEN: int
+RECORDS_HALF: int
 RECORDS_BAD: int
 RECORDS_COMMENT: int
 MERGE_POLICIES: dict[str, int]

@@ -498,9 +498,9 @@ def factorize_table(const index_t[::1] ids not None, int64_t low, int64_t high, 
 # ---------------------------------------------------------------------------------------------------------------------
 # text: where records end, which strings are integers
 
-cdef enum: END, OPEN, BAD, COMMENT
+cdef enum: END, OPEN, HALF, BAD, COMMENT
 cdef enum: FIELD, PLAIN, QUOTED, CLOSED
-RECORDS_END, RECORDS_OPEN, RECORDS_BAD, RECORDS_COMMENT = END, OPEN, BAD, COMMENT
+RECORDS_END, RECORDS_OPEN, RECORDS_HALF, RECORDS_BAD, RECORDS_COMMENT = END, OPEN, HALF, BAD, COMMENT
 
 
 def scan_records(const unsigned char[::1] data not None, Py_ssize_t start, int delimiter, int quote, int escape,
@@ -508,9 +508,9 @@ def scan_records(const unsigned char[::1] data not None, Py_ssize_t start, int d
     """(place, what) of the end of the last whole record of CSV behind ``start``, where a record begins, or of a stop.
 
     RECORDS_END: a record that the data do not end begins there, or it is their end. RECORDS_OPEN: likewise, and the
-    data end between quotes. RECORDS_BAD: a record begins there with text behind a closing quote. RECORDS_COMMENT: a
-    line that begins with ``comment`` (may be empty) begins there. ``quote`` and ``escape``: -1 for none. Lines end with
-    \\n, \\r or both.
+    data end between quotes; RECORDS_HALF: or with an escape that nothing follows. RECORDS_BAD: a record begins there
+    with text behind a closing quote. RECORDS_COMMENT: a line that begins with ``comment`` (may be empty) begins there.
+    ``quote`` and ``escape``: -1 for none. Lines end with \\n, \\r or both.
     """
     cdef Py_ssize_t n = data.shape[0], length = comment.shape[0], i, j, record = start
     within("start", start, 0, n)
@@ -556,8 +556,8 @@ def scan_records(const unsigned char[::1] data not None, Py_ssize_t start, int d
                 i += 1
             while state == QUOTED and i < n and data[i] != quote and data[i] != escape:
                 i += 1
-    if status == END and state == QUOTED and record < n:
-        status = OPEN
+    if status == END and record < n:
+        status = HALF if i > n else OPEN if state == QUOTED else END
     return record, status
 
 
@@ -601,8 +601,11 @@ cdef bint is_integer(const unsigned char *data, int64_t first, int64_t last) noe
     if data[first] == 48:
         return last - first == 1 and not negative
     for i in range(first, last):
-        if not 48 <= data[i] <= 57:
+        if <unsigned char>(data[i] - 48) > 9:
             return False
+    if last - first < 19:
+        return True
+    for i in range(first, last):
         value = value * 10 + (data[i] - 48)
     return value < beyond + negative
 

@@ -11,7 +11,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -30,6 +30,14 @@ BLOCK_BYTES = 1 << 23
 
 COUNTED = 1 << 16
 """Bytes in which line ends are counted at once: what stays in a cache."""
+
+LINE_END = re.compile(rb"[\r\n]")
+
+_BAD_RECORDS = {
+    tables.RECORDS_OPEN: "a quote is opened and never closed: say quoting=False if quotes are text",
+    tables.RECORDS_BAD: "text stands behind a closing quote: say quoting=False if quotes are text",
+    tables.RECORDS_HALF: "nothing follows the escape that the file ends with",
+}
 
 STAND_INS = bytes([*range(0x1C, 0x20), *range(1, 9), *range(0x0E, 0x1C), 0x7F])
 """Control characters, one of which stands for a delimiter that is not one byte: any that a block does not hold."""
@@ -62,8 +70,9 @@ class Block(NamedTuple):
         """Yield the records of CSV, and the lines that they end in, counted from the block's first, 0."""
         dialect = self.dialect
         csv.field_size_limit(max(csv.field_size_limit(), 2 * BLOCK_BYTES))
+        lines = chain(_lines(self.data), [b"\n"])  # the reader takes a line end that is escaped for no end
         reader = csv.reader(
-            (line.decode("utf-8", "surrogateescape") for line in _lines(self.data)),
+            (line.decode("utf-8", "surrogateescape") for line in lines),
             delimiter=self.delimiter.decode(),
             quoting=csv.QUOTE_MINIMAL if dialect.quoting else csv.QUOTE_NONE,
             escapechar=dialect.escape,
@@ -133,7 +142,7 @@ def count_lines(data: bytes) -> int:
 def _decoded(decoder: codecs.IncrementalDecoder, raw: bytes, final: bool, file: str, line: int) -> bytes:
     try:
         return decoder.decode(raw, final).encode()
-    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+    except UnicodeError as error:
         raise FileFormatError(f"{file}: behind line {line}: cannot be read in its encoding: {error}") from error
 
 
@@ -189,6 +198,7 @@ def _is_special(data: bytes, dialect: Dialect) -> bool:
 def _scanned(data: bytes, final: bool, block: Block, bad: BadRows) -> tuple[bytes, bytes]:
     """Return the whole records, comments and bad ones emptied, and what is behind them."""
     dialect, pieces, begin, at = block.dialect, [], 0, 0
+    line, counted = block.line, 0
     quote = -1 if dialect.quote is None else ord(dialect.quote)
     escape = -1 if dialect.escape is None else ord(dialect.escape)
     own, stands = str(dialect.delimiter).encode(), block.delimiter
@@ -198,19 +208,17 @@ def _scanned(data: bytes, final: bool, block: Block, bad: BadRows) -> tuple[byte
         if what == tables.RECORDS_END:
             end = len(data) if final else at
             break
-        line_end = re.compile(rb"[\r\n]").search(data, at)
-        if what == tables.RECORDS_COMMENT and line_end is None and not final:
-            end = at
-            break
-        if what == tables.RECORDS_OPEN and not final and len(data) - at <= BLOCK_BYTES:
+        line_end = LINE_END.search(data, at)
+        may_go_on = what in (tables.RECORDS_OPEN, tables.RECORDS_HALF) and len(data) - at <= BLOCK_BYTES
+        if not final and (line_end is None or may_go_on):
             end = at
             break
         if what != tables.RECORDS_COMMENT:
-            is_open = what == tables.RECORDS_OPEN
-            said = "a quote is opened and never closed" if is_open else "text stands behind a closing quote"
-            place = f"line {block.line + count_lines(data[:at])}"
-            bad.report(block.found, block.file, place, QUOTES, None, f"{said}: say quoting=False if quotes are text")
+            line, counted = line + count_lines(data[counted:at]), at
+            bad.report(block.found, block.file, f"line {line}", QUOTES, None, _BAD_RECORDS[what])
         pieces.append(data[begin:at])
+        if line_end is not None and data[at - 1 : at] + line_end[0] == b"\r\n":
+            pieces.append(b"\r")  # or what is left were one line end
         begin = at = len(data) if line_end is None else line_end.start()
     return b"".join([*pieces, data[begin:end]]), data[end:]
 

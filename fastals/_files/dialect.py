@@ -144,7 +144,7 @@ def _checked_encoding(encoding: Any) -> str:
     try:
         "".encode(encoding)
         name = codecs.lookup(encoding).name
-    except (LookupError, TypeError):
+    except (LookupError, TypeError, ValueError):
         raise ParameterError(
             f"encoding must be one that Python knows, as 'latin-1' or 'utf-16', got {encoding!r}"
         ) from None
