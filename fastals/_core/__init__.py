@@ -40,7 +40,7 @@ from .errors import (
     UnknownLabelError,
 )
 from .files import reading, remove_leftovers
-from .names import AXES, LOGGER, NOTE, Axis, FactorArray, LabelArray, __version__
+from .names import AXES, LOGGER, NOTE, Axis, FactorArray, LabelArray, __version__, is_remote, told_address
 from .public import show_as
 from .threads import resolve_num_threads, single_threaded_blas
 
@@ -83,6 +83,7 @@ __all__ = [
     "files",
     "frozen",
     "has_pyarrow",
+    "is_remote",
     "kernels",
     "number_types",
     "read_tensors",
@@ -96,5 +97,6 @@ __all__ = [
     "shown",
     "single_threaded_blas",
     "tables",
+    "told_address",
     "write_tensors",
 ]

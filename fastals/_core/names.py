@@ -1,6 +1,7 @@
 """Names that all folders use: of types, of the sides of the matrix, of the version, of the logger."""
 
 import logging
+import re
 from typing import Any, Literal, TypeAlias
 
 from numpy.typing import NDArray
@@ -25,3 +26,20 @@ LOGGER.addHandler(logging.NullHandler())
 
 NOTE = 25
 """Level of what a user should know though nothing is wrong: above INFO, below WARNING."""
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # two letters at least: C:\ is a drive
+
+
+def is_remote(name: str) -> bool:
+    """Whether a name is an address of another file system than the local one."""
+    scheme = _SCHEME.match(name)
+    return scheme is not None and scheme[1].lower() != "file"
+
+
+def told_address(name: str) -> str:
+    """Return a path or an address as messages have it: of an address not what stands before an @ or behind a ?."""
+    if not is_remote(name):
+        return name
+    scheme, _, rest = name.partition("://")
+    _, at, place = rest.rpartition("@")
+    return f"{scheme}://{'***@' if at else ''}{place.partition('?')[0]}"

@@ -6,7 +6,6 @@ text are read by pyarrow, several at once; what it refuses, and all without it, 
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
@@ -18,12 +17,12 @@ import numpy as np
 from .._core import (
     ArgumentTypeError,
     DataError,
-    FastalsError,
     FileFormatError,
     ParameterError,
     check_choice,
     check_path,
     resolve_num_threads,
+    told_address,
 )
 from .arrow import ParquetFiles, fast_csv, fast_json, infer_csv, infer_json, row_line
 from .bad_rows import BadRows, Batch
@@ -32,6 +31,7 @@ from .dialect import IDS, ONLY_CSV, READING, Dialect, Reading, bad_rows_of
 from .rows import Parsed, Wanted, csv_rows, is_integer, is_null_word, json_objects, json_rows
 from .storage import (
     Location,
+    data_files,
     fill,
     has_pyarrow,
     hive_columns,
@@ -55,9 +55,6 @@ FORMATS = {
 """Formats by the suffix of a file's name."""
 
 WORDS = {"csv": "CSV", "json": "JSON lines", "parquet": "Parquet"}
-
-HIDDEN = ["_", "."]
-"""Names of files in a directory that are no data: _SUCCESS, .crc."""
 
 NUMBERS = "numbers"
 """What a column is read as, where there is no Arrow: numbers, None where they are missing. Without a type: text."""
@@ -109,14 +106,14 @@ class Source:
         self.bad_rows = bad_rows_of(given) if bad_rows is None else bad_rows
         self.with_arrow = has_pyarrow() or not is_single_file(paths)
         names = [check_path("path", name) for name in (paths if isinstance(paths, (list, tuple)) else [paths])]
-        self.name = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        self.name = ", ".join(map(told_address, names[:3])) + (", …" if len(names) > 3 else "")
         if not names:
             raise ParameterError("paths must name at least one file, got none")
         if self.with_arrow:
             self.places = [locate(name) for name in names]
         else:
             self.places = [Location(None, local_path(names[0]), names[0])]
-        found = [file for place in self.places for file in _files(place)]
+        found = [file for place in self.places for file in data_files(place)]
         self.format = format or self._format([file for file, _ in found])
         if self.format not in FORMATS.values():
             raise ParameterError(f"format must be 'csv', 'json' or 'parquet', got {format!r}")
@@ -140,8 +137,8 @@ class Source:
             return str(formats.pop())
         odd = next(file for file in found if found[file] is None or found[file] != found[files[0]])
         raise FileFormatError(
-            f"{odd}: the format is not clear from the name; name files .csv, .jsonl or .parquet (perhaps compressed, "
-            "as in .csv.gz), all alike, or say format="
+            f"{told_address(odd)}: the format is not clear from the name; name files .csv, .jsonl or .parquet (perhaps "
+            "compressed, as in .csv.gz), all alike, or say format="
         )
 
     def _refuse_empty(self) -> None:
@@ -229,7 +226,7 @@ class Source:
         if self.format == "csv" and name not in self._directories:
             return pa.string()
         kind = self.type_of(name)
-        if pa.types.is_null(kind):
+        if pa.types.is_null(kind) or (self.format == "json" and pa.types.is_temporal(kind)):
             return pa.string()
         for is_kind, what in (
             (pa.types.is_nested, "lists or structs"),
@@ -237,9 +234,13 @@ class Source:
             (pa.types.is_temporal, "times"),
         ):
             if is_kind(kind):
-                raise DataError(f"{self.files[0]}: column {name!r} holds {what} ({kind}), which are no ids")
+                raise DataError(
+                    f"{told_address(self.files[0])}: column {name!r} holds {what} ({kind}), which are no ids"
+                )
         if self.ids == "text" and (pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-            raise DataError(f"{self.files[0]}: column {name!r} holds {kind}: ids='text' is for text and whole numbers")
+            raise DataError(
+                f"{told_address(self.files[0])}: column {name!r} holds {kind}: ids='text' is for text and whole numbers"
+            )
         if self.ids == "text" and pa.types.is_integer(kind):
             return pa.string()
         return self.schema.field(name).type if coded else kind
@@ -268,7 +269,9 @@ class Source:
     def _check_column(self, name: str, file: str, names: Sequence[str]) -> None:
         if list(names).count(name) != 1:
             what = "appears more than once" if name in names else "is missing"
-            raise DataError(f"{file}: column {name!r} {what}; the columns are {', '.join(map(repr, names)) or 'none'}")
+            raise DataError(
+                f"{told_address(file)}: column {name!r} {what}; the columns are {', '.join(map(repr, names)) or 'none'}"
+            )
 
     def sample(self) -> Source:
         """Return the same files, to be read for themselves: what is bad there is found and counted here."""
@@ -346,7 +349,7 @@ class Source:
             dialect = self.dialect.for_files(suffix_of(file)[0])
         header = list(dialect.columns or ())
         with opened(self.places[0].filesystem, file) as stream:
-            for block in blocks(partial(fill, stream, file), file, dialect, bad):
+            for block in blocks(partial(fill, stream, file), told_address(file), dialect, bad):
                 behind = block
                 if not header and self.format == "csv":
                     header, behind = block.header()
@@ -360,7 +363,7 @@ class Source:
             for header, block in self._blocks(file, self.bad_rows):
                 if there is None:
                     there = self._present(file, header, columns, optional)
-                yield partial(self._batch, header, block, columns, there)
+                yield partial(self._batch, file, header, block, columns, there)
 
     def _present(
         self, file: str, header: list[str], columns: Sequence[Wanted], optional: Collection[str]
@@ -373,7 +376,9 @@ class Source:
                 self._check_column(column.name, file, header)
         return [column for column in columns if column.name in header]
 
-    def _batch(self, header: list[str], block: Block, columns: Sequence[Wanted], there: Sequence[Wanted]) -> Batch:
+    def _batch(
+        self, file: str, header: list[str], block: Block, columns: Sequence[Wanted], there: Sequence[Wanted]
+    ) -> Batch:
         """Read a block: fast where there is no doubt, else record by record."""
         rows: Any = None
         if self.with_arrow:
@@ -387,7 +392,7 @@ class Source:
             )
             rows, lines = _rows(there, parsed, self.with_arrow), parsed[1].__getitem__
         if len(there) < len(columns):
-            rows = self._completed(rows, columns, block.file)
+            rows = self._completed(rows, columns, file)
         batch = Batch(block.file, block.line, rows, lines)
         batch.found = block.found
         return batch
@@ -444,35 +449,3 @@ def in_order(tasks: Iterator[Callable[[], Batch]], threads: int) -> Iterator[Bat
                 future.cancel()
     if error is not None:
         raise error
-
-
-def _files(place: Location) -> list[tuple[str, int | None]]:
-    """Return the paths of the data files at a place, in the order of their names, and their sizes where told."""
-    if place.filesystem is None:
-        try:
-            return [(place.path, os.stat(place.path).st_size)]
-        except OSError as error:
-            raise FileFormatError(f"{place.name}: cannot be read: {error.strerror or error}") from error
-    from pyarrow import fs
-
-    try:
-        info = place.filesystem.get_file_info(place.path)
-        if info.type == fs.FileType.File:
-            return [(place.path, info.size)]
-        if info.type == fs.FileType.NotFound:
-            raise FileFormatError(f"{place.name}: cannot be read: No such file or directory")
-        selector = fs.FileSelector(place.path, recursive=True)
-        infos = place.filesystem.get_file_info(selector)
-    except OSError as error:
-        if isinstance(error, FastalsError):
-            raise
-        raise FileFormatError(f"{place.name}: cannot be read: {' '.join(str(error).split())}") from error
-    inside = len(place.path.rstrip("/")) + 1
-    files = sorted(
-        (info.path, info.size)
-        for info in infos
-        if info.type == fs.FileType.File and not any(part[:1] in HIDDEN for part in info.path[inside:].split("/"))
-    )
-    if not files:
-        raise FileFormatError(f"{place.name}: the directory holds no data files")
-    return files

@@ -6,10 +6,12 @@ opens the others, hdfs:// through hdfs-native. A plain local path needs neither.
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import stat
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import PurePosixPath
@@ -18,6 +20,8 @@ from urllib.parse import unquote, urlsplit
 
 from .._core import FastalsError, FileFormatError, MissingDependencyError, ParameterError, check_path, files
 from .._core import has_pyarrow as has_pyarrow
+from .._core import is_remote as is_remote
+from .._core import told_address as told_address
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -25,7 +29,18 @@ if TYPE_CHECKING:
 COMPRESSIONS = (".gz", ".bz2", ".zst", ".xz", ".zip")
 """Suffixes of what is decompressed while it is read; nothing is written so."""
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # two letters at least: C:\ is a drive
+MEMBER_BYTES = 1 << 20
+"""Compressed bytes that are read at once."""
+
+HIDDEN = ("_", ".")
+"""How names of files in a directory begin that are no data: _SUCCESS, .crc."""
+
+TABLES = {
+    "Delta Lake": (re.compile(r"/_delta_log/"), "delta_scan"),
+    "Iceberg": (re.compile(r"/metadata/[^/]+\.metadata\.json$"), "iceberg_scan"),
+    "Hudi": (re.compile(r"/\.hoodie/"), ""),
+}
+"""Tables whose files hold deleted and replaced rows, too: by what they are known, and what DuckDB reads them by."""
 
 
 class Location(NamedTuple):
@@ -37,10 +52,18 @@ class Location(NamedTuple):
     name: str
 
 
-def is_remote(name: str) -> bool:
-    """Whether a name is an address of another file system than the local one."""
-    scheme = _SCHEME.match(name)
-    return scheme is not None and scheme[1].lower() != "file"
+def _reason(error: BaseException, name: str) -> str:
+    """Say in one line why a place cannot be reached, without what is secret in its address."""
+    text = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
+    address, secrets = name.partition("://")[2], {name}
+    user, at, _ = address.rpartition("@")
+    if at:
+        secrets |= {f"{user}@", *filter(None, (user, user.partition(":")[2], unquote(user.partition(":")[2])))}
+    if "?" in address:
+        secrets |= {part.partition("=")[2] or part for part in address.partition("?")[2].split("&")} - {""}
+    for secret in sorted(secrets, key=len, reverse=True) if is_remote(name) else ():
+        text = text.replace(secret, told_address(name) if secret == name else "***")
+    return text
 
 
 def local_path(name: str) -> str:
@@ -97,9 +120,9 @@ def locate(name: str) -> Location:
     except (MissingDependencyError, MemoryError):
         raise
     except ImportError as error:
-        raise MissingDependencyError(f"{name}: {error}") from error
+        raise MissingDependencyError(f"{told_address(name)}: {_reason(error, name)}") from None
     except Exception as error:  # fsspec's file systems raise whatever theirs do
-        raise FileFormatError(f"{name}: cannot be reached: {error}") from error
+        raise FileFormatError(f"{told_address(name)}: cannot be reached: {_reason(error, name)}") from None
     return Location(_wrapped(opened), path, name)
 
 
@@ -131,15 +154,84 @@ def hive_columns(files: Sequence[str], roots: Sequence[str]) -> dict[str, tuple[
                 columns.setdefault(unquote(name), {})[file] = None if value == "__HIVE_DEFAULT_PARTITION__" else given
     found: dict[str, tuple[Any, dict[str, Any]]] = {}
     for name, values in columns.items():
-        try:
-            numbers = {file: None if value is None else int(value) for file, value in values.items()}
-            found[name] = (
-                pa.int32() if max(map(abs, filter(None, numbers.values())), default=0) < 2**31 else pa.int64(),
-                numbers,
-            )
-        except ValueError:
+        there = [value for value in values.values() if value is not None]
+        if all(re.fullmatch(r"-?[0-9]{1,18}", value) for value in there):  # as pyarrow reads those of Parquet
+            kind = pa.int32() if max((abs(int(value)) for value in there), default=0) < 2**31 else pa.int64()
+            found[name] = kind, {file: None if value is None else int(value) for file, value in values.items()}
+        else:
             found[name] = pa.string(), dict(values)
     return found
+
+
+def data_files(place: Location) -> list[tuple[str, int | None]]:
+    """Return the paths of the data files at a place, in the order of their names, and their sizes where told.
+
+    Raises
+    ------
+    FileFormatError
+        There are none; or a directory holds what is no file, a file twice by links, or a table of files some rows of
+        which are deleted.
+    """
+    name = told_address(place.name)
+    if place.filesystem is None:
+        try:
+            about = os.stat(place.path)
+        except OSError as error:
+            raise FileFormatError(f"{name}: cannot be read: {_reason(error, place.name)}") from error
+        if not stat.S_ISREG(about.st_mode):
+            raise FileFormatError(f"{name}: is no file")
+        return [(place.path, about.st_size)]
+    from pyarrow import fs
+
+    try:
+        info = place.filesystem.get_file_info(place.path)
+        if info.type == fs.FileType.File:
+            return [(place.path, info.size)]
+        if info.type == fs.FileType.NotFound:
+            raise FileFormatError(f"{name}: cannot be read: No such file or directory")
+        if info.type != fs.FileType.Directory:
+            raise FileFormatError(f"{name}: is neither a file nor a directory")
+        infos = place.filesystem.get_file_info(fs.FileSelector(place.path, recursive=True))
+    except OSError as error:
+        if isinstance(error, FastalsError):
+            raise
+        raise FileFormatError(f"{name}: cannot be read: {_reason(error, place.name)}") from error
+    inside = len(place.path.rstrip("/"))
+    _check_no_table(name, [info.path[inside:] for info in infos])
+    infos = [info for info in infos if not any(part.startswith(HIDDEN) for part in info.path[inside + 1 :].split("/"))]
+    for info in infos:
+        if info.type not in (fs.FileType.File, fs.FileType.Directory):
+            raise FileFormatError(f"{told_address(info.path)}: is neither a file nor a directory")
+    files = sorted((info.path, info.size) for info in infos if info.type == fs.FileType.File)
+    if not files:
+        raise FileFormatError(f"{name}: the directory holds no data files")
+    if place.filesystem.type_name == "local":
+        directories = [place.path, *(info.path for info in infos if info.type == fs.FileType.Directory)]
+        _check_links(directories, [path for path, _ in files])
+    return files
+
+
+def _check_no_table(name: str, paths: Sequence[str]) -> None:
+    for table, (mark, scan) in TABLES.items():
+        if any(mark.search(path) for path in paths):
+            how = (
+                f"as [events] query = \"SELECT * FROM {scan}('…')\" or fastals.scoring.SQL" if scan else "by its tools"
+            )
+            raise FileFormatError(f"{name}: is a table of {table}, whose files hold deleted rows too: read it {how}")
+
+
+def _check_links(directories: Sequence[str], files: Sequence[str]) -> None:
+    """Refuse links to nothing, which pyarrow passes over, and such as lead to a file that is read anyway."""
+    entries = (entry for directory in directories for entry in os.scandir(directory))
+    links = [entry for entry in entries if entry.is_symlink() and not entry.name.startswith(HIDDEN)]
+    for link in links:
+        if not os.path.exists(link.path):
+            raise FileFormatError(f"{link.path}: is a link to nothing")
+    seen: dict[str, str] = {}
+    for file in files if links else ():
+        other = seen.setdefault(os.path.realpath(file), file)
+        if other != file:
+            raise FileFormatError(f"{file}: is {other} once more, by a link: name the files or directories to be read")
 
 
 def check_target(name: str) -> None:
@@ -172,7 +264,7 @@ def replacing(name: str) -> Iterator[str]:
         try:
             _send(local, place)
         except OSError as error:
-            raise FileFormatError(f"{name}: cannot be written: {error}") from error
+            raise FileFormatError(f"{told_address(name)}: cannot be written: {_reason(error, name)}") from error
 
 
 def _send(local: str, place: Location) -> None:
@@ -180,7 +272,7 @@ def _send(local: str, place: Location) -> None:
 
     filesystem, path = place.filesystem, place.path
     if not path.strip("/"):
-        raise ParameterError(f"{place.name}: names no file")
+        raise ParameterError(f"{told_address(place.name)}: names no file")
     renames = filesystem.type_name not in ("s3", "gcs")
     target = f"{path}.{os.urandom(4).hex()}.tmp" if renames else path
     try:
@@ -238,23 +330,53 @@ def decompressed(raw: Any, name: str, compression: str) -> IO[bytes]:
     """Return a stream that decompresses another one."""
     if compression == ".zip":
         return _unzipped(raw, name)
-    if compression == ".xz":
+    if compression in (".bz2", ".xz"):
+        import bz2
         import lzma
 
-        return lzma.open(raw)
-    codec = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}[compression]
+        new = bz2.BZ2Decompressor if compression == ".bz2" else lzma.LZMADecompressor
+        return io.BufferedReader(_Members(raw, new), MEMBER_BYTES)
     if compression == ".zst":
         need("io", "pyarrow", "reading .zst")
     if has_pyarrow():
         import pyarrow as pa
 
-        stream: IO[bytes] = pa.CompressedInputStream(raw, codec)
+        stream: IO[bytes] = pa.CompressedInputStream(raw, "gzip" if compression == ".gz" else "zstd")
         return stream
-    import bz2
     import gzip
 
-    openers: dict[str, Any] = {"gzip": gzip.open, "bz2": bz2.open}
-    return openers[codec](raw)  # type: ignore[no-any-return]
+    unzipped: Any = gzip.GzipFile(fileobj=raw)
+    return unzipped  # type: ignore[no-any-return]
+
+
+class _Members(io.RawIOBase):
+    """What one or several members hold, one behind the other, and nothing else: Python's readers pass over the rest."""
+
+    def __init__(self, raw: IO[bytes], new: Callable[[], Any]) -> None:
+        self.raw, self.new = raw, new
+        self.member: Any = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, room: Any) -> int:
+        while True:
+            data = b""
+            if self.member is None or self.member.eof or self.member.needs_input:
+                ended = self.member is None or self.member.eof
+                data = (self.member.unused_data if self.member is not None and ended else b"") or self.raw.read(
+                    MEMBER_BYTES
+                )
+                if not data and ended:
+                    return 0
+                if not data:
+                    raise EOFError("the file ends before what is compressed in it does")
+                if ended:
+                    self.member = self.new()
+            found = self.member.decompress(data, len(room))
+            if found:
+                room[: len(found)] = found
+                return len(found)
 
 
 def _unzipped(raw: Any, name: str) -> IO[bytes]:
@@ -291,8 +413,7 @@ def naming(path: str) -> Iterator[None]:
     except FastalsError:
         raise
     except kinds as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        raise FileFormatError(f"{path}: cannot be read: {reason}") from error
+        raise FileFormatError(f"{told_address(path)}: cannot be read: {_reason(error, path)}") from error
 
 
 def fill(stream: IO[bytes], path: str, size: int) -> bytes:
@@ -330,5 +451,5 @@ def fetched(name: str) -> Iterator[str]:
             with open_file(name) as source, open(copy, "wb") as sink:
                 shutil.copyfileobj(source, sink, 1 << 22)
         except OSError as error:
-            raise FileFormatError(f"{name}: cannot be read: {error}") from error
+            raise FileFormatError(f"{told_address(name)}: cannot be read: {_reason(error, name)}") from error
         yield copy

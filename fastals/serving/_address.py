@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, unquote, unquote_plus
 
-from .._core import ParameterError, ServingError, check_path
+from .._core import ParameterError, ServingError, check_path, told_address
 from .._files import need
 
 SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
@@ -172,9 +172,7 @@ def told_target(target: str) -> str:
     """Return a file or an address as messages have it: without what stands before an @ or behind a ?."""
     if is_redis(target):
         return Address(target).shown
-    scheme, address, rest = target.partition("://") if "://" in target else ("", "", target)
-    _, at, place = rest.rpartition("@")
-    return f"{scheme}{address}{'***@' if at else ''}{place.partition('?')[0]}"
+    return told_address(target)
 
 
 def _parameters(query: str) -> dict[str, str] | None:
