@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import DataError, FastalsError, FileFormatError
+from .._core import DataError, FastalsError, FileFormatError, told_address
 from .bad_rows import BadRows, Batch
 from .rows import (
     MISSING,
@@ -24,11 +24,14 @@ from .rows import (
     TIME,
     VALUE,
     Wanted,
+    is_integer,
+    is_unicode,
     json_objects,
     missing_ids,
     no_integer,
     no_integers,
     no_wholes,
+    number_of,
     words,
 )
 
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from pyarrow import dataset
 
     from .blocks import Block
+    from .dialect import Dialect
     from .storage import Location
 
 SAMPLE_ROWS = 1000
@@ -68,7 +72,9 @@ def fast_csv(header: Sequence[str], block: Block, columns: Sequence[Wanted], inf
 
     dialect = block.dialect
     stands_for_more = block.special and block.delimiter.decode() != dialect.delimiter
-    if not columns or not block.data or stands_for_more or _holds_header(header, block):
+    if not columns or not block.data or stands_for_more:
+        return None
+    if not any(_is_no_value(column, dialect) for column in columns) and _holds_header(header, block):
         return None
     at = {column.name: str(header.index(column.name)) for column in columns}
     truths = {column.name for column in columns if _is_truth(column, inferred)}
@@ -101,6 +107,7 @@ def fast_json(header: Sequence[str], block: Block, columns: Sequence[Wanted], in
     read = json.ReadOptions(use_threads=False, block_size=len(block.data) + 1)
     try:
         table = json.read_json(pa.BufferReader(block.data), read_options=read, parse_options=parse)
+        table.validate(full=True)  # nothing else looks whether text is UTF-8
     except pa.ArrowException:
         return None
     if len(table) != block.n_lines():
@@ -153,6 +160,17 @@ def _is_truth(column: Wanted, inferred: pa.Schema) -> bool:
     )
 
 
+def _is_no_value(column: Wanted, dialect: Dialect) -> bool:
+    """Whether a column's own name is no value of it, so that a line that is the header again shows by itself."""
+    if column.role != "number" or column.name in dialect.nulls:
+        return column.integer and not is_integer(column.name)
+    try:
+        number_of(column.name.strip(), dialect.decimal)
+    except ValueError:
+        return True
+    return False
+
+
 def _holds_header(header: Sequence[str], block: Block) -> bool:
     """Whether a line might be the header again."""
     if block.dialect.columns is not None:
@@ -201,10 +219,10 @@ def infer_json(block: Block) -> pa.Schema:
     fields: dict[str, Any] = {}
     for _, found in islice(json_objects(block, BadRows(True, float("inf"))), SAMPLE_ROWS):
         for name, value in found.items():
-            if value is not None and name not in fields:
+            if value is not None and name not in fields and is_unicode(name):
                 try:
                     fields[name] = pa.array([value]).type
-                except (pa.ArrowException, OverflowError):
+                except (pa.ArrowException, OverflowError, UnicodeError):
                     fields[name] = pa.string()
     return pa.schema(list(fields.items()))
 
@@ -271,7 +289,7 @@ class ParquetFiles:
             try:
                 parquet.read_schema(file, filesystem=self.places[0].filesystem)
             except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-                raise FileFormatError(f"{file}: cannot be read as Parquet: {_one_line(error)}") from error
+                raise FileFormatError(f"{told_address(file)}: cannot be read as Parquet: {_one_line(error)}") from error
 
     def _check_columns(self, fragments: Sequence[Any], columns: Sequence[Wanted], optional: Collection[str]) -> None:
         """Refuse files that lack a column: Arrow would take it for empty. Only footers are read."""
@@ -283,13 +301,14 @@ class ParquetFiles:
             try:
                 present = {*fragment.physical_schema.names, *of_directories}
             except (pa.ArrowException, OSError) as error:
-                raise FileFormatError(f"{fragment.path}: cannot be read as Parquet: {_one_line(error)}") from error
+                raise FileFormatError(
+                    f"{told_address(fragment.path)}: cannot be read as Parquet: {_one_line(error)}"
+                ) from error
             for column in columns:
                 if column.name not in present and column.name not in optional:
                     there = ", ".join(map(repr, sorted(present)))
-                    raise DataError(
-                        f"{fragment.path}: column {column.name!r} is missing; the columns are {there or 'none'}"
-                    )
+                    what = f"column {column.name!r} is missing; the columns are {there or 'none'}"
+                    raise DataError(f"{told_address(fragment.path)}: {what}")
                 _check_kind(fragment, column)
 
     @cached_property
@@ -341,14 +360,16 @@ class ParquetFiles:
                 raise
             except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
                 where = f" after row {row}" if row else ""
-                raise FileFormatError(f"{file}: cannot be read as Parquet{where}: {_one_line(error)}") from error
+                raise FileFormatError(
+                    f"{told_address(file)}: cannot be read as Parquet{where}: {_one_line(error)}"
+                ) from error
             rows_before = 0
 
     def _judged(
         self, file: str, before: int, rows: Any, columns: Sequence[Wanted], refused: Mapping[str, tuple[Any, Any]]
     ) -> Batch:
         """Return a batch without its bad rows; raise for the first of them where that is the rule."""
-        batch = Batch(file, before + 1, rows)
+        batch = Batch(told_address(file), before + 1, rows)
         findings = []
         for column in columns:
             array = rows.column(column.name)
@@ -368,15 +389,30 @@ class ParquetFiles:
 
 
 def _check_kind(fragment: Any, column: Wanted) -> None:
-    """Refuse integers where the ids of the first file are text: Arrow would write them out."""
+    """Refuse ids of another kind than in the first file: Arrow would make them the same, true 1 and 1 "1"."""
+    schema = fragment.physical_schema
+    if column.role == "id" and column.name in schema.names:
+        own = schema.field(column.name).type
+        kind, first = _kind_of_ids(own), _kind_of_ids(column.type)
+        written_out = (kind, first) == ("integers", "text")
+        if kind in (first, "null") or {kind, first} == {"integers", "numbers"}:
+            return
+        if not (written_out and (column.text or column.integer)):
+            what = f"column {column.name!r} holds {kind}, but {first} in the first file"
+            hint = ": say ids='text' if they are the same" if written_out else ""
+            raise DataError(f"{told_address(fragment.path)}: {what}{hint}")
+
+
+def _kind_of_ids(kind: pa.DataType) -> str:
     import pyarrow as pa
 
-    schema = fragment.physical_schema
-    if column.role == "id" and column.name in schema.names and not column.text:
-        own = schema.field(column.name).type
-        if pa.types.is_integer(own) and pa.types.is_string(column.type):
-            what = f"column {column.name!r} holds integers, but text in the first file"
-            raise DataError(f"{fragment.path}: {what}: say ids='text' if they are the same")
+    if pa.types.is_dictionary(kind):
+        return _kind_of_ids(kind.value_type)
+    if pa.types.is_integer(kind):
+        return "integers"
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "numbers"
+    return "text" if "string" in str(kind) else str(kind)
 
 
 def _bad_ids(array: Any, column: Wanted) -> list[tuple[NDArray[np.bool_], str, str, Any]]:

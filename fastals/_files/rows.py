@@ -35,6 +35,9 @@ INTEGER = re.compile("0|-?[1-9][0-9]{0,19}")
 NULL_WORDS = ("NULL", "\\N", "NA", "N/A", "nan", "None", "<NA>")
 """Words for a missing value that tell nothing of the kind of ids, in any letter case."""
 
+WHOLE = 2.0**53
+"""Where float64 no longer tells whole numbers apart."""
+
 TRUTH = {"true": 1.0, "false": 0.0}
 
 
@@ -75,6 +78,19 @@ def is_integer(text: str, end: int = 2**63) -> bool:
     return bool(INTEGER.fullmatch(text)) and -(2**63) <= int(text) < end
 
 
+def is_unicode(text: str) -> bool:
+    """Whether text holds no surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_whole(number: float) -> bool:
+    return abs(number) < WHOLE and number == number // 1
+
+
 def is_null_word(text: str) -> bool:
     """Whether text is what databases and others write for nothing."""
     return text.lower() in map(str.lower, NULL_WORDS)
@@ -83,7 +99,7 @@ def is_null_word(text: str) -> bool:
 def no_integer(value: Any) -> str:
     """Say what is wrong with an id."""
     if isinstance(value, float):
-        return f"{value!r} is no whole number"
+        return f"{value!r} is no whole number" + (", or too large to be sure of it" if isfinite(value) else "")
     said = f"{value!r} is no integer, as the ids of this column are: say ids='text' if they are text"
     if isinstance(value, str) and is_null_word(value):
         said = f"{value!r} is no integer, as the ids of this column are: say nulls=[{value!r}] if it stands for nothing"
@@ -275,19 +291,21 @@ def _id_of_json(value: Any, column: Wanted) -> Any:
     if pa.types.is_integer(column.type) or column.integer:
         if isinstance(value, str) and column.integer and is_integer(value):
             return value if str(column.type) == "string" else int(value)
-        if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
+        if isinstance(value, float) and _is_whole(value):
             value, whole = int(value), True
         if not whole:
             raise BadValueError(OTHER_KIND, no_integer(value))
         return str(value) if str(column.type) == "string" else value
     if pa.types.is_floating(column.type):
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or value != value // 1:
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not _is_whole(value):
             raise BadValueError(OTHER_KIND, no_integer(value))
         return float(value)
     if whole and column.text:
         return str(value)
     if not isinstance(value, str):
         raise BadValueError(OTHER_KIND, f"{value!r} is no text, as the ids of this column are: say ids='text'")
+    if not is_unicode(value):
+        raise BadValueError(ENCODING, f"{value!r} is no Unicode: it holds half a surrogate pair")
     return value
 
 
@@ -336,7 +354,7 @@ def no_wholes(column: Any) -> NDArray[np.bool_] | None:
     if not pa.types.is_floating(column.type):
         return None
     numbers = column.fill_null(0).to_numpy(zero_copy_only=False)
-    bad = np.isinf(numbers) | (np.floor(numbers) != numbers)
+    bad = ~(np.abs(numbers) < min(WHOLE, 2.0 ** (np.finfo(numbers.dtype).nmant + 1))) | (np.floor(numbers) != numbers)
     return bad if bad.any() else None
 
 
