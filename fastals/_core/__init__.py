@@ -40,7 +40,18 @@ from .errors import (
     UnknownLabelError,
 )
 from .files import reading, remove_leftovers
-from .names import AXES, LOGGER, NOTE, Axis, FactorArray, LabelArray, __version__, is_remote, told_address
+from .names import (
+    AXES,
+    LOGGER,
+    NOTE,
+    Axis,
+    FactorArray,
+    LabelArray,
+    __version__,
+    is_remote,
+    told_address,
+    without_secrets,
+)
 from .public import show_as
 from .threads import resolve_num_threads, single_threaded_blas
 
@@ -98,5 +109,6 @@ __all__ = [
     "single_threaded_blas",
     "tables",
     "told_address",
+    "without_secrets",
     "write_tensors",
 ]

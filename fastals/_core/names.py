@@ -37,9 +37,12 @@ def is_remote(name: str) -> bool:
 
 
 def told_address(name: str) -> str:
-    """Return a path or an address as messages have it: of an address not what stands before an @ or behind a ?."""
-    if not is_remote(name):
-        return name
-    scheme, _, rest = name.partition("://")
+    """Return a path or an address as messages have it: a path whole, an address without what may be secret."""
+    return without_secrets(name) if is_remote(name) else name
+
+
+def without_secrets(address: str) -> str:
+    """Return an address without what stands before an @ or behind a ?."""
+    scheme, separator, rest = address.partition("://") if "://" in address else ("", "", address)
     _, at, place = rest.rpartition("@")
-    return f"{scheme}://{'***@' if at else ''}{place.partition('?')[0]}"
+    return f"{scheme}{separator}{'***@' if at else ''}{place.partition('?')[0]}"

@@ -399,7 +399,7 @@ def _check_kind(fragment: Any, column: Wanted) -> None:
             return
         if not (written_out and (column.text or column.integer)):
             what = f"column {column.name!r} holds {kind}, but {first} in the first file"
-            hint = ": say ids='text' if they are the same" if written_out else ""
+            hint = ": say ids='text' if they are the same" if {kind, first} == {"integers", "text"} else ""
             raise DataError(f"{told_address(fragment.path)}: {what}{hint}")
 
 

@@ -228,6 +228,8 @@ class Source:
         kind = self.type_of(name)
         if pa.types.is_null(kind) or (self.format == "json" and pa.types.is_temporal(kind)):
             return pa.string()
+        if self.format == "json" and pa.types.is_floating(kind) and self.ids == "integer":
+            return pa.int64()
         for is_kind, what in (
             (pa.types.is_nested, "lists or structs"),
             (pa.types.is_boolean, "truth values"),

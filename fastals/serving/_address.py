@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, unquote, unquote_plus
 
-from .._core import ParameterError, ServingError, check_path, told_address
+from .._core import ParameterError, ServingError, check_path, without_secrets
 from .._files import need
 
 SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
@@ -172,7 +172,7 @@ def told_target(target: str) -> str:
     """Return a file or an address as messages have it: without what stands before an @ or behind a ?."""
     if is_redis(target):
         return Address(target).shown
-    return told_address(target)
+    return without_secrets(target)
 
 
 def _parameters(query: str) -> dict[str, str] | None:

@@ -131,6 +131,7 @@ def test_ids_of_json(tmp_path: Path) -> None:
     refused(lambda: read("9007199254740993.0"), "line 1, column 'user'", "too large to be sure")
     refused(lambda: read('"ann"', '"\\udc00"'), "line 2, column 'user'", "half a surrogate pair")
     refused(lambda: read('"\\udc00"'), "line 1, column 'user'", "half a surrogate pair")
+    assert read("7.0", "9007199254740993", ids="integer").users.tolist() == [7, 2**53 + 1]
     # what looks like a date is text, as in CSV
     for reading in ({}, {"ids": "text"}):
         assert read('"2024-05-01"', '"2024-05-02"', **reading).users.tolist() == ["2024-05-01", "2024-05-02"]
