@@ -83,6 +83,7 @@ class Kept:
         self.n_early = self.n_late = self.n_robots = self.n_rare_items = self.n_rare_users = 0
         self.users: NDArray[np.bool_] | None = None
         self.items: NDArray[np.bool_] | None = None
+        self.robots: NDArray[np.bool_] | None = None
         bounds = spec.max_user_events, spec.min_item_events, spec.min_user_events
         if (self.since, self.until, *bounds) != (None,) * 5:
             self._count(parts, shape, *bounds)
@@ -110,8 +111,9 @@ class Kept:
             return
         self.users = of_users > 0
         if most is not None:
-            self.users &= of_users <= most
-            self.n_robots = int((of_users > most).sum())
+            self.robots = of_users > most
+            self.users &= ~self.robots
+            self.n_robots = int(self.robots.sum())
         if least_item is not None:
             self.items = of_items >= least_item
             self.n_rare_items = int(((of_items > 0) & ~self.items).sum())
@@ -123,6 +125,11 @@ class Kept:
             enough = of_users >= least_user
             self.n_rare_users = int((self.users & ~enough).sum())
             self.users &= enough
+
+    @property
+    def drops(self) -> bool:
+        """Whether there may be pairs that are known without a score."""
+        return self.since is not None or self.users is not None
 
     def within(self, events: NDArray[np.void]) -> NDArray[np.bool_]:
         """Return which events lie between ``since`` and ``until``."""
@@ -143,10 +150,13 @@ class Kept:
         return found
 
     def of(self, events: NDArray[np.void]) -> tuple[NDArray[np.void], NDArray[np.void]]:
-        """Return the events that count, and those before ``since``, which are known to have been."""
-        within, among = self.within(events), self.among(events)
-        counting = within & among
-        early = events[:0]
-        if self.since is not None:
-            early = events[among & (events["time"] < self.since)]
-        return events if counting.all() else events[counting], early
+        """Return the events that count, and those that do not but have been; neither robots' nor late ones are among those."""
+        counting = self.within(events) & self.among(events)
+        if counting.all():
+            return events, events[:0]
+        been = ~counting
+        if self.until is not None:
+            been &= events["time"] < self.until
+        if self.robots is not None:
+            been &= ~self.robots[events["user"]]
+        return events[counting], events[been]

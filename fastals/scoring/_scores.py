@@ -270,7 +270,7 @@ class Scores:
         A score of NaN is none: the pair has met, and that is all there is to know.
         """
         for events in self._events.parts():
-            part, early = self._kept.of(events)
+            part, been = self._kept.of(events)
             users, items, values = part["user"], part["item"], part["score"]
             if len(part):
                 users, items, values = self._aggregate(part)
@@ -282,8 +282,8 @@ class Scores:
             if np.isinf(short).any():
                 raise DataError("a score is beyond float32's range, 3.4e38: make the weights smaller")
             yield users, items, short
-            if len(early):
-                yield self._unscored(early, users, items)
+            if len(been):
+                yield self._unscored(been, users, items)
 
     def _unscored(
         self, events: NDArray[np.void], users: NDArray[np.int32], items: NDArray[np.int32]
@@ -380,7 +380,7 @@ class Scores:
         if kind not in ((".parquet", ""), (".csv", "")):
             raise ParameterError(f"path must end in .parquet or .csv, got {name!r}")
         users, items = (_arrow_labels(labels, text=kind[0] == ".csv") for labels in (self._users, self._items))
-        flagged = kind[0] == ".csv" and (self.spec.minimum is not None or self._kept.since is not None)
+        flagged = kind[0] == ".csv" and (self.spec.minimum is not None or self._kept.drops)
         schema = pa.schema(
             [
                 (self._plan.user, users.type),

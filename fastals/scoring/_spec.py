@@ -190,7 +190,8 @@ class ScoreSpec:
         Users with more than ``max_user_events`` events are left out with all that they did (robots); then items with
         fewer than ``min_item_events`` of the events that are left; then users with fewer than ``min_user_events`` of
         those. Once, in this order: each user that stays has that many events, items may have lost some with the last
-        step. Only events between ``since`` and ``until`` count, whatever their score.
+        step. Only events between ``since`` and ``until`` count, whatever their score. What items and users that are
+        too rare had stays :attr:`~fastals.Interactions.known`; of robots nothing does.
     ids : {"auto", "text", "integer"}
         What users and items are. "auto": what their columns hold; of text files integers where the first id is one.
 

@@ -240,3 +240,15 @@ def test_a_pipeline_hands_it_on(tmp_path: Path) -> None:
         published = {(row["user"], item) for row in rows for item in row["items"]}
         assert published
         assert not published & had
+
+
+def test_what_is_too_rare_is_still_known() -> None:
+    """Least events drop users and items from training, not from memory; of robots nothing stays."""
+    events = {
+        "user": ["ann", "ann", "bob", "bob", "cid", *["bot"] * 5],
+        "item": ["x", "y", "x", "rare", "y", "x", "y", "x", "y", "rare"],
+    }
+    spec = {"signals": {"*": {}}, "max_user_events": 4, "min_item_events": 2, "min_user_events": 2}
+    data = score(events, spec).interactions()
+    assert pairs_of(data) == {("ann", "x"), ("ann", "y")}
+    assert all_known(data) == {("bob", "x"), ("bob", "rare"), ("cid", "y")}
