@@ -11,6 +11,7 @@ number of threads gives the same bits.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
+from libc.string cimport memchr
 from libc.stdlib cimport calloc, free
 
 import numpy as np
@@ -503,6 +504,48 @@ cdef enum: FIELD, PLAIN, QUOTED, CLOSED
 RECORDS_END, RECORDS_OPEN, RECORDS_HALF, RECORDS_BAD, RECORDS_COMMENT = END, OPEN, HALF, BAD, COMMENT
 
 
+cdef tuple quoted_records(const unsigned char[::1] data, Py_ssize_t start, int delimiter, int quote):
+    """What scan_records gives where nothing but quotes is special: it looks at these, and for lines' ends backwards."""
+    cdef Py_ssize_t n = data.shape[0], i = start, j, record = start, first = start
+    cdef const unsigned char *text = &data[0] if n else NULL
+    cdef const void *found
+    cdef int status = END
+    with nogil:
+        while True:
+            # plain text from first on; i: where a quote may open, if it is the first of its field
+            found = memchr(text + i, quote, n - i) if i < n else NULL
+            j = <const unsigned char *>found - text if found != NULL else n
+            if found != NULL and j > first and text[j - 1] != delimiter and text[j - 1] != 10 and text[j - 1] != 13:
+                i = j + 1
+                continue
+            i = j
+            while i > first:
+                if text[i - 1] == 10 or text[i - 1] == 13:
+                    record = i
+                    break
+                i -= 1
+            if found == NULL:
+                break
+            i = j + 1
+            while True:
+                found = memchr(text + i, quote, n - i) if i < n else NULL
+                if found == NULL:
+                    status = OPEN
+                    break
+                i = <const unsigned char *>found - text + 1
+                if i < n and text[i] == quote:
+                    i += 1
+                    continue
+                break
+            if status == OPEN:
+                break
+            first = i
+            if i < n and text[i] != delimiter and text[i] != 10 and text[i] != 13:
+                status = BAD
+                break
+    return record, status
+
+
 def scan_records(const unsigned char[::1] data not None, Py_ssize_t start, int delimiter, int quote, int escape,
                  const unsigned char[::1] comment not None):
     """(place, what) of the end of the last whole record of CSV behind ``start``, where a record begins, or of a stop.
@@ -516,6 +559,8 @@ def scan_records(const unsigned char[::1] data not None, Py_ssize_t start, int d
     within("start", start, 0, n)
     cdef int c, status = END
     cdef int state = FIELD
+    if not length and escape < 0 <= quote:
+        return quoted_records(data, start, delimiter, quote)
     with nogil:
         i = start
         while i < n:

@@ -59,6 +59,8 @@ class Pairs(NamedTuple):
     items: NDArray[np.int32]
     user_labels: Labels
     item_labels: Labels
+    places: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
+    """Where these users and items are among those of the cells, -1: nowhere; None: not known yet."""
 
     def where(self, chosen: NDArray[np.bool_]) -> Pairs:
         """Some of them."""
@@ -122,8 +124,9 @@ class Builder:
         if scored is not None and not scored.all():
             every = Pairs(user_indices, item_indices, user_labels, item_labels)
             self.known, (user_indices, item_indices, *_) = every.where(~scored), every.where(scored)
-            user_indices, user_labels = _used(user_indices, user_labels)
-            item_indices, item_labels = _used(item_indices, item_labels)
+            user_indices, user_labels, rows = _used(user_indices, user_labels)
+            item_indices, item_labels, columns = _used(item_indices, item_labels)
+            self.known = self.known._replace(places=(rows, columns))
         if not self.all_new:
             user_indices, item_indices, values = _known_cells(user_indices, item_indices, values)
         self.lines = tables.bucket(user_indices, item_indices, values, len(user_labels), dtype, self.threads)
@@ -320,14 +323,14 @@ def _known_cells(
     return users[known], items[known], None if values is None else values[known]
 
 
-def _used(indices: NDArray[np.int32], labels: Labels) -> tuple[NDArray[np.int32], Labels]:
-    """Leave out labels that no index stands for."""
+def _used(indices: NDArray[np.int32], labels: Labels) -> tuple[NDArray[np.int32], Labels, NDArray[np.int32]]:
+    """Leave out labels that no index stands for; says of each where it is then."""
     used = np.zeros(len(labels), np.bool_)
     used[indices] = True
     if used.all() or labels.values is None:
-        return indices, labels
-    ranks = (used.cumsum() - 1).astype(np.int32)
-    return ranks[indices], Labels(labels.values[used], int(used.sum()))
+        return indices, labels, np.arange(len(labels), dtype=np.int32)
+    ranks = np.where(used, used.cumsum() - 1, -1).astype(np.int32)
+    return ranks[indices], Labels(labels.values[used], int(used.sum())), ranks
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -370,8 +373,9 @@ def knowing(data: Data, pairs: Sequence[Pairs]) -> Data:
         return data
     found, others = [], []
     for each in pairs:
-        rows = data.user_labels.places("known users", each.user_labels)[each.users]
-        columns = data.item_labels.places("known items", each.item_labels)[each.items]
+        theirs = ("users", data.user_labels, each.user_labels), ("items", data.item_labels, each.item_labels)
+        rows, columns = each.places or (own.places(f"known {name}", labels) for name, own, labels in theirs)
+        rows, columns = rows[each.users], columns[each.items]
         inside = (rows >= 0) & (columns >= 0)
         found.append(rows[inside] * np.int64(data.n_items) + columns[inside])
         others.append(each.where(~inside))
@@ -408,6 +412,7 @@ def _elsewhere(data: Data, pairs: Sequence[Pairs]) -> Data | None:
         return None
 
     def column(codes: Sequence[NDArray[np.int32]], labels: Sequence[Labels]) -> Coded:
+        codes, labels, _ = zip(*map(_used, codes, labels), strict=True)
         starts = np.cumsum([0, *map(len, labels)])
         values = [each.decode(np.arange(len(each))) for each in labels]
         return Coded(
@@ -415,7 +420,7 @@ def _elsewhere(data: Data, pairs: Sequence[Pairs]) -> Data | None:
             reduce(partial(joined, "known ids"), values),
         )
 
-    users, items, user_labels, item_labels = zip(*pairs, strict=True)
+    users, items, user_labels, item_labels, _ = zip(*pairs, strict=True)
     built = Builder(duplicates="last").arrays(column(users, user_labels), column(items, item_labels))
     return data._of(PairLines(*built.rows[:2], len(built.items)), built.users, built.items)
 
@@ -453,7 +458,7 @@ def left_known(data: Data, users: NDArray[np.bool_], items: NDArray[np.bool_], l
         (left,) = pairs_of(elsewhere)
         stays = np.ones(len(left.users), np.bool_)
         both = (data.user_labels, users), (data.item_labels, items)
-        for codes, theirs, (own, mask) in zip(left[:2], left[2:], both, strict=True):
+        for codes, theirs, (own, mask) in zip(left[:2], left[2:4], both, strict=True):
             places = own.places("ids", theirs)
             stays &= ((places < 0) | mask[places])[codes]
         elsewhere = _elsewhere(data, [left.where(stays)])

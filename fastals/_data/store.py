@@ -248,7 +248,7 @@ class Besides:
 
     def _chunks(self, users: Labels, items: Labels) -> Iterator[Chunk]:
         """Yield the pairs whose user and item have a place."""
-        for codes, others, theirs, their_items in self.pairs:
+        for codes, others, theirs, their_items, _ in self.pairs:
             rows, columns = users.places("known users", theirs), items.places("known items", their_items)
             yield _placed(rows[codes], columns[others])
         if self.bare is not None:

@@ -6,6 +6,7 @@ text are read by pyarrow, several at once; what it refuses, and all without it, 
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
@@ -79,6 +80,10 @@ class Plain:
 
     def take(self, rows: Any) -> Plain:
         return Plain({name: column[rows] for name, column in self.columns.items()})
+
+
+TEXT = re.compile(rb"[^\r\n]")
+"""What a block of empty lines does not hold."""
 
 
 class Source:
@@ -355,7 +360,7 @@ class Source:
                 behind = block
                 if not header and self.format == "csv":
                     header, behind = block.header()
-                if (header or self.format == "json") and (behind.data.strip(b"\r\n") or header):
+                if (header or self.format == "json") and (TEXT.search(behind.data) or header):
                     yield header, behind
 
     def _tasks(self, columns: Sequence[Wanted], optional: Collection[str]) -> Iterator[Callable[[], Batch]]:
@@ -428,18 +433,24 @@ def _rows(columns: Sequence[Wanted], parsed: Parsed, with_arrow: bool) -> Any:
 
 
 def in_order(tasks: Iterator[Callable[[], Batch]], threads: int) -> Iterator[Batch]:
-    """Do a few tasks at once; yield their results, and what goes wrong, in the order of the tasks."""
+    """Do a few tasks at once; yield their results, and what goes wrong, in the order of the tasks.
+
+    One more thread looks for the next tasks: it reads the files while their batches are worked on.
+    """
     from concurrent.futures import Future, ThreadPoolExecutor
 
     ahead: deque[Future[Batch]] = deque()
     error: Exception | None = None
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(1, "fastals-read") as reader:
+        coming: deque[Future[Any]] = deque(reader.submit(next, tasks, None) for _ in range(2))
         try:
             while error is None:
                 try:
-                    ahead.append(pool.submit(next(tasks)))
-                except StopIteration:
-                    break
+                    task = coming.popleft().result()
+                    if task is None:
+                        break
+                    coming.append(reader.submit(next, tasks, None))
+                    ahead.append(pool.submit(task))
                 except Exception as reason:
                     error = reason
                 if len(ahead) > threads:
@@ -447,7 +458,7 @@ def in_order(tasks: Iterator[Callable[[], Batch]], threads: int) -> Iterator[Bat
             while ahead:
                 yield ahead.popleft().result()
         finally:
-            for future in ahead:
+            for future in (*ahead, *coming):
                 future.cancel()
     if error is not None:
         raise error

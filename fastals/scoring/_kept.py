@@ -150,7 +150,7 @@ class Kept:
         return found
 
     def of(self, events: NDArray[np.void]) -> tuple[NDArray[np.void], NDArray[np.void]]:
-        """Return the events that count, and those that do not but have been; neither robots' nor late ones are among those."""
+        """Return the events that count, and those that do not but have been: neither robots' nor late ones."""
         counting = self.within(events) & self.among(events)
         if counting.all():
             return events, events[:0]
