@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate
@@ -180,7 +181,7 @@ def _joined(parts: Any) -> Any:
     return np.concatenate(parts).astype(np.float64)
 
 
-class FromFiles:
+class FromFiles(ABC):
     """How interactions are made of files."""
 
     bad_rows: BadRows | None = None
@@ -189,11 +190,12 @@ class FromFiles:
     _unread: tuple[str, ...]
 
     @classmethod
+    @abstractmethod
     def _of_columns(cls, columns: Columns, duplicates: str, *, unscored: bool) -> Self:
         """Make interactions of columns in memory."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def _of_rows(
         cls,
         rows: Iterator[Rows],
@@ -206,7 +208,6 @@ class FromFiles:
         summed: bool,
     ) -> Self:
         """Make interactions on disk."""
-        raise NotImplementedError
 
     @classmethod
     def _of_files(cls, files: Files, duplicates: str, on_disk: Any) -> Self:
