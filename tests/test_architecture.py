@@ -24,7 +24,7 @@ PACKAGE = ROOT / "fastals"
 # A folder is a story. Each may import from the doors (``__init__``) of those before it only.
 FOLDERS = [
     *("_core", "_files", "_data", "_equation", "_topn", "evaluation", "_fitted", "_inspect", "_models", "_neighbours"),
-    *("scoring", "serving", "report", "_pipeline", "cli"),
+    *("scoring", "serving", "spark", "report", "_pipeline", "cli"),
 ]
 LEVELS, CHAIN, FILES, LINES, PRIVATE = 9, 14, 12, 500, 15
 """The most levels of folders, modules in a chain of imports, files in a folder, lines in a file, private methods."""
@@ -293,7 +293,7 @@ def test_no_class_asks_itself_for_what_only_a_subclass_has() -> None:
     judge("unknown", unknown, "a class or its bases declare what it asks itself for")
 
 
-OUTSIDE = ("evaluation", "scoring", "serving", "report", "_pipeline", "cli")
+OUTSIDE = ("evaluation", "scoring", "serving", "spark", "report", "_pipeline", "cli")
 """Folders that ask models and data as users do, by what is public."""
 
 

@@ -67,12 +67,22 @@ class Side(Protocol):
         """Refuse factors that are no numbers."""
 
     def solve(
-        self, solver: str, relaxation: float = 0.0, mean: float = 0.0, *, keep: bool = False, constant: bool = False
+        self,
+        solver: str,
+        relaxation: float = 0.0,
+        mean: float = 0.0,
+        *,
+        keep: float | None = None,
+        constant: bool = False,
+        weighted: bool = False,
     ) -> float:
         """One half-sweep; returns by how much the rows lower the objective, compared with zeros.
 
         With "cg", what is written goes beyond the solutions by ``relaxation`` times the step from the rows before.
-        ``keep``: what the rows were becomes ``before``; ``constant``: that of the same mean will be asked for.
+
+        What is known to come next, so that it can be made while the rows are there: with ``keep``, what the rows were
+        becomes ``before``, and :meth:`go_beyond` will be called with that number; ``constant`` of the same mean will be
+        asked for; the ``weighted`` Gram matrix of what then are the rows, too.
         """
 
     def go_beyond(self, relaxation: float) -> None:
@@ -227,11 +237,12 @@ class Descent:
         if balanced and iteration in BALANCED:
             self._balance()
         first.look_at(second)
-        first.solve(sweep, relaxation(iteration) if relaxed else 0.0, mean)
+        beyond, weighted = relaxation(iteration) if relaxed else 0.0, self.automatic and iteration + 1 in BALANCED
+        first.solve(sweep, beyond, mean, weighted=weighted)
         if self.leveled:
             mean += first.level()
         second.look_at(first)
-        decrease = second.solve(last, mean=mean, keep=relaxed, constant=True)
+        decrease = second.solve(last, mean=mean, keep=beyond if relaxed else None, constant=True, weighted=weighted)
         return self._loss(mean, decrease, last == "cg"), mean
 
     def _balance(self) -> None:

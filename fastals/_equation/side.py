@@ -171,8 +171,9 @@ class ArraySide(Side):
         relaxation: float = 0.0,
         mean: float = 0.0,
         *,
-        keep: bool = False,
+        keep: float | None = None,
         constant: bool = False,
+        weighted: bool = False,
         only: NDArray[np.integer[Any]] | None = None,
     ) -> float:
         """One half-sweep; returns by how much the solved rows lower the objective, compared with zeros.
@@ -181,15 +182,17 @@ class ArraySide(Side):
 
         Parameters
         ----------
-        keep : bool
-            What the rows were becomes :attr:`before`.
+        keep : float, optional
+            What the rows were becomes :attr:`before`, for :meth:`go_beyond`.
         constant : bool
             :meth:`constant` of the same mean will be asked for: it is found while the cells are there.
+        weighted : bool
+            So will :meth:`weighted_gram`, whose rows are at hand then, too.
         only : array, optional
             The rows to solve; all by default.
         """
         start = self.factors
-        out = self._room(start) if keep or _among(start, self._taken) else start
+        out = self._room(start) if keep is not None or _among(start, self._taken) else start
         runs = self.targets(mean).runs()  # the first may be read from now on
         basis = self._basis(solver)
         decrease, rescued = np.zeros(self.n_rows), list[NDArray[np.intp]]()
@@ -213,7 +216,7 @@ class ArraySide(Side):
             if constants is not None:
                 self._constants_of(block.rows, constants[part])
         out[self.nothing], decrease[self.nothing] = 0, 0
-        self.before, self.factors = start if keep else None, out
+        self.before, self.factors = start if keep is not None else None, out
         self.rescued = np.concatenate(rescued) if rescued else np.empty(0, np.intp)
         self._constant = None if constants is None else (mean, float(kernels.sum_rows(constants)))
         total = float(kernels.sum_rows(decrease))

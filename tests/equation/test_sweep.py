@@ -85,7 +85,7 @@ def told(side: ArraySide, solver: str, relaxation: float) -> list[Any]:
     """All that a side tells about a half-sweep."""
     mean = 0.25 if side.biased else 0.0
     zero = side.at_zero(mean), side.constant(mean), side.penalty(), side.loss(mean)
-    decrease = side.solve(solver, relaxation, mean, keep=True, constant=True)
+    decrease = side.solve(solver, relaxation, mean, keep=0.0, constant=True)
     assert side.constant(mean) == zero[1]
     assert side.constant(mean + 1) != zero[1] or not side.biased
     after = side.penalty(), side.loss(mean), decrease, side.spread, side.rescued.tolist(), side.level()

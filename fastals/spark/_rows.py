@@ -1,0 +1,73 @@
+"""What goes through Spark: few large rows, each a piece of something that a task makes and another one needs.
+
+A frame of pieces has the columns of ``SCHEMA``. What a piece holds is pickled: Spark carries closures that way already.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+SCHEMA = "key int, kind string, src int, seq int, data binary"
+ARROW = pa.schema(
+    [("key", pa.int32()), ("kind", pa.string()), ("src", pa.int32()), ("seq", pa.int32()), ("data", pa.binary())]
+)
+PIECE_BYTES = 1 << 26
+"""What a piece holds at most, about: cells of a row in Spark, Arrow's batches and arrays in Java all end at 2 GB."""
+
+TOLD = "told"
+"""The kind of pieces that are for the driver."""
+
+
+class Piece(NamedTuple):
+    """A row of a frame of pieces.
+
+    Attributes
+    ----------
+    key : int
+        The block that it is for; pieces of one key meet in one task.
+    kind : str
+        What it is.
+    src, seq : int
+        The block or partition that it comes from, and its number among those of that: the order of the pieces.
+    content : object
+        Whatever can be pickled.
+    """
+
+    key: int
+    kind: str
+    src: int
+    seq: int
+    content: Any
+
+
+def batches(pieces: Iterable[Piece]) -> Iterator[pa.RecordBatch]:
+    """One batch for each piece."""
+    for piece in pieces:
+        data = pickle.dumps(piece.content, protocol=pickle.HIGHEST_PROTOCOL)
+        columns = [[piece.key], [piece.kind], [piece.src], [piece.seq], [data]]
+        yield pa.record_batch([pa.array(c, t) for c, t in zip(columns, ARROW.types, strict=True)], schema=ARROW)
+
+
+def table(pieces: Iterable[Piece]) -> pa.Table:
+    """All pieces as what a function of a cogroup returns."""
+    return pa.Table.from_batches(batches(pieces), schema=ARROW)
+
+
+def pieces_of(rows: pa.Table | pa.RecordBatch) -> Iterator[Piece]:
+    """The pieces of a batch or of a table, in order of ``src`` and ``seq``."""
+    keys, kinds, sources, numbers, data = (rows.column(name) for name in ARROW.names)
+    order = np.lexsort((numbers.to_numpy(), sources.to_numpy())).tolist()
+    for at in order:
+        content = pickle.loads(data[at].as_buffer())
+        yield Piece(keys[at].as_py(), kinds[at].as_py(), sources[at].as_py(), numbers[at].as_py(), content)
+
+
+def told(frame: Any) -> list[Piece]:
+    """What the tasks of a frame tell the driver, in order: this is what has them run."""
+    rows = frame.filter(frame["kind"] == TOLD).toArrow()
+    return list(pieces_of(rows.select(ARROW.names)))
