@@ -1,7 +1,8 @@
 """The row equation, its settings, and the descent that solves it: one half-sweep after the other."""
 
+from .balance import turned
 from .checkpoint import Checkpoint, digest, digest_of
-from .descent import Descent
+from .descent import Descent, Side
 from .equation import Biases, RowEquation, pair
 from .presets import EXPLICIT, IMPLICIT, Preset, Start
 from .refusals import check_finite_factors, refuse_without_positive
@@ -21,8 +22,8 @@ from .settings import (
     told,
     unobserved_weight,
 )
-from .side import ArraySide
-from .sweep import Common, Summary
+from .side import ArraySide, represented
+from .sweep import Basis, Block, Common, Groups, Summary, WideSumsNeeded, half_sweep, schedule, split_above
 from .training import Callback, Training, interruptible, train
 
 __all__ = [
@@ -33,34 +34,44 @@ __all__ = [
     "IMPLICIT_SCALING",
     "LEAST_ERROR",
     "ArraySide",
+    "Basis",
     "Biases",
+    "Block",
     "Callback",
     "CellWeights",
     "Cells",
     "Checkpoint",
     "Common",
     "Descent",
+    "Groups",
     "Preset",
     "RowEquation",
     "RowSource",
     "Rows",
     "Settings",
+    "Side",
     "Start",
     "Summary",
     "Training",
+    "WideSumsNeeded",
     "check_finite_factors",
     "check_setting",
     "chosen",
     "digest",
     "digest_of",
     "explicit_regularization",
+    "half_sweep",
     "implicit_regularization",
     "interruptible",
     "pair",
     "read_settings",
     "refuse_without_positive",
+    "represented",
+    "schedule",
+    "split_above",
     "spread",
     "told",
     "train",
+    "turned",
     "unobserved_weight",
 ]

@@ -67,6 +67,11 @@ def pieces_of(rows: pa.Table | pa.RecordBatch) -> Iterator[Piece]:
         yield Piece(keys[at].as_py(), kinds[at].as_py(), sources[at].as_py(), numbers[at].as_py(), content)
 
 
+def contents(data: pa.Array) -> Iterator[Any]:
+    """What pieces hold."""
+    return (pickle.loads(each.as_buffer()) for each in data)
+
+
 def told(frame: Any) -> list[Piece]:
     """What the tasks of a frame tell the driver, in order: this is what has them run."""
     rows = frame.filter(frame["kind"] == TOLD).toArrow()

@@ -1,0 +1,392 @@
+"""The engine for data that no executor holds: the descent of one machine, whose sides lie in blocks on executors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from .._core import AXES, LOGGER, Axis
+from .._equation import (
+    EXPLICIT,
+    IMPLICIT,
+    Common,
+    Descent,
+    RowEquation,
+    Side,
+    Summary,
+    Training,
+    WideSumsNeeded,
+    check_finite_factors,
+    pair,
+    train,
+)
+from ._ask import Ask
+from ._block import Described, HalfSweep, Solved, in_order
+from ._build import MISSING, Blocks, Cuts, blocks, cuts
+from ._pack import Packed
+from ._rows import ARROW, SCHEMA, batches, told
+from ._tasks import AS_SOLVED, OWN, SENT, Origin, losing, moving, rows_in, rows_out, solving, summing, task_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+# ---------------------------------------------------------------------------------------------------------------------
+# what the rows of a side are
+
+
+class Held:
+    """The factors of a side, wherever they are: what a descent hands about.
+
+    Parameters
+    ----------
+    frame : DataFrame, optional
+        Holds the rows, as ``origin`` says; None: they are drawn.
+    sent : DataFrame, optional
+        Holds them as they were sent to the blocks of the other side.
+    about : sequence of Described, optional
+        Of each block.
+    """
+
+    def __init__(
+        self,
+        frame: DataFrame | None,
+        origin: Origin = AS_SOLVED,
+        *,
+        sent: DataFrame | None = None,
+        about: Sequence[Described] | None = None,
+    ) -> None:
+        self.frame, self.origin, self.sent, self.about = frame, origin, sent, about
+
+
+class SparkSide(Side):
+    """One side of the training; each of its methods that needs rows is a job.
+
+    Parameters
+    ----------
+    blocks : Blocks
+    start : Held
+    sweep : str
+        The solver of half-sweeps: what the other side's will ask for.
+    """
+
+    def __init__(self, blocks: Blocks, start: Held, sweep: str) -> None:
+        self.blocks, self.lot, self.equation = blocks, blocks.lot, blocks.lot.equation
+        self.factors: Held = start
+        self.before: Held | None = None
+        self.rescued: range = range(0)
+        self.spread = 0.0
+        self._gram = self.equation.weights.unobserved > 0 or sweep == "cg"
+        self._taken: list[Held] = []
+        self._frames: list[DataFrame] = []
+        self._other: SparkSide | None = None
+        self._others: Held | None = None
+
+    # -- what it is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.float32)
+
+    @property
+    def n_rows(self) -> int:
+        return self.lot.n_rows
+
+    @property
+    def biased(self) -> bool:
+        return False
+
+    # -- jobs ---------------------------------------------------------------------------------------------------------
+
+    def _run(self, work: Callable[..., Any], *sent: DataFrame, keep: bool = True) -> tuple[DataFrame, list[Any]]:
+        """Have every block worked on, with what is sent to it; returns what that makes, and what it tells."""
+        from pyspark.errors import PythonException
+
+        while True:
+            frame = self._planned(work, sent)
+            if keep:
+                frame = frame.persist()
+            try:
+                answers = [piece.content for piece in told(frame)]
+                break
+            except PythonException as error:
+                frame.unpersist()
+                if MISSING not in str(error) or not self.blocks.found:
+                    raise
+                LOGGER.warning("tasks were placed where their in-blocks are not: from now on these go with the tasks")
+                self.blocks.found = False
+        for answer in answers:
+            if isinstance(answer, Exception):
+                frame.unpersist()
+                raise answer
+        if keep:
+            self._frames.append(frame)
+        return frame, answers
+
+    def _planned(self, work: Callable[..., Any], sent: Sequence[DataFrame]) -> DataFrame:
+        task, left = task_of(self.lot, self.blocks.others_from, work), self.blocks.left.groupBy("key")
+        if not sent:
+            nothing = ARROW.empty_table()
+            return left.applyInArrow(lambda rows: task(rows, nothing), SCHEMA)
+        right = reduce(type(sent[0]).union, sent).repartitionById(self.blocks.n_blocks, "key")
+        return left.cogroup(right.groupBy("key")).applyInArrow(task, SCHEMA)
+
+    @staticmethod
+    def _own(held: Held) -> list[DataFrame]:
+        """What a job is sent to find rows."""
+        return [] if held.frame is None else [held.frame.filter(held.frame["kind"] == OWN)]
+
+    def offered(self, held: Held, *, weighted: bool = False) -> Held:
+        """Rows of this side, sent and described."""
+        if held.sent is None or held.about is None or weighted:
+            work = moving(self.lot, held.origin, gram=self._gram, weighted=weighted)
+            held.frame, held.about = self._run(work, *self._own(held))
+            held.sent, held.origin = held.frame, AS_SOLVED
+        return held
+
+    def _received(self) -> DataFrame:
+        """What the other side sends."""
+        assert self._other is not None
+        assert self._others is not None
+        sent = self._other.offered(self._others).sent
+        assert sent is not None
+        return sent.filter(sent["kind"] == SENT)
+
+    def release(self, *held: Held | None) -> None:
+        """Let go of all frames but those of these rows."""
+        used = {id(frame) for each in held if each is not None for frame in (each.frame, each.sent)}
+        for frame in self._frames:
+            if id(frame) not in used:
+                frame.unpersist()
+        self._frames = [frame for frame in self._frames if id(frame) in used]
+
+    def cut(self, *held: Held | None) -> None:
+        """Store what these rows are in, so that it need not be computed again whatever is lost."""
+        for at, frame in enumerate(self._frames):
+            users = [each for each in held if each is not None and any(frame is one for one in (each.frame, each.sent))]
+            if users:
+                self._frames[at] = stored(frame)
+                for each in users:
+                    each.frame = self._frames[at] if each.frame is frame else each.frame
+                    each.sent = self._frames[at] if each.sent is frame else each.sent
+                frame.unpersist()
+
+    def rows_of(self, held: Held) -> DataFrame:
+        """``id, features``, persisted."""
+        frame, origin = held.frame or self.offered(held).frame, held.origin
+        assert frame is not None
+        own = frame.filter(frame["kind"] == OWN)
+        rows = own.mapInArrow(lambda batches: rows_out(batches, origin), "id int, features array<float>").persist()
+        rows.count()
+        return rows
+
+    # -- its factors --------------------------------------------------------------------------------------------------
+
+    def take(self, factors: Held, before: Held | None, held: Sequence[Held]) -> None:
+        self.factors, self.before, self._taken = factors, before, list(held)
+
+    def look_at(self, other: SparkSide) -> None:
+        self._other, self._others = other, other.factors
+
+    def check(self) -> None:
+        if not all(each.finite for each in self.factors.about or ()):
+            check_finite_factors(np.array([np.nan], self.dtype))
+
+    def go_beyond(self, relaxation: float) -> None:
+        assert self.before is not None
+        self.factors, self.before = self.before, None  # which was made for this
+
+    def turn(self, matrix: NDArray[np.float64]) -> None:
+        held = self.factors
+        self.factors = Held(held.frame, held.origin._replace(turns=(*held.origin.turns, matrix)))
+
+    def level(self) -> float:
+        return 0.0
+
+    def weighted_gram(self) -> NDArray[np.float64] | None:
+        if not self.blocks.lot.lam_limit:
+            return None
+        if self.factors.about is None or any(each.weighted is None for each in self.factors.about):
+            self.offered(self.factors, weighted=True)
+        return self._sum(self.factors, "weighted").gram
+
+    def _sum(self, held: Held, name: str) -> Summary:
+        k = self.equation.factors
+        return Summary(np.zeros((k, k))).followed_by(
+            np.concatenate([getattr(each, name) for each in held.about or () if getattr(each, name) is not None])
+        )
+
+    # -- a half-sweep -------------------------------------------------------------------------------------------------
+
+    def solve(
+        self,
+        solver: str,
+        relaxation: float = 0.0,
+        mean: float = 0.0,
+        *,
+        keep: float | None = None,
+        constant: bool = False,
+        weighted: bool = False,
+    ) -> float:
+        self.release(self.factors, self.before, *self._taken)
+        start, sent = self.factors, [self._received()]
+        sweep = HalfSweep(self._common(solver), solver, relaxation, keep, self._gram, weighted)
+        if sweep.starts:
+            sent += self._own(start)
+        origin = start.origin
+        try:
+            frame, answers = self._run(solving(self.lot, sweep, origin, start.frame is not None), *sent)
+        except WideSumsNeeded:
+            sweep = sweep._replace(common=sweep.common._replace(wide=self._common(solver, wide=True).wide))
+            frame, answers = self._run(solving(self.lot, sweep, origin, start.frame is not None), *sent)
+        about = [answer.described for answer in answers]
+        self.factors, self.before = Held(frame, sent=frame, about=about), None
+        if keep is not None:
+            # what is sent, and described but for the penalty, are the rows that the next iteration goes on from
+            self.before = Held(frame, Origin(beyond=True), sent=frame, about=about)
+            self.factors = Held(frame)
+            self.factors.about = [each._replace(gram=None, weighted=None) for each in about]
+        return self._told(answers)
+
+    def _told(self, answers: list[Solved]) -> float:
+        self.rescued = range(sum(answer.rescued for answer in answers))
+        self.spread = in_order([answer.squares for answer in answers]) ** 0.5
+        return in_order([answer.decrease for answer in answers])
+
+    def _common(self, solver: str, wide: bool = False) -> Common:
+        """What a half-sweep needs of all the others: as :meth:`ArraySide.common`."""
+        other, held, unobserved = self._other, self._others, self.equation.weights.unobserved
+        assert other is not None
+        assert held is not None
+        summary = None
+        if unobserved and wide:
+            summary = other._wide(held)
+        elif unobserved or solver == "cg":
+            summary = other._sum(other.offered(held), "gram")
+        k = self.equation.factors
+        common = Common.of(summary, unobserved, self.dtype, k, turned=solver != "nnls")
+        if not wide and not common.bears(self.blocks.lam_least):
+            return self._common(solver, wide=True)
+        return common
+
+    def _wide(self, held: Held) -> Summary:
+        """The Gram matrix of rows of this side, of sums in float64."""
+        _, answers = self._run(summing(self.lot, held.origin), *self._own(held), keep=False)
+        k = self.equation.factors
+        return Summary(np.zeros((k, k)), True).followed_by(np.concatenate([answer.gram for answer in answers]))
+
+    # -- the objective ------------------------------------------------------------------------------------------------
+
+    def penalty(self) -> float:
+        about = self.factors.about or self.offered(self.factors).about or ()
+        return in_order([each.penalty for each in about])
+
+    def constant(self, mean: float) -> float:
+        return in_order(self.blocks.constants)
+
+    def at_zero(self, mean: float) -> float:
+        return in_order(self.blocks.constants)
+
+    def loss(self, mean: float) -> float:
+        other, held, unobserved = self._other, self._others, self.equation.weights.unobserved
+        assert other is not None
+        assert held is not None
+        _, answers = self._run(
+            losing(self.lot, self.factors.origin), self._received(), *self._own(self.factors), keep=False
+        )
+        common = 0.0
+        if unobserved:
+            common = unobserved * float(np.sum(self._wide(self.factors).gram * other._wide(held).gram))
+        constants = in_order([answer.constants for answer in answers])
+        return constants + common - in_order([answer.fits for answer in answers])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# a fit
+
+
+def stored(frame: DataFrame) -> DataFrame:
+    """The same, cut off from what it was made of: in the checkpoint directory, or else on two executors."""
+    from pyspark.storagelevel import StorageLevel
+
+    try:
+        return frame.checkpoint()
+    except Exception as error:  # classic Spark and Spark Connect say it each in its way
+        if "checkpoint" not in str(error).lower():
+            raise
+    return frame.localCheckpoint(storageLevel=StorageLevel.MEMORY_AND_DISK_2)
+
+
+def equation_of(ask: Ask) -> RowEquation:
+    """The row equation of Spark's ALS."""
+    preset = (IMPLICIT if ask.implicit else EXPLICIT)["spark"]
+    return RowEquation(
+        weights=preset.cells(1.0 if ask.implicit else 0.0, ask.alpha),
+        factors=ask.rank,
+        regularization=pair(ask.regularization),
+        scaling="count",
+        solver=ask.solver,
+        nonnegative=ask.nonnegative,
+        last=preset.last,
+        duplicates=preset.duplicates,
+    )
+
+
+def _start(ask: Ask, axis: Axis, both: tuple[Cuts, Cuts]) -> Held:
+    """What a side starts from."""
+    if ask.initial is None:
+        return Held(None)
+    at, k = AXES.index(axis), ask.rank
+    given, own = ask.initial[at].select("id", "features"), both[at]
+
+    def pack(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from batches(rows_in(rows, own, k))
+
+    return Held(given.mapInArrow(pack, SCHEMA))
+
+
+def fit_in_blocks(packed: Packed, ask: Ask, slots: int) -> tuple[DataFrame, DataFrame, tuple[float, ...]]:
+    """Fit ratings that are cut into blocks; by default there is one for each of ``slots``, tasks that run at a time.
+
+    Returns
+    -------
+    user_factors, item_factors : DataFrame
+        ``id int, features array<float>``, persisted.
+    losses : tuple of float
+    """
+    equation = equation_of(ask)
+    both = cuts(packed, slots, (ask.user_blocks or slots, ask.item_blocks or slots))
+    sides = [
+        SparkSide(blocks(packed, axis, both, equation, ask.seed), _start(ask, axis, both), equation.sweep_solver)
+        for axis in AXES
+    ]
+    users, items = sides
+    training = Training(users.factors, items.factors)  # type: ignore[arg-type]
+    descent = Descent(
+        training,
+        users,
+        items,
+        users_last=equation.last == "users",
+        sweep=equation.sweep_solver,
+        exact=equation.exact_solver,
+        automatic=equation.solver == "auto",
+        signed=not equation.nonnegative,
+        leveled=False,
+    )
+
+    def after(done: int, loss: float, metrics: Mapping[str, float], seconds: float) -> None:
+        LOGGER.info("iteration %d of %d: loss %.6g, %.3g s", done, ask.iterations, loss, seconds)
+        if ask.checkpoint_interval > 0 and done % ask.checkpoint_interval == 0 and done < ask.iterations:
+            for side, held in ((users, training.X), (items, training.Y)):
+                side.cut(held, training.before)  # type: ignore[arg-type]
+
+    train(descent, training, iterations=ask.iterations, callback=after, progress=False)
+    frames = [side.rows_of(held) for side, held in zip(sides, (training.X, training.Y), strict=True)]  # type: ignore[arg-type]
+    for side in sides:
+        side.release()
+        side.blocks.remove()
+    return frames[0], frames[1], tuple(loss for loss, _ in training.history)

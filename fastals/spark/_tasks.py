@@ -1,0 +1,210 @@
+"""What tasks do: each takes a block, and rows that were sent to it; it tells, and sends rows on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark import TaskContext
+
+from .._core import FactorArray, FastalsError, ParameterError, single_threaded_blas
+from .._equation import WideSumsNeeded
+from ._block import HalfSweep, Ids, InBlock, Lot, RowFactors, described, lost, moved, solved
+from ._build import Cuts, opened
+from ._rows import PIECE_BYTES, TOLD, Piece, pieces_of, table
+
+OWN, SENT = "own", "sent"
+"""Kinds of pieces: factors of a block's own rows, of those that another block needs."""
+
+Answers = Iterator[Piece]
+Task = Callable[..., pa.Table]
+
+
+class Origin(NamedTuple):
+    """How a block's rows come from the pieces that hold them.
+
+    Attributes
+    ----------
+    beyond : bool
+        They have gone beyond what was solved.
+    turns : tuple of arrays of shape (k, k)
+        They have been turned since.
+    """
+
+    beyond: bool = False
+    turns: tuple[NDArray[np.float64], ...] = ()
+
+    def rows(self, lot: Lot, block: InBlock, pieces: list[Piece], threads: int) -> FactorArray:
+        """The rows; those that no piece has are drawn."""
+        parts = [piece.content for piece in pieces if piece.kind == OWN]
+        ids = np.concatenate([part.ids for part in parts]) if parts else block.ids[:0]
+        factors = np.concatenate([self.of(part) for part in parts]) if parts else lot.drawn(ids)
+        if len(ids) != len(block.ids) or (ids != block.ids).any():
+            factors = _aligned(lot, block, ids, factors)
+        return moved(factors, self.turns, threads)
+
+    def of(self, part: RowFactors) -> FactorArray:
+        """The rows of a piece, before any turn."""
+        if not self.beyond:
+            return part.solved
+        assert part.beyond is not None
+        return part.beyond
+
+
+AS_SOLVED = Origin()
+
+
+def _aligned(lot: Lot, block: InBlock, ids: Ids, factors: FactorArray) -> FactorArray:
+    out = lot.drawn(block.ids)
+    places = np.searchsorted(block.ids, ids)
+    known = places < len(block.ids)
+    known[known] = block.ids[places[known]] == ids[known]
+    out[places[known]] = factors[known]
+    return out
+
+
+def task_of(lot: Lot, others_from: Ids, work: Callable[[int, InBlock, list[Piece], int], Iterable[Piece]]) -> Task:
+    """The function of a cogroup: a block and what was sent to it; or of a group, where nothing is sent.
+
+    An error of fastals is told; Spark would try again what fails every time.
+    """
+
+    def task(left: pa.Table, right: pa.Table) -> pa.Table:
+        context = TaskContext.get()
+        assert context is not None
+        number, block = opened(left, lot.axis, others_from)
+        try:
+            with single_threaded_blas():
+                return table(list(work(number, block, list(pieces_of(right)), context.cpus())))
+        except (FastalsError, WideSumsNeeded) as error:
+            return table([Piece(number, TOLD, number, 0, error)])
+
+    return task
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# what they work on
+
+
+def solving(lot: Lot, sweep: HalfSweep, origin: Origin, known: bool) -> Callable[..., Answers]:
+    """A half-sweep; the rows start from what they were, which come from ``origin`` if that is ``known``."""
+
+    def work(number: int, block: InBlock, pieces: list[Piece], threads: int) -> Answers:
+        others, places = _received(block, pieces)
+        start = origin.rows(lot, block, pieces, threads) if sweep.starts and known else None
+        factors, answer = solved(lot, number, block, sweep, others, places if sweep.numbered else None, start, threads)
+        yield Piece(number, TOLD, number, 0, answer)
+        yield from _sent(lot, number, block, factors)
+
+    return work
+
+
+def moving(lot: Lot, origin: Origin, *, gram: bool, weighted: bool) -> Callable[..., Answers]:
+    """Rows as they are now, kept and sent to all who need them."""
+
+    def work(number: int, block: InBlock, pieces: list[Piece], threads: int) -> Answers:
+        factors = RowFactors(block.ids, origin.rows(lot, block, pieces, threads))
+        about = described(lot, block, factors, threads, gram=gram, weighted=weighted)
+        yield Piece(number, TOLD, number, 0, about)
+        yield from _sent(lot, number, block, factors)
+
+    return work
+
+
+def summing(lot: Lot, origin: Origin) -> Callable[..., Answers]:
+    """The wide sums of rows."""
+
+    def work(number: int, block: InBlock, pieces: list[Piece], threads: int) -> Answers:
+        factors = RowFactors(block.ids, origin.rows(lot, block, pieces, threads))
+        about = described(lot, block, factors, threads, gram=True, weighted=False, wide=True)
+        yield Piece(number, TOLD, number, 0, about)
+
+    return work
+
+
+def losing(lot: Lot, origin: Origin) -> Callable[..., Answers]:
+    """The objective of the cells."""
+
+    def work(number: int, block: InBlock, pieces: list[Piece], threads: int) -> Answers:
+        others, _ = _received(block, pieces)
+        own = origin.rows(lot, block, pieces, threads)
+        yield Piece(number, TOLD, number, 0, lost(lot, block, own, others, threads))
+
+    return work
+
+
+class Message(NamedTuple):
+    """Rows on their way; conjugate gradients want their numbers in their side, too."""
+
+    factors: FactorArray
+    numbers: NDArray[np.int32] | None
+
+
+def _sent(lot: Lot, number: int, block: InBlock, factors: RowFactors) -> Answers:
+    """All that others want of a block's rows, and these themselves."""
+    size = factors.solved.itemsize * factors.solved.shape[1]
+    for seq, part in enumerate(_slices(len(block.ids), 2 * size)):
+        beyond = None if factors.beyond is None else factors.beyond[part]
+        yield Piece(number, OWN, number, seq, RowFactors(factors.ids[part], factors.solved[part], beyond))
+    latest, first, numbered = factors.latest, lot.first_rows[number], lot.equation.sweep_solver == "cg"
+    for other in range(block.n_blocks):
+        rows = block.wanted_by(other)
+        for seq, part in enumerate(_slices(len(rows), size)):
+            numbers = (first + rows[part]).astype(np.int32) if numbered else None
+            yield Piece(other, SENT, number, seq, Message(latest[rows[part]], numbers))
+
+
+def _slices(n: int, row_bytes: int) -> Iterator[slice]:
+    step = max(1, PIECE_BYTES // row_bytes)
+    return (slice(first, first + step) for first in range(0, n, step))
+
+
+def _received(block: InBlock, pieces: list[Piece]) -> tuple[FactorArray, NDArray[np.int32] | None]:
+    """The rows that a block needs, in order, and their numbers."""
+    messages: list[Message] = [piece.content for piece in pieces if piece.kind == SENT]
+    factors = np.concatenate([message.factors for message in messages])
+    if len(factors) != len(block.need):
+        raise RuntimeError(
+            f"{len(factors)} rows came where {len(block.need)} are needed: the ratings were read twice and were not "
+            "the same; give ALS a frame that is the same whenever it is computed, or set a checkpoint directory"
+        )
+    numbers = [message.numbers for message in messages if message.numbers is not None]
+    return factors, np.concatenate(numbers) if numbers else None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# factors from and to frames of one row for each id
+
+
+def rows_out(rows: Iterator[pa.RecordBatch], origin: Origin) -> Iterator[pa.RecordBatch]:
+    """``id, features`` of own pieces."""
+    for batch in rows:
+        for piece in pieces_of(batch):
+            if piece.kind == OWN:
+                part: RowFactors = piece.content
+                yield features(part.ids, moved(origin.of(part), origin.turns, 1))
+
+
+def features(ids: Ids, factors: FactorArray) -> pa.RecordBatch:
+    """One row for each id."""
+    offsets = np.arange(len(ids) + 1, dtype=np.int32) * factors.shape[1]
+    lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(factors.ravel()))
+    return pa.record_batch([pa.array(ids), lists], names=["id", "features"])
+
+
+def rows_in(rows: Iterator[pa.RecordBatch], cuts: Cuts, k: int) -> Answers:
+    """Own pieces of ``id, features``, by block."""
+    context = TaskContext.get()
+    assert context is not None
+    for seq, batch in enumerate(rows):
+        ids = batch["id"].to_numpy().astype(np.int32)
+        factors = batch["features"].flatten().to_numpy().reshape(len(ids), -1).astype(np.float32)
+        if factors.shape[1] != k:
+            raise ParameterError(f"initial factors must have rank {k}, got {factors.shape[1]}")
+        blocks = cuts.blocks_of(ids)
+        for number in np.unique(blocks).tolist():
+            here = blocks == number
+            yield Piece(max(0, number), OWN, context.partitionId(), seq, RowFactors(ids[here], factors[here]))
