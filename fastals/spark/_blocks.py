@@ -29,8 +29,22 @@ from ._ask import Ask
 from ._block import Described, HalfSweep, Solved, in_order
 from ._build import MISSING, Blocks, Cuts, blocks, cuts
 from ._pack import Packed
-from ._rows import ARROW, SCHEMA, batches, told
-from ._tasks import AS_SOLVED, OWN, SENT, Origin, losing, moving, rows_in, rows_out, solving, summing, task_of
+from ._rows import ARROW, SCHEMA, batches, persisted, told
+from ._tasks import (
+    AS_SOLVED,
+    CARGO,
+    OWN,
+    PASSED,
+    SENT,
+    Origin,
+    losing,
+    moving,
+    rows_in,
+    rows_out,
+    solving,
+    summing,
+    task_of,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -39,14 +53,27 @@ if TYPE_CHECKING:
 # what the rows of a side are
 
 
+class Made:
+    """A frame that a job has made, persisted.
+
+    Parameters
+    ----------
+    carries : object
+        The ``label`` of the frame whose own rows it carries as cargo.
+    """
+
+    def __init__(self, frame: DataFrame, carries: object = None) -> None:
+        self.frame, self.carries, self.label = frame, carries, object()
+
+
 class Held:
     """The factors of a side, wherever they are: what a descent hands about.
 
     Parameters
     ----------
-    frame : DataFrame, optional
+    made : Made, optional
         Holds the rows, as ``origin`` says; None: they are drawn.
-    sent : DataFrame, optional
+    sent : Made, optional
         Holds them as they were sent to the blocks of the other side.
     about : sequence of Described, optional
         Of each block.
@@ -54,13 +81,13 @@ class Held:
 
     def __init__(
         self,
-        frame: DataFrame | None,
+        made: Made | None,
         origin: Origin = AS_SOLVED,
         *,
-        sent: DataFrame | None = None,
+        sent: Made | None = None,
         about: Sequence[Described] | None = None,
     ) -> None:
-        self.frame, self.origin, self.sent, self.about = frame, origin, sent, about
+        self.made, self.origin, self.sent, self.about = made, origin, sent, about
 
 
 class SparkSide(Side):
@@ -81,8 +108,9 @@ class SparkSide(Side):
         self.rescued: range = range(0)
         self.spread = 0.0
         self._gram = self.equation.weights.unobserved > 0 or sweep == "cg"
+        self._carries = sweep in ("cg", "nnls")
         self._taken: list[Held] = []
-        self._frames: list[DataFrame] = []
+        self._all: list[Made] = []
         self._other: SparkSide | None = None
         self._others: Held | None = None
 
@@ -102,14 +130,14 @@ class SparkSide(Side):
 
     # -- jobs ---------------------------------------------------------------------------------------------------------
 
-    def _run(self, work: Callable[..., Any], *sent: DataFrame, keep: bool = True) -> tuple[DataFrame, list[Any]]:
+    def _run(self, work: Callable[..., Any], sent: Sequence[DataFrame], *, keep: bool = True) -> tuple[DataFrame, Any]:
         """Have every block worked on, with what is sent to it; returns what that makes, and what it tells."""
         from pyspark.errors import PythonException
 
         while True:
             frame = self._planned(work, sent)
             if keep:
-                frame = frame.persist()
+                frame = persisted(frame)
             try:
                 answers = [piece.content for piece in told(frame)]
                 break
@@ -123,8 +151,6 @@ class SparkSide(Side):
             if isinstance(answer, Exception):
                 frame.unpersist()
                 raise answer
-        if keep:
-            self._frames.append(frame)
         return frame, answers
 
     def _planned(self, work: Callable[..., Any], sent: Sequence[DataFrame]) -> DataFrame:
@@ -135,52 +161,74 @@ class SparkSide(Side):
         right = reduce(type(sent[0]).union, sent).repartitionById(self.blocks.n_blocks, "key")
         return left.cogroup(right.groupBy("key")).applyInArrow(task, SCHEMA)
 
-    @staticmethod
-    def _own(held: Held) -> list[DataFrame]:
-        """What a job is sent to find rows."""
-        return [] if held.frame is None else [held.frame.filter(held.frame["kind"] == OWN)]
+    def _made(self, work: Callable[..., Any], sent: Sequence[DataFrame], carries: object) -> tuple[Made, Any]:
+        frame, answers = self._run(work, sent)
+        made = Made(frame, carries)
+        self._all.append(made)
+        return made, answers
+
+    def _pieces(self, made: Made, *, of: str = "", passed: str = "") -> DataFrame:
+        """Pieces of kinds that are for this side's blocks, and those that only pass through its tasks."""
+        from pyspark.sql import functions
+
+        frame = made.frame
+        kind, whole = frame["kind"], frame.filter(frame["kind"].isin([each for each in (*of.split(), passed) if each]))
+        if not passed:
+            return whole
+        passes, key = kind == passed, functions.pmod(frame["src"], functions.lit(self.blocks.n_blocks))
+        return whole.select(
+            functions.when(passes, key).otherwise(frame["key"]).cast("int").alias("key"),
+            functions.when(passes, functions.lit(PASSED)).otherwise(kind).alias("kind"),
+            *("src", "seq", "data"),
+        )
+
+    def _own(self, held: Held) -> list[DataFrame]:
+        """What a job is sent to find the rows of this side."""
+        return [] if held.made is None else [self._pieces(held.made, of=OWN)]
 
     def offered(self, held: Held, *, weighted: bool = False) -> Held:
         """Rows of this side, sent and described."""
         if held.sent is None or held.about is None or weighted:
             work = moving(self.lot, held.origin, gram=self._gram, weighted=weighted)
-            held.frame, held.about = self._run(work, *self._own(held))
-            held.sent, held.origin = held.frame, AS_SOLVED
+            before = held.made
+            sent = [] if before is None else [self._pieces(before, of=OWN, passed=CARGO if self._carries else "")]
+            held.made, held.about = self._made(work, sent, before and before.carries)
+            held.sent, held.origin = held.made, AS_SOLVED
         return held
 
-    def _received(self) -> DataFrame:
-        """What the other side sends."""
+    def _received(self, *, start: Held | None = None, passing: bool = False) -> list[DataFrame]:
+        """What the other side sends: rows that cells name; what rows start from; rows to pass on."""
         assert self._other is not None
         assert self._others is not None
         sent = self._other.offered(self._others).sent
         assert sent is not None
-        return sent.filter(sent["kind"] == SENT)
+        carried = start is not None and start.made is not None and sent.carries is start.made.label
+        kinds = f"{SENT} {CARGO}" if carried else SENT
+        frames = [self._pieces(sent, of=kinds, passed=OWN if passing else "")]
+        return frames if start is None or carried else frames + self._own(start)
 
     def release(self, *held: Held | None) -> None:
         """Let go of all frames but those of these rows."""
-        used = {id(frame) for each in held if each is not None for frame in (each.frame, each.sent)}
-        for frame in self._frames:
-            if id(frame) not in used:
-                frame.unpersist()
-        self._frames = [frame for frame in self._frames if id(frame) in used]
+        used = {id(made) for each in held if each is not None for made in (each.made, each.sent)}
+        for made in self._all:
+            if id(made) not in used:
+                made.frame.unpersist()
+        self._all = [made for made in self._all if id(made) in used]
 
     def cut(self, *held: Held | None) -> None:
         """Store what these rows are in, so that it need not be computed again whatever is lost."""
-        for at, frame in enumerate(self._frames):
-            users = [each for each in held if each is not None and any(frame is one for one in (each.frame, each.sent))]
-            if users:
-                self._frames[at] = stored(frame)
-                for each in users:
-                    each.frame = self._frames[at] if each.frame is frame else each.frame
-                    each.sent = self._frames[at] if each.sent is frame else each.sent
-                frame.unpersist()
+        used = {id(made) for each in held if each is not None for made in (each.made, each.sent)}
+        for made in self._all:
+            if id(made) in used:
+                before, made.frame = made.frame, stored(made.frame)
+                before.unpersist()
 
     def rows_of(self, held: Held) -> DataFrame:
         """``id, features``, persisted."""
-        frame, origin = held.frame or self.offered(held).frame, held.origin
-        assert frame is not None
-        own = frame.filter(frame["kind"] == OWN)
-        rows = own.mapInArrow(lambda batches: rows_out(batches, origin), "id int, features array<float>").persist()
+        made = held.made or self.offered(held).made
+        assert made is not None
+        own, origin = self._pieces(made, of=OWN), held.origin
+        rows = persisted(own.mapInArrow(lambda batches: rows_out(batches, origin), "id int, features array<float>"))
         rows.count()
         return rows
 
@@ -202,7 +250,7 @@ class SparkSide(Side):
 
     def turn(self, matrix: NDArray[np.float64]) -> None:
         held = self.factors
-        self.factors = Held(held.frame, held.origin._replace(turns=(*held.origin.turns, matrix)))
+        self.factors = Held(held.made, held.origin._replace(turns=(*held.origin.turns, matrix)))
 
     def level(self) -> float:
         return 0.0
@@ -233,23 +281,23 @@ class SparkSide(Side):
         weighted: bool = False,
     ) -> float:
         self.release(self.factors, self.before, *self._taken)
-        start, sent = self.factors, [self._received()]
+        start = self.factors
         sweep = HalfSweep(self._common(solver), solver, relaxation, keep, self._gram, weighted)
-        if sweep.starts:
-            sent += self._own(start)
-        origin = start.origin
+        sent = self._received(start=start if sweep.starts else None, passing=self._carries)
+        assert self._others is not None
+        assert self._others.sent is not None
+        carries, known = self._others.sent.label if self._carries else None, start.made is not None
         try:
-            frame, answers = self._run(solving(self.lot, sweep, origin, start.frame is not None), *sent)
+            made, answers = self._made(solving(self.lot, sweep, start.origin, known), sent, carries)
         except WideSumsNeeded:
             sweep = sweep._replace(common=sweep.common._replace(wide=self._common(solver, wide=True).wide))
-            frame, answers = self._run(solving(self.lot, sweep, origin, start.frame is not None), *sent)
+            made, answers = self._made(solving(self.lot, sweep, start.origin, known), sent, carries)
         about = [answer.described for answer in answers]
-        self.factors, self.before = Held(frame, sent=frame, about=about), None
+        self.factors, self.before = Held(made, sent=made, about=about), None
         if keep is not None:
             # what is sent, and described but for the penalty, are the rows that the next iteration goes on from
-            self.before = Held(frame, Origin(beyond=True), sent=frame, about=about)
-            self.factors = Held(frame)
-            self.factors.about = [each._replace(gram=None, weighted=None) for each in about]
+            self.before = Held(made, Origin(beyond=True), sent=made, about=about)
+            self.factors = Held(made, about=[each._replace(gram=None, weighted=None) for each in about])
         return self._told(answers)
 
     def _told(self, answers: list[Solved]) -> float:
@@ -275,7 +323,7 @@ class SparkSide(Side):
 
     def _wide(self, held: Held) -> Summary:
         """The Gram matrix of rows of this side, of sums in float64."""
-        _, answers = self._run(summing(self.lot, held.origin), *self._own(held), keep=False)
+        _, answers = self._run(summing(self.lot, held.origin), self._own(held), keep=False)
         k = self.equation.factors
         return Summary(np.zeros((k, k)), True).followed_by(np.concatenate([answer.gram for answer in answers]))
 
@@ -295,9 +343,8 @@ class SparkSide(Side):
         other, held, unobserved = self._other, self._others, self.equation.weights.unobserved
         assert other is not None
         assert held is not None
-        _, answers = self._run(
-            losing(self.lot, self.factors.origin), self._received(), *self._own(self.factors), keep=False
-        )
+        sent = self._received(start=self.factors)
+        _, answers = self._run(losing(self.lot, self.factors.origin), sent, keep=False)
         common = 0.0
         if unobserved:
             common = unobserved * float(np.sum(self._wide(self.factors).gram * other._wide(held).gram))
@@ -346,7 +393,7 @@ def _start(ask: Ask, axis: Axis, both: tuple[Cuts, Cuts]) -> Held:
     def pack(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from batches(rows_in(rows, own, k))
 
-    return Held(given.mapInArrow(pack, SCHEMA))
+    return Held(Made(given.mapInArrow(pack, SCHEMA)))
 
 
 def fit_in_blocks(packed: Packed, ask: Ask, slots: int) -> tuple[DataFrame, DataFrame, tuple[float, ...]]:

@@ -17,14 +17,14 @@ from .._core import AXES, Axis, FastalsError, kernels
 from .._equation import RowEquation
 from ._block import Ids, InBlock, Lot, Measured, measured
 from ._pack import Cells, Packed
-from ._rows import SCHEMA, TOLD, Piece, batches, contents, pieces_of, table, told
+from ._rows import SCHEMA, TOLD, Piece, batches, contents, persisted, pieces_of, table, told
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 RANGE_CELLS = 1 << 26
 BLOCK_CELLS = 100_000_000
-"""Ratings that a range of ids, a block has at most, about: a block's go through Arrow at once, whose arrays end at 2 GB."""
+"""Ratings that a range of ids, a block has at most, about: a block's go through Arrow at once, up to 2 GB."""
 
 # ---------------------------------------------------------------------------------------------------------------------
 # where the cuts are
@@ -74,7 +74,7 @@ def cuts(packed: Packed, slots: int, n_blocks: tuple[int, int]) -> tuple[Cuts, C
         return table(_merged(rows))
 
     frame = chunks.mapInArrow(count, SCHEMA).repartitionById(2 * n_ranges, "key").groupBy("key")
-    ranges = frame.applyInArrow(merge, SCHEMA).persist()
+    ranges = persisted(frame.applyInArrow(merge, SCHEMA))
     sizes = np.zeros(2 * n_ranges, np.int64)
     for piece in told(ranges):
         sizes[piece.key] = piece.content
@@ -248,7 +248,7 @@ def blocks(packed: Packed, axis: Axis, both: tuple[Cuts, Cuts], equation: RowEqu
     chunks = packed.frame.mapInArrow(cut, SCHEMA).repartitionById(len(own.first_ids), "key")
     built = arrow_udf(build, "binary")(chunks["key"], chunks["data"])
     # an aggregate passes the key on as it is, so that Spark knows how the handles are partitioned
-    handles = chunks.groupBy("key").agg(built.alias("handle")).persist()
+    handles = persisted(chunks.groupBy("key").agg(built.alias("handle")))
     found = [pickle.loads(row.as_buffer()) for row in handles.toArrow().sort_by("key")["handle"]]
     for each in found:
         if isinstance(each, FastalsError):

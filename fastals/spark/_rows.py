@@ -72,6 +72,25 @@ def contents(data: pa.Array) -> Iterator[Any]:
     return (pickle.loads(each.as_buffer()) for each in data)
 
 
+ADAPTIVE = "spark.sql.adaptive.enabled"
+
+
+def persisted(frame: Any) -> Any:
+    """Persist a frame, by a plan that stays what it is.
+
+    Spark describes each query to its listeners, with the plans of all persisted frames that it rests on; those that it
+    may adapt twice, as they were and as they became. In a chain of n frames that would be 2^n descriptions. The plan is
+    made here and now, so that nothing else meets this setting.
+    """
+    conf = frame.sparkSession.conf
+    before = conf.get(ADAPTIVE)
+    conf.set(ADAPTIVE, "false")
+    try:
+        return frame.persist()
+    finally:
+        conf.set(ADAPTIVE, before)
+
+
 def told(frame: Any) -> list[Piece]:
     """What the tasks of a frame tell the driver, in order: this is what has them run."""
     rows = frame.filter(frame["kind"] == TOLD).toArrow()

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyspark import TaskContext
 
@@ -14,10 +15,12 @@ from .._core import FactorArray, FastalsError, ParameterError, single_threaded_b
 from .._equation import WideSumsNeeded
 from ._block import HalfSweep, Ids, InBlock, Lot, RowFactors, described, lost, moved, solved
 from ._build import Cuts, opened
-from ._rows import PIECE_BYTES, TOLD, Piece, pieces_of, table
+from ._rows import ARROW, PIECE_BYTES, TOLD, Piece, pieces_of, table
 
-OWN, SENT = "own", "sent"
-"""Kinds of pieces: factors of a block's own rows, of those that another block needs."""
+OWN, SENT, CARGO, PASSED = "own", "sent", "cargo", "passed"
+"""Kinds of pieces in what a job makes: factors of a block's own rows; of those that a block of the other side needs;
+and own pieces of the other side, which the next job needs again. A job that gets these passes them on: a frame then
+follows from one frame before it. If it followed from two, the plans of frames would grow like Fibonacci's numbers."""
 
 Answers = Iterator[Piece]
 Task = Callable[..., pa.Table]
@@ -39,7 +42,7 @@ class Origin(NamedTuple):
 
     def rows(self, lot: Lot, block: InBlock, pieces: list[Piece], threads: int) -> FactorArray:
         """The rows; those that no piece has are drawn."""
-        parts = [piece.content for piece in pieces if piece.kind == OWN]
+        parts = [piece.content for piece in pieces if piece.kind in (OWN, CARGO)]
         ids = np.concatenate([part.ids for part in parts]) if parts else block.ids[:0]
         factors = np.concatenate([self.of(part) for part in parts]) if parts else lot.drawn(ids)
         if len(ids) != len(block.ids) or (ids != block.ids).any():
@@ -69,6 +72,8 @@ def _aligned(lot: Lot, block: InBlock, ids: Ids, factors: FactorArray) -> Factor
 def task_of(lot: Lot, others_from: Ids, work: Callable[[int, InBlock, list[Piece], int], Iterable[Piece]]) -> Task:
     """The function of a cogroup: a block and what was sent to it; or of a group, where nothing is sent.
 
+    Pieces that are passed go on as they are, as cargo for the block that they are of.
+
     An error of fastals is told; Spark would try again what fails every time.
     """
 
@@ -76,9 +81,13 @@ def task_of(lot: Lot, others_from: Ids, work: Callable[[int, InBlock, list[Piece
         context = TaskContext.get()
         assert context is not None
         number, block = opened(left, lot.axis, others_from)
+        right, passed = right.select(ARROW.names), pc.equal(right["kind"], PASSED)
+        cargo = right.filter(passed)
+        cargo = cargo.set_column(0, "key", cargo["src"]).set_column(1, "kind", pa.repeat(CARGO, len(cargo)))
         try:
             with single_threaded_blas():
-                return table(list(work(number, block, list(pieces_of(right)), context.cpus())))
+                pieces = list(pieces_of(right.filter(pc.invert(passed))))
+                return pa.concat_tables([table(work(number, block, pieces, context.cpus())), cargo.cast(ARROW)])
         except (FastalsError, WideSumsNeeded) as error:
             return table([Piece(number, TOLD, number, 0, error)])
 
