@@ -26,8 +26,9 @@ from .._core import (
     ParameterError,
     __version__,
     processors,
+    tables,
 )
-from .._data import Interactions, as_interactions, trusted
+from .._data import Interactions, factorize, trusted
 from .._models import ExplicitALS, ImplicitALS
 from ._ask import Ask, Columns, Fitted
 from ._block import drawn
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 SIDES = ("users", "items")
+DRAWN_TOGETHER = 1 << 14
 
 
 def fit(frame: DataFrame, columns: Columns, ask: Ask) -> Fitted:
@@ -84,10 +86,8 @@ def _beginning(start: DataFrame, side: int, labels: DataFrame | None, text: tupl
     from pyspark.sql.types import StringType
 
     if isinstance(start.schema["id"].dataType, StringType) != text[side]:
-        of, wanted = ("numbers", "strings") if text[side] else ("strings", "numbers")
-        raise ArgumentTypeError(
-            f"the initial factors of {SIDES[side]} are of ids that are {of}, the ratings of {wanted}"
-        )
+        rule, got = ("strings", "numbers") if text[side] else ("numbers", "strings")
+        raise ArgumentTypeError(f"ids of initial factors of {SIDES[side]} must be {rule}, as in the ratings, got {got}")
     if labels is not None and text[side]:
         start = with_numbers(start, labels, side)
     return start.select(start["id"].cast("int"), start["features"].cast("array<float>"))
@@ -239,12 +239,14 @@ def choice(data: Packed, ask: Ask, executors: Executors) -> str:
 
 
 def memory_needed(data: Packed, ask: Ask) -> int:
-    """Bytes that one task needs at its peak: what a fit says it does, the chunks before that, where it starts."""
-    estimate = estimator(ask).estimate_memory(max(1, data.n_users), max(1, data.n_items), data.n_cells)
-    return estimate.total + CHUNK_CELL * data.n_cells + 4 * ask.rank * (data.n_users + data.n_items)
+    """Bytes that one task needs at its peak: of chunks on their way, or of a fit and where it starts."""
+    fit = estimator(ask).estimate_memory(max(1, data.n_users), max(1, data.n_items), data.n_cells)
+    start = 4 * ask.rank * (data.n_users + data.n_items)
+    return max(CHUNK_CELL * data.n_cells, fit.total + start)
 
 
-CHUNK_CELL = 12
+CHUNK_CELL = 30
+"""Bytes of a rating on the way from chunks to interactions, at most."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -276,7 +278,9 @@ def fit_in_one_task(data: Packed, ask: Ask, slots: int) -> tuple[DataFrame, Data
     here = replace(ask, initial=None)
 
     def work(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        yield from batches(_fitted((piece for batch in rows for piece in pieces_of(batch)), here, cores(master), slots))
+        yield from batches(
+            fitted_pieces((piece for batch in rows for piece in pieces_of(batch)), here, cores(master), slots)
+        )
 
     done = _persisted(pieces.repartition(1).mapInArrow(work, SCHEMA, profile=profile))
     [answer] = [piece.content for piece in told(done)]
@@ -287,7 +291,7 @@ def fit_in_one_task(data: Packed, ask: Ask, slots: int) -> tuple[DataFrame, Data
     return users, items, answer["losses"]
 
 
-def _fitted(pieces: Iterable[Piece], ask: Ask, threads: int, slots: int) -> Iterator[Piece]:
+def fitted_pieces(pieces: Iterable[Piece], ask: Ask, threads: int, slots: int) -> Iterator[Piece]:
     """What the task makes of all ratings: factors, and what it tells; an error is told, for no retry helps."""
     held: dict[str, list[Any]] = {"chunk": [], **{side: [] for side in SIDES}}
     for piece in pieces:
@@ -308,27 +312,37 @@ def _fitted(pieces: Iterable[Piece], ask: Ask, threads: int, slots: int) -> Iter
 def canonical(chunks: list[Cells], threads: int) -> Interactions:
     """The interactions of all chunks; of a user's several ratings of an item each stays one, in ascending order.
 
-    So they are the same however the ratings came in. The list is emptied on the way.
+    So they are the same however the ratings came in. The list is emptied on the way: there are never more than
+    ``CHUNK_CELL`` bytes a rating.
     """
-    users, items, values = (np.concatenate(each) for each in zip(*chunks, strict=True))
+    parts = [list(each) for each in zip(*chunks, strict=True)]
     chunks.clear()
-    data = as_interactions((users, items, values), duplicates="keep", dtype="float32", num_threads=threads)
-    del users, items, values
-    indptr, indices, _ = data.arrays()
-    again = np.empty(len(indices), np.bool_)
-    np.equal(indices[1:], indices[:-1], out=again[1:])
+
+    def joined() -> NDArray[Any]:
+        return np.concatenate(parts.pop(0))
+
+    users, user_labels = factorize("users", joined(), threads)
+    items, item_labels = factorize("items", joined(), threads)
+    columns = tables.bucket(items, users, joined(), len(item_labels), np.float32, threads)
+    del users, items
+    indptr, indices, values = tables.transpose(*columns, len(user_labels), np.float32, threads)
+    del columns
+    again = np.append(False, indices[1:] == indices[:-1])
     again[indptr[:-1]] = False
-    if not again.any():
-        return data
-    places = np.flatnonzero(again | np.append(again[1:], False))
-    values = data.values.copy()
-    values[places] = values[places][np.lexsort((values[places], np.cumsum(~again)[places]))]
-    return trusted((indptr, indices, values), None, data.user_labels, data.item_labels)
+    if again.any():
+        places = np.flatnonzero(again | np.append(again[1:], False))
+        cells = np.cumsum(~again)[places]
+        values[places] = values[places][np.lexsort((values[places], cells))]
+    columns = tables.transpose(indptr, indices, values, len(item_labels), np.float32, threads)
+    return trusted((indptr, indices, values), columns, user_labels, item_labels)
 
 
 def _start(ask: Ask, side: int, ids: NDArray[np.int32], given: list[Factors | DataError]) -> FactorArray:
     """Where a side starts: at the factors that are given, or drawn."""
-    start = drawn(ask.seed, side, ids, ask.rank, nonnegative=ask.nonnegative)
+    start = np.empty((len(ids), ask.rank), np.float32)
+    for first in range(0, len(ids), DRAWN_TOGETHER):
+        some = slice(first, first + DRAWN_TOGETHER)
+        start[some] = drawn(ask.seed, side, ids[some], ask.rank, nonnegative=ask.nonnegative)
     for rows in given:
         if isinstance(rows, DataError):
             raise rows
@@ -395,7 +409,7 @@ def _unpacked(pieces: DataFrame, slots: int) -> DataFrame:
 
     features = StructField("features", ArrayType(FloatType(), containsNull=False))
     schema = StructType([StructField("id", IntegerType(), nullable=False), features])  # as Spark's ALS has it
-    return pieces.repartition(slots, pieces["seq"]).mapInArrow(unpack, schema)
+    return pieces.repartitionById(slots, pieces["seq"]).mapInArrow(unpack, schema)
 
 
 def _shipped(factors: DataFrame, side: str, k: int) -> DataFrame:
