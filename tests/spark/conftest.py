@@ -24,7 +24,11 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A classic session, local[2]: two tasks at a time, each of them a process that has the code under test."""
+    """A classic session, local[2]: two tasks at a time, each of them a process that has the code under test.
+
+    Java has a directory of its own: Python's workers look there first for what they import, and relative paths are
+    meant from there.
+    """
     from pyspark.sql import SparkSession
 
     from .cluster import CODE, SETTINGS
@@ -34,10 +38,15 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     settings = {
         **SETTINGS,
         "spark.driver.memory": "1500m",
-        "spark.local.dir": str(room),
+        "spark.local.dir": str(room / "local"),
         "spark.sql.warehouse.dir": str(room / "warehouse"),
     }
-    session = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
+    here = os.getcwd()
+    os.chdir(room)
+    try:
+        session = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
+    finally:
+        os.chdir(here)
     session.sparkContext.setLogLevel("ERROR")
     yield session
     session.stop()
