@@ -12,9 +12,9 @@ MODULES = ["", *sorted(module.name for module in pkgutil.iter_modules(fastals.sp
 
 
 @pytest.mark.parametrize("name", MODULES, ids=lambda name: name or "door")
-def test_examples(name, spark, tmp_path, monkeypatch):
-    """``spark`` is the session; files are written where nobody minds."""
-    monkeypatch.chdir(tmp_path)
+def test_examples(name, spark, monkeypatch):
+    """``spark`` is the session; a relative path means the same to Python and to Java."""
+    monkeypatch.chdir(spark._jvm.java.lang.System.getProperty("user.dir"))
     module = import_module(f"fastals.spark.{name}".rstrip("."))
     finder = doctest.DocTestFinder()
     tests = finder.find(module, extraglobs={"spark": spark})
