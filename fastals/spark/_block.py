@@ -459,7 +459,7 @@ def drawn(seed: int, side: int, ids: NDArray[np.int32], k: int, *, nonnegative: 
         0: users, 1: items.
     """
     with np.errstate(over="ignore"):
-        key = _mixed(np.uint64([seed & (1 << 64) - 1, side])).reshape(2, 1)
+        key = _mixed(np.array([seed & (1 << 64) - 1, side], np.uint64)).reshape(2, 1)
         rows = _mixed(_mixed(key[0] ^ ids.astype(np.int64).view(np.uint64)) + key[1])
         bits = _mixed(rows[:, None] + _GOLDEN * np.arange(1, k + 1, dtype=np.uint64))
     sums = bits.view(np.uint16).reshape(len(ids), k, 4).sum(axis=2, dtype=np.int64) - 2 * 65_535
