@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType, ModuleType
 
@@ -197,7 +198,7 @@ def test_chains_of_modules_are_short() -> None:
             if not folder:
                 continue
             modules = [module] if module else [door(folder)[name]] if name else list(door(folder).values())
-            links |= {f"{folder}/{module}" for module in modules}
+            links |= {f"{folder}/{module}" for module in modules} - {name_of(path)}
     for links in list(graph.values()):
         for module in links:
             graph.setdefault(module, set())  # a compiled one
@@ -264,14 +265,21 @@ def asked(cls: ast.ClassDef) -> Iterator[ast.Attribute]:
             yield node
 
 
+FOREIGN = {
+    "NamedTuple": {"_asdict", "_fields", "_make", "_replace"},
+    **{name: {"_copyValues", "_resetUid", "_set", "_setDefault"} for name in ("Estimator", "Model", "_ALSModelParams")},
+}
+"""What classes of other libraries give to ours."""
+
+
 @cache
 def declared(path: Path, name: str) -> frozenset[str]:
     """What a class and its bases have: methods, what stands in their bodies, what is assigned to self."""
     if (path, name) not in CLASSES:
         path = next((other for other, known in CLASSES if known == name), path)
     cls = CLASSES.get((path, name))
-    if cls is None:  # of another library
-        return frozenset({"_asdict", "_fields", "_make", "_replace"} if name == "NamedTuple" else ())
+    if cls is None:
+        return frozenset(FOREIGN.get(name, ()))
     names = {node.attr for node in asked(cls) if isinstance(node.ctx, ast.Store)}
     for node in cls.body:
         if isinstance(node, ast.FunctionDef):
@@ -316,6 +324,8 @@ def test_what_is_private_is_left_alone() -> None:
 
 
 MODULES = [fastals, fastals.evaluation, fastals.report, fastals.scoring, fastals.serving]
+if find_spec("pyspark"):  # .ci/spark runs this file where it is
+    MODULES.append(fastals.spark)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
@@ -339,6 +349,14 @@ def signature(function: object) -> str:
     return str(inspect.Signature(bare))
 
 
+def members_of(cls: type) -> Iterator[str]:
+    """What is public in a class, and neither Python's nor Spark's."""
+    foreign = [base for base in cls.__mro__ if base.__module__.split(".")[0] in ("builtins", "pyspark")]
+    for member in dir(cls):
+        if not member.startswith("_") and not any(hasattr(base, member) for base in foreign):
+            yield member
+
+
 def public_api() -> Iterator[str]:
     """One line for each public name, method, property and signature."""
     for module in MODULES:
@@ -348,10 +366,7 @@ def public_api() -> Iterator[str]:
                 yield f"{path}({', '.join(base.__name__ for base in value.__bases__)})"
             elif isinstance(value, type):
                 yield path + signature(value)
-                builtin = [base for base in value.__mro__ if base.__module__ == "builtins"]
-                for member in sorted(dir(value)):
-                    if member.startswith("_") or any(hasattr(base, member) for base in builtin):
-                        continue
+                for member in members_of(value):
                     attribute = inspect.getattr_static(value, member)
                     if isinstance(attribute, (FunctionType, classmethod, staticmethod)):
                         yield f"{path}.{member}" + signature(getattr(value, member))
@@ -365,6 +380,8 @@ def public_api() -> Iterator[str]:
 
 def test_public_signatures_are_the_recorded_ones() -> None:
     recorded, present = RECORD.read_text(encoding="utf-8").splitlines(), list(public_api())
+    if fastals.spark not in MODULES:
+        recorded = [line for line in recorded if not line.startswith("fastals.spark.")]
     difference = "\n".join(difflib.unified_diff(recorded, present, "recorded", "present", lineterm="", n=0))
     assert not difference, (
         f"the public interface has changed:\n{difference}\n"
@@ -385,9 +402,9 @@ def public_callables() -> Iterator[tuple[str, object]]:
             if isinstance(value, type) and issubclass(value, BaseException | tuple):
                 continue
             if isinstance(value, type):
-                for member in dir(value):
+                for member in members_of(value):
                     attribute = inspect.getattr_static(value, member)
-                    if not member.startswith("_") and isinstance(attribute, (FunctionType, classmethod, staticmethod)):
+                    if isinstance(attribute, (FunctionType, classmethod, staticmethod)):
                         yield f"{path}.{member}", getattr(value, member)
             if callable(value):
                 yield path, value
@@ -396,6 +413,7 @@ def public_callables() -> Iterator[tuple[str, object]]:
 def test_every_public_function_has_an_example() -> None:
     """Which pytest runs: ``--doctest-modules``."""
     lacking = {path for path, value in public_callables() if ">>>" not in (inspect.getdoc(value) or "")}
+    lacking = {path for path in lacking if not re.match(r"fastals\.spark\..*\.[gs]et[A-Z]", path)}  # of parameters
     assert lacking == NEED_A_SERVER  # which tests/serving starts
 
 
@@ -425,6 +443,10 @@ def test_works_without_optional_packages() -> None:
         "model = fastals.ImplicitALS(factors=2, iterations=2, solver='lapack', random_state=0).fit(data)\n"
         "assert model.recommend('bob', n=1).items.tolist() == [2]\n"
         "from fastals.__main__ import main\n"
+        "import fastals.spark\n"
+        "try: fastals.spark.ALS\n"
+        "except fastals.MissingDependencyError as error: assert \"pip install 'fastals[spark]'\" in str(error)\n"
+        "else: raise AssertionError\n"
     )
     assert result.returncode == 0, result.stderr
 
@@ -460,4 +482,5 @@ def test_extensions_export_their_init_function_alone(extension: ModuleType) -> N
 
 
 if __name__ == "__main__":
+    assert fastals.spark in MODULES, "fastals.spark is recorded, too: pip install 'fastals[spark]'"
     RECORD.write_text("\n".join(public_api()) + "\n", encoding="utf-8")

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pyspark
+from servers import free_port
 
 import fastals
 
@@ -107,6 +108,7 @@ def tell(value):
 def hear():
     return json.loads(input())
 
+{before}
 spark = SparkSession.builder.{where}.config(map={settings!r}).getOrCreate()
 """
 
@@ -131,7 +133,12 @@ class Program:
         self.directory.mkdir(parents=True)
         path, self.log = self.directory / "program.py", self.directory / "log"
         local = {"spark.local.dir": str(self.directory), "spark.sql.warehouse.dir": str(self.directory / "warehouse")}
-        head = HEAD.format(where=where, settings={**SETTINGS, **local, **settings})
+        settings, before = {**SETTINGS, **local, **settings}, ""
+        if where.startswith("remote('local"):  # whose port is a fixed one: two such programs would be one too many
+            settings["spark.connect.grpc.binding.port"] = port = str(free_port())
+            before = f"DefaultChannelBuilder.default_port = staticmethod(lambda: {port})"
+            before = f"from pyspark.sql.connect.client import DefaultChannelBuilder\n{before}"
+        head = HEAD.format(where=where, settings=settings, before=before)
         path.write_text(head + textwrap.dedent(text), encoding="utf-8")
         pipe = subprocess.PIPE
         with open(self.log, "wb") as log:

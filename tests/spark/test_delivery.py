@@ -104,3 +104,39 @@ def test_a_packed_environment(cluster, room, wheel, bare):
     facts = cluster.run(FACTS, settings, PYSPARK_PYTHON="./whole/bin/python")
     check(facts)
     assert all("whole" in Path(home).parts for home, _ in facts)
+
+
+FIT = """
+import fastals
+from fastals.spark import ALS
+
+ratings = spark.createDataFrame([(0, 0, 1.0), (0, 1, 2.0), (1, 1, 3.0)], ["user", "item", "rating"])
+try:
+    ALS(rank=2, maxIter=1).fit(ratings)
+except fastals.MissingDependencyError as error:
+    tell(str(error))
+"""
+
+
+def test_executors_without_fastals(cluster, bare):
+    settings = {"spark.executorEnv.PYTHONPATH": ""}
+    told = cluster.run(FIT, settings, PYSPARK_PYTHON=str(bare / "bin" / "python"))
+    assert "executor" in told
+    assert fastals.__version__ in told
+    assert "docs/spark.md" in told
+
+
+def test_executors_with_another_version(cluster, room, wheel, bare):
+    other = room / "fastals-0.0.7.whl"
+    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(other, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name == "fastals/_core/names.py":
+                changed = data.replace(f'"{fastals.__version__}"'.encode(), b'"0.0.7"')
+                assert changed != data
+                data = changed
+            new.writestr(name, data)
+    told = cluster.run(FIT, archived(other, room), PYSPARK_PYTHON=str(bare / "bin" / "python"))
+    assert "0.0.7" in told
+    assert fastals.__version__ in told
+    assert "docs/spark.md" in told
