@@ -90,8 +90,8 @@ def _column(frame: DataFrame, name: str, *, text: bool = False) -> tuple[Any, bo
     try:
         column = frame[name]
         kind = frame.select(column).schema[0].dataType
-    except AnalysisException as error:
-        raise DataError(f"there is no column {name!r}, but {', '.join(map(repr, frame.columns))}: {error}") from None
+    except AnalysisException:
+        raise DataError(f"there must be one column {name!r}, got {', '.join(map(repr, frame.columns))}") from None
     if text and isinstance(kind, StringType):
         return column.cast("string"), True  # of whatever collation
     if not isinstance(kind, NumericType):

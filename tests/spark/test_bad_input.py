@@ -77,7 +77,7 @@ def test_types_of_columns(spark, schema, words):
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
-        ("user int, movie int, rating float", "there is no column 'item', but 'user', 'movie', 'rating'"),
+        ("user int, movie int, rating float", "there must be one column 'item', got 'user', 'movie', 'rating'"),
         ("user int, item int, rating float", "there are no ratings: the data frame has no rows"),
         ("user string, item string, rating float", "there are no ratings: the data frame has no rows"),
     ],
