@@ -53,7 +53,7 @@ from .names import (
     without_secrets,
 )
 from .public import show_as
-from .threads import resolve_num_threads, single_threaded_blas
+from .threads import processors, resolve_num_threads, single_threaded_blas
 
 __all__ = [
     "AXES",
@@ -97,6 +97,7 @@ __all__ = [
     "is_remote",
     "kernels",
     "number_types",
+    "processors",
     "read_tensors",
     "reading",
     "refuse_huge",

@@ -36,6 +36,11 @@ def resolve_num_threads(num_threads: int | None = None) -> int:
     environment = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if environment.isdecimal() and int(environment) >= 1:
         return min(int(environment), MAX_THREADS)
+    return processors()
+
+
+def processors() -> int:
+    """Return what this process may use: processors that it may run on, within its container's quota of their time."""
     return max(1, min(_processors(), _quota(), MAX_THREADS))
 
 
