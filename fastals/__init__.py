@@ -55,6 +55,7 @@ __all__ = [
     "scoring",
     "serving",
     "show_config",
+    "spark",
     "tune",
     "with_ids",
 ]
@@ -62,7 +63,7 @@ __all__ = [
 _show_as(__name__, __all__, globals())
 
 if _TYPE_CHECKING:
-    from . import evaluation, report, scoring, serving
+    from . import evaluation, report, scoring, serving, spark
     from ._neighbours import ItemKNN, UserKNN
 
 
