@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -296,6 +296,7 @@ class ALSModel(Model, ModelParams, MLWritable, MLReadable):
         super().__init__()
         self.rank, self.ask = rank, ask
         self.userFactors, self.itemFactors, self.seen, self.losses, self.engine = fitted
+        self.origin: Mapping[str, Any] | None = None  # what its file says of it, where it is read from one
         if uid is not None:
             self._resetUid(uid)
 
