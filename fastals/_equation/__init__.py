@@ -2,7 +2,7 @@
 
 from .checkpoint import Checkpoint, digest, digest_of
 from .descent import Descent
-from .equation import Biases, RowEquation, pair
+from .equation import Biases, RowEquation, pair, unknown_equation
 from .presets import EXPLICIT, IMPLICIT, Preset, Start
 from .refusals import check_finite_factors, refuse_without_positive
 from .rows import CHUNK, CellWeights, Rows, RowSource
@@ -62,5 +62,6 @@ __all__ = [
     "spread",
     "told",
     "train",
+    "unknown_equation",
     "unobserved_weight",
 ]
