@@ -235,9 +235,9 @@ def cells_of(batches: Iterable[pa.RecordBatch], users: pa.Array, items: pa.Array
         lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
         keys.append(np.repeat(rows.astype(np.int64), lengths) * len(items) + others)
     cells = np.unique(np.concatenate(keys))
-    rows = cells // len(items)
-    indptr = np.append(0, np.cumsum(np.bincount(rows, minlength=len(users)), dtype=np.int64))
-    return indptr, (cells - rows * len(items)).astype(np.int32)
+    owners, places = np.divmod(cells, len(items))
+    indptr = np.append(0, np.cumsum(np.bincount(owners, minlength=len(users)), dtype=np.int64))
+    return indptr, places.astype(np.int32)
 
 
 def _places(side: str, ids: pa.Array, known: pa.Array) -> NDArray[np.int32]:
@@ -346,9 +346,8 @@ def seen_batches(state: FittedState, users: pa.Array, items: pa.Array) -> Iterat
         rows = slice(first, min(first + BATCH_ROWS, len(users)))
         seen, known = state.seen(rows), state.known(rows)
         owners, others = (seen if known is None else seen.joined(known)).pairs()
-        cells = np.unique(owners * len(items) + others)
-        owners = cells // len(items)
+        owners, places = np.divmod(np.unique(owners * len(items) + others), len(items))
         begins = np.flatnonzero(np.diff(owners, prepend=-1))
-        ends = pa.array(np.append(begins, len(cells)).astype(np.int32))
-        lists = pa.ListArray.from_arrays(ends, items.take(pa.array(cells - owners * len(items))))
+        ends = pa.array(np.append(begins, len(owners)).astype(np.int32))
+        lists = pa.ListArray.from_arrays(ends, items.take(pa.array(places)))
         yield pa.record_batch([users.take(pa.array(first + owners[begins])), lists], names=["id", "items"])

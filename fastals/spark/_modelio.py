@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from pyspark.errors import AnalysisException, PySparkException
+from pyspark.errors import AnalysisException
 from pyspark.ml.util import MLReader, MLWriter
 from pyspark.sql import functions as fn
 
-from .._core import FileFormatError, ParameterError
+from .._core import FileFormatError, ParameterError, check_path
 from ._ask import Fitted
 from ._layout import (
     METADATA,
@@ -44,12 +44,12 @@ from ._layout import (
     side_of,
     spark_line,
 )
-from ._model import ALSModel
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from .._models import ExplicitALS, ImplicitALS
+    from ._model import ALSModel
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ class ModelWriter(MLWriter):
 
     def save(self, path: str) -> None:
         """Write the model to a folder."""
-        write(self.model, path, self.shouldOverwrite)
+        write(self.model, check_path("path", path), self.shouldOverwrite)
 
 
 def write(model: ALSModel, path: str, overwrite: bool) -> None:
@@ -77,21 +77,21 @@ def write(model: ALSModel, path: str, overwrite: bool) -> None:
         Something is at ``path``, and is not to be replaced; or the model itself is read from there.
     """
     spark = model.userFactors.sparkSession
-    frames = {
-        f"{side}Factors": frame for side, frame in zip(SIDES, (model.userFactors, model.itemFactors), strict=True)
-    }
-    _make_room(spark, path, overwrite, [*frames.values(), *([] if model.seen is None else [model.seen])])
+    frames = [model.userFactors, model.itemFactors]
+    _make_room(spark, path, overwrite, frames if model.seen is None else [*frames, model.seen])
     content, kinds = content_of(model), {}
-    for side, (name, frame) in zip(SIDES, frames.items(), strict=True):
+    for side, frame in zip(SIDES, frames, strict=True):
         kinds[f"{side}s"] = kind = frame.schema["id"].dataType.simpleString()
         if kind in NUMBERED:
             place = f"{path}/{OWN}/{side}Labels"
-            _numbered(frame).write.parquet(place)
+            _write_labels(frame, place)
             labels = spark.read.schema(f"id int, label {kind}").parquet(place)
             frame = frame.withColumnRenamed("id", "label").join(labels, "label")
         elif content.get("labels", {}).get(f"{side}s") == "index":
             kinds[f"{side}s"] = "index"
-        frame.select(frame["id"].cast("int"), frame["features"].cast("array<float>")).write.parquet(f"{path}/{name}")
+        frame.select(frame["id"].cast("int"), frame["features"].cast("array<float>")).write.parquet(
+            f"{path}/{side}Factors"
+        )
     if model.seen is not None:
         model.seen.write.parquet(f"{path}/{SEEN}")
     values = {param.name: model.getOrDefault(param) for param in model.params if model.isSet(param)}
@@ -139,8 +139,8 @@ def _write_line(spark: SparkSession, path: str, line: str) -> None:
     spark.createDataFrame([(line,)], "value string").coalesce(1).write.text(path)
 
 
-def _numbered(frame: DataFrame) -> DataFrame:
-    """The ids of a frame, numbered from 0 in their order: ``id int, label``; no task has them all."""
+def _write_labels(frame: DataFrame, path: str) -> None:
+    """Write the ids of a frame, numbered from 0 in their order: ``id int, label``; no task has them all."""
     kind = frame.schema["id"].dataType.simpleString()
     ordered = frame.select(frame["id"].alias("label")).sort("label").withColumn("part", fn.spark_partition_id())
     ordered = ordered.persist()
@@ -156,7 +156,8 @@ def _numbered(frame: DataFrame) -> DataFrame:
                 yield pa.record_batch([pa.array(ids), batch.column("label")], names=["id", "label"])
                 at += len(batch)
 
-    return ordered.mapInArrow(number, f"id int, label {kind}")
+    ordered.mapInArrow(number, f"id int, label {kind}").write.parquet(path)
+    ordered.unpersist()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -164,15 +165,19 @@ def _numbered(frame: DataFrame) -> DataFrame:
 
 
 class ModelReader(MLReader):
-    """Reads models; see :meth:`ALSModel.read`."""
+    """Reads models of a class; see :meth:`ALSModel.read`."""
+
+    def __init__(self, kind: type[ALSModel]) -> None:
+        super().__init__()
+        self.kind = kind
 
     def load(self, path: str) -> ALSModel:
         """Read a model from a folder."""
-        return read(self.sparkSession, path)
+        return read(self.kind, self.sparkSession, check_path("path", path))
 
 
-def read(spark: SparkSession, path: str) -> ALSModel:
-    """Read a model that fastals or Spark's own ALS has written.
+def read(kind: type[ALSModel], spark: SparkSession, path: str) -> ALSModel:
+    """Read a model of this class, that fastals or Spark's own ALS has written.
 
     Raises
     ------
@@ -199,7 +204,7 @@ def read(spark: SparkSession, path: str) -> ALSModel:
             seen = _table(spark, path, SEEN, id=kinds[0], items=f"array<{kinds[1]}>")
         content = own or {}
         fitted = Fitted(users, items, seen, tuple(content.get("loss_history", ())), content.get("engine", ""))
-        model = ALSModel(fitted, rank, uid=uid)
+        model = kind(fitted, rank, uid=uid)
         model.origin = own
         for name, value in {**params, **content.get("params", {})}.items():
             if model.hasParam(name):
@@ -212,9 +217,11 @@ def _told(path: str) -> Iterator[None]:
     """Turn what Spark raises while it reads a folder into an error that names it."""
     try:
         yield
-    except PySparkException as error:
-        reason = " ".join(str(error).split())
-        raise FileFormatError(f"{path} is not a usable ALSModel of Spark: {reason:.500}") from error
+    except Exception as error:
+        if not type(error).__module__.startswith(("pyspark.", "py4j.")):
+            raise
+        reason = " ".join(str(error).partition("\tat ")[0].split())
+        raise FileFormatError(f"{path} is not a usable ALSModel of Spark: {reason:.600}") from error
 
 
 def _is_there(spark: SparkSession, path: str) -> bool:
@@ -287,8 +294,8 @@ def to_local(model: ALSModel) -> ExplicitALS | ImplicitALS:
     return assembled(content_of(model), users, items, cells)
 
 
-def from_local(model: ExplicitALS | ImplicitALS, spark: SparkSession) -> ALSModel:
-    """A model of one machine as one of Spark.
+def from_local(kind: type[ALSModel], model: ExplicitALS | ImplicitALS, spark: SparkSession) -> ALSModel:
+    """A model of one machine as one of Spark, of this class.
 
     Raises
     ------
@@ -304,6 +311,6 @@ def from_local(model: ExplicitALS | ImplicitALS, spark: SparkSession) -> ALSMode
     seen = None
     if state.pairs.nnz or state.pairs.known is not None:
         seen = spark.createDataFrame(pa.Table.from_batches(seen_batches(state, ids["user"], ids["item"])))
-    made = ALSModel(Fitted(users, items, seen, state.loss_history, ""), state.user_factors.shape[1])
+    made = kind(Fitted(users, items, seen, state.loss_history, ""), state.user_factors.shape[1])
     made.origin = json.loads(line_of(content_of_model(model), kinds_of(state, ids), seen is not None))
     return made
