@@ -130,11 +130,6 @@ class RowEquation:
         self, axis: Axis, data: Interactions, twin: Interactions | None, dtype: Any, num_threads: int | None
     ) -> RowSource:
         """The cells of each user or item, as the sweeps read them; ``twin`` holds their weights."""
-        if not self.known:
-            raise NotFittedError(
-                "this model does not say by which equation it was fitted, which this needs: load it with "
-                "regularization=, and of implicit feedback implicit=True and alpha="
-            )
         lines, *weights = (
             part.lines(axis, dtype, num_threads=num_threads) for part in (data, twin) if part is not None
         )
@@ -224,6 +219,11 @@ class RowEquation:
         Where ``others`` are but those that the cells name, ``n_others`` says how many there are in all, and ``common``
         is theirs.
         """
+        if not self.known:
+            raise NotFittedError(
+                "this model does not say by which equation it was fitted, which this needs: load it with "
+                "regularization=, and of implicit feedback implicit=True and alpha="
+            )
         own = None if self.bias_regularization is None else self.bias_regularization[axis == "items"]
         lam = partial(self.row_regularization, axis)
         return ArraySide(

@@ -295,7 +295,6 @@ class ALSModel(Model, ModelParams, MLWritable, MLReadable):
     ) -> None:
         super().__init__()
         self.rank, self.ask = rank, ask
-        self.origin: Mapping[str, Any] | None = None  # what its file says of it, where it is read from one
         self.userFactors, self.itemFactors, self.seen, self.losses, self.engine = fitted
         self.origin: Mapping[str, Any] | None = None  # what its file says of it, where it is read from one
         if uid is not None:
