@@ -60,12 +60,66 @@ def replacing(path: str) -> Iterator[str]:
         with suppress(OSError):
             os.unlink(temporary)
         raise
+    _sync_names(directory)
+
+
+@contextmanager
+def replacing_folder(path: str) -> Iterator[str]:
+    """Give the name of an empty folder beside `path`, which takes the place of `path` when it has been filled.
+
+    As :func:`replacing`: `path` is what it was or the whole new folder, but that no file system exchanges two folders
+    in one step: a machine that stops between two names leaves none there, and the old one under a hidden name.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written.
+    """
+    target = os.path.realpath(path)
+    directory = os.path.dirname(target)
+    os.makedirs(directory, exist_ok=True)
+    remove_leftovers(target, ABANDONED)
+    temporary, old = (_prefix(target) + secrets.token_hex(8) + _SUFFIX for _ in range(2))
+    try:
+        os.mkdir(temporary)
+        yield temporary
+        for folder, _, names in os.walk(temporary):
+            for name in names:
+                sync(os.path.join(folder, name))
+            _sync_names(folder)
+        with suppress(FileNotFoundError):
+            os.rename(target, old)
+        try:
+            os.rename(temporary, target)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.rename(old, target)
+            raise
+    except BaseException:
+        _remove(temporary)
+        raise
+    _sync_names(directory)
+    _remove(old)
+
+
+def _sync_names(directory: str) -> None:
     if os.name != "nt":  # Windows cannot open a directory
         sync(directory)
 
 
+def _remove(path: str) -> None:
+    """Remove a file or a folder, if it is there and can be."""
+    import shutil  # which few programs need
+
+    if os.path.isdir(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            os.unlink(path)
+
+
 def leftovers(path: str) -> list[str]:
-    """Return the files that writers of `path` have left that were killed, or that one is writing just now."""
+    """Return the files and folders that killed writers of `path` have left, or that one is writing just now."""
     import glob  # which few programs need
 
     return glob.glob(glob.escape(_prefix(os.path.realpath(path))) + "?" * 16 + _SUFFIX)
@@ -79,7 +133,7 @@ def remove_leftovers(path: str, age: float = 0) -> None:
     for leftover in leftovers(path):
         with suppress(OSError):
             if not age or time.time() - os.stat(leftover).st_mtime > age:
-                os.unlink(leftover)
+                _remove(leftover)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import Axis, FactorArray
+from .._core import Axis, FactorArray, NotFittedError
 from .refusals import refuse_negative_pair
 from .rows import CellWeights, Rows, RowSource
 from .settings import row_regularization
@@ -61,6 +61,8 @@ class RowEquation:
         With such biases: what they share moves to the mean.
     damping : float, optional
         Biases are means fitted once beforehand, damped by so many ratings.
+    known : bool
+        False: it is not known by what the model was fitted, and no row can be solved; see :func:`unknown_equation`.
     """
 
     weights: CellWeights
@@ -77,6 +79,7 @@ class RowEquation:
     bias_regularization: tuple[float, float] | None = None
     mean_is_free: bool = False
     damping: float | None = None
+    known: bool = True
 
     # -- solvers ------------------------------------------------------------------------------------------------------
 
@@ -216,6 +219,11 @@ class RowEquation:
         Where ``others`` are but those that the cells name, ``n_others`` says how many there are in all, and ``common``
         is theirs.
         """
+        if not self.known:
+            raise NotFittedError(
+                "this model does not say by which equation it was fitted, which this needs: load it with "
+                "regularization=, and of implicit feedback implicit=True and alpha="
+            )
         own = None if self.bias_regularization is None else self.bias_regularization[axis == "items"]
         lam = partial(self.row_regularization, axis)
         return ArraySide(
@@ -235,3 +243,9 @@ def pair(value: float | tuple[float, float]) -> tuple[float, float]:
     """A setting's numbers for users and for items; one number stands for both."""
     users, items = value if isinstance(value, tuple) else (value, value)
     return float(users), float(items)
+
+
+def unknown_equation(factors: int) -> RowEquation:
+    """Stand for the equation of a model that does not tell it: scores need none."""
+    nothing = CellWeights(unobserved=0.0, a0=0.0, a1=0.0, b0=0.0, b1=0.0, positive_only=False)
+    return RowEquation(nothing, factors, (0.0, 0.0), "constant", known=False)

@@ -15,6 +15,7 @@ from .storage import (
     need,
     open_file,
     replacing,
+    replacing_folder,
     suffix_of,
 )
 from .time_columns import is_missing, number_dtype, numerals
@@ -57,6 +58,7 @@ __all__ = [
     "plain",
     "read_settings_file",
     "replacing",
+    "replacing_folder",
     "seconds_of",
     "span_seconds",
     "suffix_of",

@@ -67,8 +67,8 @@ def _reason(error: BaseException, name: str) -> str:
 
 
 def local_path(name: str) -> str:
-    """Return the path that a local name, perhaps a file:// address, stands for."""
-    return re.sub(r"^(?i:file)://(localhost)?(?=/)", "", name)
+    """Return the path that a local name, perhaps an address as file:///tmp or file:/tmp, stands for."""
+    return re.sub(r"^(?i:file):(//(localhost)?)?(?=/(?!/))", "", name)
 
 
 def suffix_of(name: str) -> tuple[str, str]:
@@ -265,6 +265,30 @@ def replacing(name: str) -> Iterator[str]:
             _send(local, place)
         except OSError as error:
             raise FileFormatError(f"{told_address(name)}: cannot be written: {_reason(error, name)}") from error
+
+
+@contextmanager
+def replacing_folder(name: str, mark: str) -> Iterator[Location]:
+    """Give a place for a folder; what was written there takes the place of ``name``.
+
+    A local one is replaced as :func:`fastals._core.files.replacing_folder` does it. Elsewhere folders are not renamed
+    in one step: the place is the folder's own, and only with ``mark``, a folder in it, is it whole. That goes before
+    the rest of an old one, and is to be written last.
+    """
+    place = locate(check_path("path", name))
+    if not is_remote(name):
+        with files.replacing_folder(place.path) as temporary:
+            yield place._replace(path=temporary)
+        return
+    from pyarrow import fs
+
+    try:
+        for old in (f"{place.path}/{mark}", place.path):
+            if place.filesystem.get_file_info(old).type == fs.FileType.Directory:
+                place.filesystem.delete_dir(old)
+        yield place
+    except OSError as error:
+        raise FileFormatError(f"{told_address(name)}: cannot be written: {_reason(error, name)}") from error
 
 
 def _send(local: str, place: Location) -> None:

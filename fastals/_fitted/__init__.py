@@ -1,7 +1,20 @@
 """What a fit makes: one immutable state, its file, and the rows that come to it later."""
 
 from .ageing import DUE, Ageing, ageing_of
-from .file import LATER, Tensors, duplicates_of, load_model, plain, read_state, save_state, stored, write_model
+from .file import (
+    LATER,
+    Tensors,
+    content_of,
+    duplicates_of,
+    identity_of,
+    load_model,
+    model_of,
+    plain,
+    read_state,
+    save_state,
+    stored,
+    write_model,
+)
 from .fold_in import fold_in, grown, in_dtype, solve_new
 from .forget import Forgotten, Rest, forgotten, rest_of, without
 from .replacement import move_in, place_for
@@ -16,12 +29,15 @@ __all__ = [
     "Rest",
     "Tensors",
     "ageing_of",
+    "content_of",
     "duplicates_of",
     "fold_in",
     "forgotten",
     "grown",
+    "identity_of",
     "in_dtype",
     "load_model",
+    "model_of",
     "move_in",
     "parts_of",
     "place_for",

@@ -96,6 +96,14 @@ def save_state(path: str, kind: type, state: FittedState, *, history: bool = Tru
         tensors["seen_weights"] = state.weights.values
     if state.biases is not None:
         tensors["user_biases"], tensors["item_biases"] = state.biases
+    content = content_of(state)
+    if state.pairs.on_disk:
+        content["on_disk"] = {"path": home_of(state.pairs.on_disk), "digest": manifest_digest(state.pairs)}
+    write_model(path, kind, state.parameters, state.pairs, content, tensors)
+
+
+def content_of(state: FittedState) -> dict[str, Any]:
+    """What the file of a state says beside class, parameters and arrays."""
     content: dict[str, Any] = {
         "n_iter": state.n_iter,
         "n_repeated": state.n_repeated,
@@ -108,9 +116,7 @@ def save_state(path: str, kind: type, state: FittedState, *, history: bool = Tru
     }
     if state.n_updates:
         content["updates"] = {"n_updates": state.n_updates, "fresh": float(state.fresh)}
-    if state.pairs.on_disk:
-        content["on_disk"] = {"path": home_of(state.pairs.on_disk), "digest": manifest_digest(state.pairs)}
-    write_model(path, kind, state.parameters, state.pairs, content, tensors)
+    return content
 
 
 def write_model(
@@ -134,13 +140,15 @@ def write_model(
         labels |= {"elsewhere_users": elsewhere.user_labels, "elsewhere_items": elsewhere.item_labels}
         content = {**content, "elsewhere": list(elsewhere.shape)}
     version = VERSIONS[known is not None or elsewhere is not None]
-    common = {
-        "class": kind.__name__,
-        # how many threads there are is the reader's matter
-        "parameters": {name: plain(value) for name, value in parameters.items() if name != "num_threads"},
-        "labels": {side: encode_labels(side, ids, tensors) for side, ids in labels.items()},
-    }
+    told = {side: encode_labels(side, ids, tensors) for side, ids in labels.items()}
+    common = {**identity_of(kind, parameters), "labels": told}
     write_tensors(path, "model", version, {**common, **content}, tensors)
+
+
+def identity_of(kind: type, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says of class and parameters; how many threads there are is the reader's matter."""
+    told = {name: plain(value) for name, value in parameters.items() if name != "num_threads"}
+    return {"class": kind.__name__, "parameters": told}
 
 
 def load_model(path: str, *, mmap: bool = True) -> Any:
@@ -156,15 +164,20 @@ def load_model(path: str, *, mmap: bool = True) -> Any:
     """
     with reading(path, "model"):
         content, tensors = read_tensors(path, "model", VERSIONS, mmap=mmap)
-        name = field(content, "class", str)
-        if name in LATER:
-            LATER[name]()
-        if name not in KINDS:
-            raise ValueError(f"it holds a model of class {name!r}, not {' or '.join(sorted({*KINDS, *LATER}))}")
-        taken = Tensors(content, tensors)
-        model = KINDS[name]._read(content, taken)
-        taken.check_empty()
-        return model
+        return model_of(content, tensors)
+
+
+def model_of(content: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Any:
+    """Make the model of what a file holds, or somebody else in its stead; ValueError or TypeError where it is none."""
+    name = field(content, "class", str)
+    if name in LATER:
+        LATER[name]()
+    if name not in KINDS:
+        raise ValueError(f"it holds a model of class {name!r}, not {' or '.join(sorted({*KINDS, *LATER}))}")
+    taken = Tensors(content, tensors)
+    model = KINDS[name]._read(content, taken)
+    taken.check_empty()
+    return model
 
 
 # --- the model -------------------------------------------------------------------------------------------------------

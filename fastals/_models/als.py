@@ -35,6 +35,7 @@ from .._equation import (
     chosen,
     read_settings,
     train,
+    unknown_equation,
 )
 from .._fitted import (
     FittedState,
@@ -417,16 +418,16 @@ class ALS(FactorModel, Estimator):
 
     @classmethod
     def _read(cls, content: Mapping[str, Any], tensors: Tensors) -> Self:
-        """The model of a file."""
+        """The model of a file; one of which it gives no settings can solve no row."""
         parts = read_state(content, tensors)
         found = parts.pop("settings")
         # versions that had no settings had no tol, and did all iterations
         model = cls(**({"tol": None} if found is None else {}) | parts["parameters"])
-        settings = model._settings_of(found, parts["biases"] is not None)
+        settings = {} if found == {} else model._settings_of(found, parts["biases"] is not None)
         parts["parameters"] = model.get_params()
-        ratings, equation = model._predicts_ratings, model._equation(settings)
+        equation = model._equation(settings) if settings else unknown_equation(model.factors)
         equation = replace(equation, duplicates=duplicates_of(content, equation.duplicates))
-        model._state = FittedState(**parts, settings=settings, equation=equation, ratings=ratings)
+        model._state = FittedState(**parts, settings=settings, equation=equation, ratings=model._predicts_ratings)
         return model
 
     def _settings_of(self, found: Mapping[str, Any] | None, biased: bool) -> Settings:

@@ -467,7 +467,7 @@ class ALSModel(Model, ModelParams, MLWritable, MLReadable):
         """
         from ._modelio import from_local
 
-        return from_local(model, spark)
+        return from_local(ALSModel, model, spark)
 
     def write(self) -> MLWriter:
         """Return what writes the model in Spark's own layout: ``model.write().overwrite().save(path)``."""
@@ -480,7 +480,7 @@ class ALSModel(Model, ModelParams, MLWritable, MLReadable):
         """Return what reads models, also those that Spark's own ALS has saved: ``ALSModel.read().load(path)``."""
         from ._modelio import ModelReader
 
-        return ModelReader()
+        return ModelReader(cls)
 
 
 def no(kind: str | DataType) -> Column:

@@ -402,7 +402,7 @@ def test_one_table_in_many_forms(tmp_path):
     pa.parquet.write_table(table.slice(2), tmp_path / "hive" / "day=2" / "0.parquet")
     columns = {"user": "u", "item": "i", "value": "r"}
     expected = Interactions.from_arrays(["007", "8", "007"], [3, -1, 4], [1.5, 2.0, 3.0])
-    csvs = [tmp_path / "csv", f"file://{tmp_path}/csv", tmp_path / "gz", tmp_path / "a.csv.bz2"]
+    csvs = [tmp_path / "csv", f"file://{tmp_path}/csv", f"file:{tmp_path}/csv", tmp_path / "gz", tmp_path / "a.csv.bz2"]
     for found in (
         *(Interactions.from_csv(path, **columns) for path in csvs),
         Interactions.from_csv([tmp_path / "csv" / "a.csv", tmp_path / "csv" / "b.csv"], **columns),

@@ -21,7 +21,7 @@ from scipy import sparse
 
 import fastals
 from fastals._core.errors import FileFormatError
-from fastals._core.files import remove_leftovers, replacing
+from fastals._core.files import remove_leftovers, replacing, replacing_folder
 from fastals._data.interactions import Interactions
 from fastals._data.labels import Labels
 from fastals._equation import IMPLICIT, RowEquation
@@ -271,6 +271,50 @@ def test_what_a_killed_writer_left_goes_when_it_is_nobodys(tmp_path):
     with replacing(target) as temporary, open(temporary, "w") as file:
         file.write("whole")
     assert sorted(os.listdir(tmp_path)) == [new.name, target.name]
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "new" / "folder"
+
+    def fill(name, fail=False):
+        with replacing_folder(str(target)) as temporary:
+            os.mkdir(f"{temporary}/{name}")
+            with open(f"{temporary}/{name}/file", "w") as file:
+                file.write(name)
+            if fail:
+                raise KeyboardInterrupt
+
+    fill("one")
+    with pytest.raises(KeyboardInterrupt):
+        fill("two", fail=True)
+    assert os.listdir(target) == ["one"]
+    fill("three")
+    assert (target / "three" / "file").read_text() == "three"
+    assert os.listdir(target) == ["three"]
+    left = target.parent / f".folder.{'0' * 16}.tmp"
+    (left / "half").mkdir(parents=True)
+    fill("four")
+    assert left.exists()
+    os.utime(left, (0, 0))
+    fill("five")
+    assert os.listdir(target.parent) == ["folder"]
+
+
+def test_a_folder_that_cannot_be_put_there_leaves_the_old_one(tmp_path, monkeypatch):
+    target = tmp_path / "folder"
+    (target / "old").mkdir(parents=True)
+    rename = os.rename
+
+    def stubborn(source, goal):
+        if goal == str(target) and os.path.exists(f"{source}/new"):
+            raise PermissionError(errno.EACCES, "no", goal)
+        rename(source, goal)
+
+    monkeypatch.setattr(os, "rename", stubborn)
+    with pytest.raises(PermissionError), replacing_folder(str(target)) as temporary:
+        os.mkdir(f"{temporary}/new")
+    assert os.listdir(tmp_path) == ["folder"]
+    assert os.listdir(target) == ["old"]
 
 
 def test_replacing_follows_links(tmp_path):
@@ -545,6 +589,32 @@ def test_parameters_are_checked(path, parameters):
     edit(path, content={"parameters": parameters})
     with pytest.raises(FileFormatError, match=str(path)):
         fastals.load(path)
+
+
+def test_a_model_without_settings_answers_but_solves_nothing(path):
+    """Such come from folders of Spark, which do not tell by which equation a model was fitted."""
+    model = fitted()
+    model.save(path)
+    edit(path, content={"settings": {}})
+    loaded = fastals.load(path)
+    assert_array_equal(loaded.recommend(model.users_, n=3).items, model.recommend(model.users_, n=3).items)
+    assert loaded.settings_ == {}
+    history = ([5, 5], ["item 3", "item 7"])
+    asks = [
+        lambda: loaded.fold_in(history),
+        lambda: loaded.fold_in_items(([5, 6], ["new", "new"])),
+        lambda: loaded.partial_fit(history),
+        lambda: loaded.recommend(histories=history),
+        lambda: loaded.explain(None, "item 3", history=history),
+        lambda: loaded.explain(model.users_[0], "item 3"),
+        loaded.diagnose,
+    ]
+    for ask in asks:
+        with pytest.raises(fastals.NotFittedError, match="does not say by which equation"):
+            ask()
+    loaded.save(path)
+    with pytest.raises(fastals.NotFittedError, match="does not say by which equation"):
+        fastals.load(path).fold_in(history)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
