@@ -3,8 +3,6 @@
 from .balance import turned
 from .checkpoint import Checkpoint, digest, digest_of
 from .descent import Descent, Side
-from .equation import Biases, RowEquation, pair
-from .descent import Descent
 from .equation import Biases, RowEquation, pair, unknown_equation
 from .presets import EXPLICIT, IMPLICIT, Preset, Start
 from .refusals import check_finite_factors, refuse_without_positive

@@ -118,8 +118,8 @@ def numbered(ids: Ids) -> tuple[NDArray[np.int32], Ids]:
     if high - low <= 4 * len(ids) + 65_536:
         numbers, distinct = tables.factorize_table(np.ascontiguousarray(ids), low, high, 1)
         return numbers, distinct.astype(np.int32)
-    distinct, inverse = np.unique(ids, return_inverse=True)
-    return inverse.astype(np.int32), distinct
+    labels, inverse = np.unique(ids, return_inverse=True)
+    return inverse.astype(np.int32), labels
 
 
 def _order_repeats(indptr: NDArray[np.int64], indices: NDArray[np.int32], values: NDArray[np.float32]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .._core import AXES, Axis, FastalsError, kernels
+from .._core import Axis, FastalsError, kernels
 from .._equation import RowEquation
 from ._block import Ids, InBlock, Lot, Measured, measured
 from ._pack import Cells, Packed
@@ -75,10 +75,9 @@ def cuts(packed: Packed, slots: int, n_blocks: tuple[int, int]) -> tuple[Cuts, C
 
     frame = chunks.mapInArrow(count, SCHEMA).repartitionById(2 * n_ranges, "key").groupBy("key")
     ranges = persisted(frame.applyInArrow(merge, SCHEMA))
-    sizes = np.zeros(2 * n_ranges, np.int64)
+    sizes = np.zeros((2, n_ranges), np.int64)
     for piece in told(ranges):
-        sizes[piece.key] = piece.content
-    sizes = sizes.reshape(2, n_ranges)
+        sizes.flat[piece.key] = piece.content
     offsets = np.cumsum(sizes, axis=1) - sizes
 
     def pick(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -265,12 +264,14 @@ def _cells_of(rows: Iterator[pa.RecordBatch], axis: Axis, own: Cuts) -> Iterator
     """The cells of chunks, by block."""
     for chunk in _chunks(rows):
         cells: Cells = chunk.content
-        keys = own.blocks_of(cells[AXES.index(axis)])
+        keys = own.blocks_of(cells.users if axis == "users" else cells.items)
         order = np.argsort(keys.astype(np.uint16) if len(own.first_ids) < 1 << 16 else keys, kind="stable")
         bounds = np.searchsorted(keys[order], np.arange(len(own.first_ids) + 1))
         for key in np.flatnonzero(np.diff(bounds)).tolist():
             part = order[bounds[key] : bounds[key + 1]]
-            yield Piece(key, "cells", chunk.src, chunk.seq, Cells(*(array[part] for array in cells)))
+            yield Piece(
+                key, "cells", chunk.src, chunk.seq, Cells(cells.users[part], cells.items[part], cells.values[part])
+            )
 
 
 def _built(lot: Lot, number: int, cells: Cells, others_from: Ids) -> Handle | FastalsError:

@@ -59,5 +59,7 @@ def digest(*arrays):
 def digest_of(model):
     """Of a model of Spark or of one machine: ids and factors."""
     if isinstance(model, fastals.ExplicitALS | fastals.ImplicitALS):
-        return digest(model.users_.astype(np.int32), model.user_factors_, model.items_.astype(np.int32), model.item_factors_)
+        return digest(
+            model.users_.astype(np.int32), model.user_factors_, model.items_.astype(np.int32), model.item_factors_
+        )
     return digest(*factors(model.userFactors), *factors(model.itemFactors))

@@ -9,6 +9,8 @@ from fastals.spark._block import InBlock, drawn, in_order, in_parts, parts_of
 from fastals.spark._build import Cuts
 from fastals.spark._pack import Cells
 
+SIDES = st.sampled_from(["users", "items"])
+EDGES = st.lists(st.integers(-8, 20), max_size=3, unique=True)
 CELLS = st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 2**31 - 1), st.integers(-2, 2)), min_size=1, max_size=60)
 
 
@@ -18,7 +20,11 @@ def cells_of(triples):
 
 
 @settings(deadline=None)
-@given(triples=CELLS, edges=st.lists(st.integers(-8, 20), max_size=3, unique=True), axis=st.sampled_from(["users", "items"]))
+@given(
+    triples=CELLS,
+    edges=st.lists(st.integers(-8, 20), max_size=3, unique=True),
+    axis=st.sampled_from(["users", "items"]),
+)
 def test_in_block_is_what_its_cells_say(triples, edges, axis):
     others_from = np.array([-(2**31), *sorted(edges)], np.int32)
     block = InBlock.of(axis, cells_of(triples), others_from)
@@ -87,7 +93,9 @@ def test_a_start_depends_on_seed_side_and_id_alone():
     rows = drawn(3, 0, ids, 7)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-6)
     np.testing.assert_array_equal(drawn(3, 0, ids[3:4], 7), rows[3:4])
-    np.testing.assert_array_equal(drawn(3, 0, ids, 3)[:, 1] / drawn(3, 0, ids, 3)[:, 0] > 0, rows[:, 1] / rows[:, 0] > 0)
+    np.testing.assert_array_equal(
+        drawn(3, 0, ids, 3)[:, 1] / drawn(3, 0, ids, 3)[:, 0] > 0, rows[:, 1] / rows[:, 0] > 0
+    )
     assert len({drawn(seed, side, ids, 7).tobytes() for seed in (3, 4, -3) for side in (0, 1)}) == 6
     assert (drawn(3, 0, ids, 7, nonnegative=True) == np.abs(rows)).all()
     many = drawn(0, 1, np.arange(50_000, dtype=np.int32), 8)
