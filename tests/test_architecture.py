@@ -25,7 +25,7 @@ PACKAGE = ROOT / "fastals"
 # A folder is a story. Each may import from the doors (``__init__``) of those before it only.
 FOLDERS = [
     *("_core", "_files", "_data", "_equation", "_topn", "evaluation", "_fitted", "_inspect", "_models", "_neighbours"),
-    *("scoring", "serving", "spark", "report", "_pipeline", "cli"),
+    *("scoring", "serving", "_engines", "spark", "report", "_pipeline", "cli"),
 ]
 LEVELS, CHAIN, FILES, LINES, PRIVATE = 9, 14, 12, 500, 15
 """The most levels of folders, modules in a chain of imports, files in a folder, lines in a file, private methods."""

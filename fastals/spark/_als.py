@@ -16,8 +16,7 @@ from pyspark.ml.util import DefaultParamsReadable, MLWritable, MLWriter
 from pyspark.sql.types import NumericType, StringType
 
 from .._core import LOGGER, ArgumentTypeError, ParameterError
-from ._ask import Ask, Columns
-from ._engines import fit
+from .._engines import Ask, Columns, fit
 from ._model import ALSModel, ModelParams, checked, one_of, type_of
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from pyspark.sql import functions as fn
 from pyspark.sql.types import ArrayType, DataType, FloatType, NumericType, StringType, StructField, StructType
 
 from .._core import DataError, ParameterError, check_int, kernels
+from .._engines import Ask, Fitted
 from .._topn import ItemLists, Panels, top_n
-from ._ask import Ask, Fitted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession

@@ -18,7 +18,7 @@ from pyspark.ml.util import MLReader, MLWriter
 from pyspark.sql import functions as fn
 
 from .._core import FileFormatError, ParameterError, check_path
-from ._ask import Fitted
+from .._engines import Fitted
 from ._layout import (
     METADATA,
     NUMBERED,
@@ -110,7 +110,7 @@ def content_of(model: ALSModel) -> Mapping[str, Any]:
         return model.origin
     if model.ask is None:
         return content_given(None, None, 1.0, False)
-    from ._engines import estimator
+    from .._engines import estimator
 
     return content_of_fit(estimator(model.ask, 1), model.losses)
 

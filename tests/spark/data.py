@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import fastals
-from fastals.spark._block import drawn
+from fastals._engines.block import drawn
 
 USERS, ITEMS, CELLS = 30_000, 20_000, 250_000
 """Eight parts of 4,096 users, and five of items."""

@@ -5,8 +5,8 @@ import pytest
 from pyspark.sql import functions as fn
 
 from fastals import DataError, ParameterError
+from fastals._engines.ask import Fitted
 from fastals.spark import ALS, ALSModel
-from fastals.spark._ask import Fitted
 
 ENGINES = ["task"]
 NAMES = ["user", "item", "rating"]

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 
 import fastals
-from fastals.spark import _engines
-from fastals.spark._ask import Ask, Columns
-from fastals.spark._pack import packed
+from fastals._engines import fit
+from fastals._engines.ask import Ask, Columns
+from fastals._engines.pack import packed
 
 from .test_task import COLUMNS, assert_same, frame_of, one_machine, ratings
 
@@ -71,7 +71,7 @@ def test_values(spark, schema, bad, words):
 )
 def test_types_of_columns(spark, schema, words):
     with pytest.raises(fastals.ArgumentTypeError, match=words):
-        _engines.fit(spark.createDataFrame([], schema), COLUMNS, QUICK)
+        fit(spark.createDataFrame([], schema), COLUMNS, QUICK)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_types_of_columns(spark, schema, words):
 )
 def test_frames_without_ratings(spark, schema, words):
     with pytest.raises(fastals.DataError, match=words):
-        _engines.fit(spark.createDataFrame([], schema), COLUMNS, QUICK)
+        fit(spark.createDataFrame([], schema), COLUMNS, QUICK)
 
 
 @pytest.mark.parametrize(
@@ -98,13 +98,13 @@ def test_frames_without_ratings(spark, schema, words):
 )
 def test_parameters_before_any_work(ask, words):
     with pytest.raises(fastals.ParameterError, match=words):
-        _engines.fit(None, COLUMNS, ask)
+        fit(None, COLUMNS, ask)
 
 
 def test_an_error_of_the_fit_comes_as_it_is(spark):
     frame = spark.createDataFrame([(1, 2, -1.0), (2, 1, 0.0)], "user int, item int, rating float")
     with pytest.raises(fastals.DataError, match="needs at least one value above 0"):
-        _engines.fit(frame, COLUMNS, Ask(rank=1, implicit=True))
+        fit(frame, COLUMNS, Ask(rank=1, implicit=True))
 
 
 @pytest.mark.parametrize("kind", ["tinyint", "smallint", "int", "bigint", "float", "double", "decimal(9,0)"])
@@ -113,7 +113,7 @@ def test_ids_of_any_numbers(spark, kind):
     users, items, values = cells = tuple(each.astype(np.int8) for each in ratings(200, n_users=60))
     frame = frame_of(spark, cells).selectExpr(*(f"CAST({name} AS {kind}) AS {name}" for name in COLUMNS))
     ask = Ask(rank=2, iterations=1)
-    fitted = _engines.fit(frame, COLUMNS, ask)
+    fitted = fit(frame, COLUMNS, ask)
     assert_same(fitted, one_machine((users.astype(np.int32), items.astype(np.int32), values.astype(np.float32)), ask))
     assert fitted.user_factors.schema["id"].dataType.simpleString() == "int"
 
@@ -122,7 +122,7 @@ def test_the_limits_of_integers_are_ids(spark):
     frame = spark.createDataFrame(
         [(-BIG, BIG - 1.0, 1.0), (BIG - 1, -1.0 * BIG, 2.0)], "user long, item double, rating float"
     )
-    fitted = _engines.fit(frame, COLUMNS, QUICK)
+    fitted = fit(frame, COLUMNS, QUICK)
     assert fitted.user_factors.toArrow().sort_by("id")["id"].to_pylist() == [-BIG, BIG - 1]
     rows = {row["id"]: row["items"] for row in fitted.seen.collect()}
     assert rows == {-BIG: [BIG - 1], BIG - 1: [-BIG]}
@@ -131,7 +131,7 @@ def test_the_limits_of_integers_are_ids(spark):
 def test_columns_of_other_names_and_cases(spark):
     cells = ratings(200)
     frame = frame_of(spark, cells, ("The user", "ITEM", "r"))
-    assert_same(_engines.fit(frame, Columns("the User", "item", "r"), QUICK), one_machine(cells, QUICK))
+    assert_same(fit(frame, Columns("the User", "item", "r"), QUICK), one_machine(cells, QUICK))
 
 
 @pytest.mark.parametrize("kind", ["int", "string"])
@@ -149,7 +149,7 @@ def test_a_frame_is_read_once(spark, kind, tmp_path: Path):
 
     frame = spark.range(0, 600, 1, 2).mapInArrow(read, "user long, item long, rating float")
     frame = frame.selectExpr(f"CAST(user AS {kind}) AS user", f"CAST(item AS {kind}) AS item", "rating")
-    fitted = _engines.fit(frame, COLUMNS, QUICK)
+    fitted = fit(frame, COLUMNS, QUICK)
     users = set(fitted.user_factors.toArrow()["id"].to_pylist())
     items = set(fitted.item_factors.toArrow()["id"].to_pylist())
     seen = fitted.seen.toArrow()

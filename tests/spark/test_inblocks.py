@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastals.spark._block import InBlock, drawn, in_order, in_parts, parts_of
-from fastals.spark._build import Cuts
-from fastals.spark._pack import Cells
+from fastals._engines.block import InBlock, drawn, in_order, in_parts, parts_of
+from fastals._engines.build import Cuts
+from fastals._engines.pack import Cells
 
 SIDES = st.sampled_from(["users", "items"])
 EDGES = st.lists(st.integers(-8, 20), max_size=3, unique=True)

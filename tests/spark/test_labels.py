@@ -7,10 +7,10 @@ import pyarrow as pa
 import pytest
 
 import fastals
-from fastals.spark import _engines
-from fastals.spark._ask import Ask, Columns
-from fastals.spark._labels import numbered
-from fastals.spark._pack import packed
+from fastals._engines import fit
+from fastals._engines.ask import Ask, Columns
+from fastals._engines.labels import numbered
+from fastals._engines.pack import packed
 
 from .test_task import COLUMNS, assert_same, frame_of, one_machine, ratings
 
@@ -39,7 +39,7 @@ def test_bits_are_those_of_one_machine_on_the_same_strings(spark, sides, ask):
     users = named(users, "u") if "user" in sides else users
     items = named(items, "i") if "item" in sides else items
     frame = frame_of(spark, (users, items, values)).repartition(3)
-    fitted = _engines.fit(frame, COLUMNS, ask)
+    fitted = fit(frame, COLUMNS, ask)
     assert_same(fitted, one_machine((users, items, values), ask))
     kinds = ["string" if side in sides else "int" for side in ("user", "item")]
     for factors, kind in zip((fitted.user_factors, fitted.item_factors), kinds, strict=True):
@@ -84,9 +84,9 @@ def test_starts_at_factors_of_strings(spark):
     users, items, values = ratings(400)
     users = named(users, "u")
     ask = Ask(rank=3, iterations=1)
-    first = _engines.fit(frame_of(spark, (users, items, values)), COLUMNS, ask)
+    first = fit(frame_of(spark, (users, items, values)), COLUMNS, ask)
     again = Ask(rank=3, iterations=1, seed=9, initial=(first.user_factors, first.item_factors))
-    fitted = _engines.fit(frame_of(spark, (users, items, values)), COLUMNS, again)
+    fitted = fit(frame_of(spark, (users, items, values)), COLUMNS, again)
     model = one_machine((users, items, values), ask)
     starts = model.user_factors_, model.item_factors_
     assert_same(fitted, one_machine((users, items, values), again, starts))
@@ -95,18 +95,18 @@ def test_starts_at_factors_of_strings(spark):
 def test_null_is_no_id(spark):
     frame = spark.createDataFrame([("a", 1, 1.0), (None, 2, 1.0)], "name string, item int, rating float")
     with pytest.raises(fastals.DataError, match="column 'name' must hold strings, got null"):
-        _engines.fit(frame, Columns("name", "item", "rating"), Ask())
+        fit(frame, Columns("name", "item", "rating"), Ask())
 
 
 def test_strings_of_a_collation_are_told_apart(spark):
     frame = spark.createDataFrame(
         [("a", 1, 1.0), ("A", 1, 2.0)], "user string collate UTF8_LCASE, item int, rating float"
     )
-    fitted = _engines.fit(frame, COLUMNS, Ask(rank=1, iterations=1))
+    fitted = fit(frame, COLUMNS, Ask(rank=1, iterations=1))
     assert fitted.user_factors.toArrow().sort_by("id")["id"].to_pylist() == ["A", "a"]
 
 
 def test_other_columns_of_strings_do_not_matter(spark):
     table = pa.table({"user": ["a", "b"], "item": ["x", "x"], "rating": [1.0, 2.0], "label": ["p", "q"], "id": [5, 6]})
-    fitted = _engines.fit(spark.createDataFrame(table), COLUMNS, Ask(rank=1, iterations=1))
+    fitted = fit(spark.createDataFrame(table), COLUMNS, Ask(rank=1, iterations=1))
     assert fitted.item_factors.count() == 1

@@ -7,8 +7,8 @@ from pyspark.ml import recommendation as theirs
 from pyspark.sql import functions as fn
 
 from fastals import ArgumentTypeError, DataError, ParameterError
+from fastals._engines.ask import Fitted
 from fastals.spark import ALS, ALSModel
-from fastals.spark._ask import Fitted
 from fastals.spark._model import Table, packed, predicted
 
 N_USERS, N_ITEMS, RANK = 60, 37, 5

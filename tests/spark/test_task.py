@@ -12,13 +12,13 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 import pytest
+from fastals._engines.fit import Executors, choice, cores, memory_left, probe, whole_executor
 
 import fastals
-from fastals.spark import _engines
-from fastals.spark._ask import Ask, Columns
-from fastals.spark._block import drawn
-from fastals.spark._engines import Executors, choice, cores, memory_left, probe, whole_executor
-from fastals.spark._pack import Packed, packed
+from fastals._engines import fit
+from fastals._engines.ask import Ask, Columns
+from fastals._engines.block import drawn
+from fastals._engines.pack import Packed, packed
 
 COLUMNS = Columns("user", "item", "rating")
 
@@ -94,7 +94,7 @@ def assert_same(fitted, model):
 )
 def test_bits_are_those_of_one_machine(spark, ask):
     cells = ratings()
-    assert_same(_engines.fit(frame_of(spark, cells).repartition(3), COLUMNS, ask), one_machine(cells, ask))
+    assert_same(fit(frame_of(spark, cells).repartition(3), COLUMNS, ask), one_machine(cells, ask))
 
 
 def test_bits_do_not_depend_on_how_the_rows_come(spark):
@@ -104,18 +104,18 @@ def test_bits_do_not_depend_on_how_the_rows_come(spark):
     model, order = one_machine(cells, ask), np.random.default_rng(1).permutation(len(cells[0]))
     for parts in (1, 7):
         frame = frame_of(spark, [each[order] for each in cells]).repartition(parts)
-        assert_same(_engines.fit(frame, COLUMNS, ask), model)
+        assert_same(fit(frame, COLUMNS, ask), model)
 
 
 def test_without_a_column_of_ratings_all_are_one(spark):
     users, items, values = ratings(500)
     ask, columns = Ask(rank=3, iterations=2, implicit=True), Columns("user", "item", "")
-    fitted = _engines.fit(frame_of(spark, (users, items, values)), columns, ask)
+    fitted = fit(frame_of(spark, (users, items, values)), columns, ask)
     assert_same(fitted, one_machine((users, items, np.ones(500, np.float32)), ask))
 
 
 def test_frames_are_as_spark_has_them(spark):
-    fitted = _engines.fit(frame_of(spark, ratings(300)), COLUMNS, Ask(rank=2, iterations=1))
+    fitted = fit(frame_of(spark, ratings(300)), COLUMNS, Ask(rank=2, iterations=1))
     for factors in (fitted.user_factors, fitted.item_factors):
         assert factors.schema.simpleString() == "struct<id:int,features:array<float>>"
         assert not factors.schema["id"].nullable
@@ -127,14 +127,14 @@ def test_frames_are_as_spark_has_them(spark):
 def test_large_sides_come_in_several_partitions(spark):
     users = np.arange(9000, dtype=np.int32)
     cells = users, users % 7, np.ones(len(users), np.float32)
-    fitted = _engines.fit(frame_of(spark, cells), COLUMNS, Ask(rank=2, iterations=1))
+    fitted = fit(frame_of(spark, cells), COLUMNS, Ask(rank=2, iterations=1))
     parts = fitted.user_factors.selectExpr("spark_partition_id() AS part").groupBy("part").count().collect()
     assert sorted(row["count"] for row in parts) == [4500, 4500]
 
 
 def test_seen_items(spark):
     users, items, _ = cells = ratings()
-    seen = _engines.fit(frame_of(spark, cells).repartition(3), COLUMNS, Ask(rank=2, iterations=1)).seen.toArrow()
+    seen = fit(frame_of(spark, cells).repartition(3), COLUMNS, Ask(rank=2, iterations=1)).seen.toArrow()
     expected = {user: sorted(set(items[users == user].tolist())) for user in set(users.tolist())}
     assert dict(zip(seen["id"].to_pylist(), seen["items"].to_pylist(), strict=True)) == expected
     assert len(seen) == len(expected)
@@ -164,7 +164,7 @@ def test_starts_at_given_factors_and_draws_what_they_lack(spark):
         starts.append(start)
     for iterations in (0, 2):
         ask = Ask(rank=3, iterations=iterations, seed=5, initial=tuple(frames))
-        assert_same(_engines.fit(frame_of(spark, cells), COLUMNS, ask), one_machine(cells, ask, tuple(starts)))
+        assert_same(fit(frame_of(spark, cells), COLUMNS, ask), one_machine(cells, ask, tuple(starts)))
 
 
 @pytest.mark.parametrize(
@@ -181,14 +181,14 @@ def test_a_start_that_cannot_be(spark, row, words):
     good = factors_of(spark, np.int32([1]), [[1.0, 2.0, 3.0]])
     ask = Ask(rank=3, initial=(factors_of(spark, np.int32([1]), [row]), good))
     with pytest.raises(fastals.DataError, match=words):
-        _engines.fit(frame_of(spark, cells), COLUMNS, ask)
+        fit(frame_of(spark, cells), COLUMNS, ask)
 
 
 def test_a_start_of_other_ids(spark):
     start = factors_of(spark, ["a"], [[1.0]], "string")
     ask = Ask(rank=1, initial=(start, start))
     with pytest.raises(fastals.ArgumentTypeError, match="of users must be numbers, as in the ratings, got strings"):
-        _engines.fit(frame_of(spark, ratings(200)), COLUMNS, ask)
+        fit(frame_of(spark, ratings(200)), COLUMNS, ask)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -211,8 +211,8 @@ def test_kernels_have_the_threads_that_are_asked_for(spark):
         for _ in rows:
             pass
         asked = len(os.listdir("/proc/self/task")) + 2  # an earlier fit of this worker has left some threads
-        chunk = _engines.Piece(0, "chunk", 0, 0, _engines.Cells(*ratings()))
-        list(_engines.fitted_pieces([chunk], Ask(rank=16, iterations=1), asked, 1))
+        chunk = Piece(0, "chunk", 0, 0, Cells(*ratings()))
+        list(fitted_pieces([chunk], Ask(rank=16, iterations=1), asked, 1))
         found = len(os.listdir("/proc/self/task"))
         yield pa.record_batch([[os.environ["OMP_NUM_THREADS"]], [found >= asked]], ["omp", "there"])
 
@@ -294,11 +294,11 @@ def test_the_engine_is_chosen_by_size(engine, memory, chosen, why, caplog):
 
 
 def test_a_task_that_no_executor_holds(spark, monkeypatch):
-    monkeypatch.setitem(_engines._probes, spark, Executors(2, 12_345))
+    monkeypatch.setitem(executors._probes, spark, Executors(2, 12_345))
     with pytest.raises(
         fastals.ParameterError, match=r"(?s)got 'task': .* need .* GB, .* has 1.23e-05 GB.*pyspark.memory"
     ):
-        _engines.fit(frame_of(spark, ratings()), COLUMNS, Ask(engine="task"))
+        fit(frame_of(spark, ratings()), COLUMNS, Ask(engine="task"))
 
 
 def test_sizes_are_told_within_a_few_percent(spark):
@@ -320,7 +320,7 @@ def n_persisted(spark):
 def test_what_a_fit_holds_goes_with_it(spark):
     gc.collect()
     before = n_persisted(spark)
-    fitted = _engines.fit(frame_of(spark, ratings(300)), COLUMNS, Ask(rank=2, iterations=1))
+    fitted = fit(frame_of(spark, ratings(300)), COLUMNS, Ask(rank=2, iterations=1))
     users = fitted.user_factors
     del fitted
     gc.collect()

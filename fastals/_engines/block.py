@@ -31,7 +31,7 @@ from .._equation import (
     split_above,
     turned,
 )
-from ._pack import Cells
+from .pack import Cells
 
 Ids = NDArray[np.int32]
 
@@ -464,8 +464,8 @@ def drawn(seed: int, side: int, ids: NDArray[np.int32], k: int, *, nonnegative: 
         bits = _mixed(rows[:, None] + _GOLDEN * np.arange(1, k + 1, dtype=np.uint64))
     sums = bits.view(np.uint16).reshape(len(ids), k, 4).sum(axis=2, dtype=np.int64) - 2 * 65_535
     lengths = np.sqrt(np.maximum(1, np.square(sums).sum(axis=1, keepdims=True)))
-    factors = (sums / lengths).astype(np.float32)
-    return np.abs(factors) if nonnegative else factors
+    factors: NDArray[np.float32] = (sums / lengths).astype(np.float32)
+    return np.abs(factors, out=factors) if nonnegative else factors
 
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)

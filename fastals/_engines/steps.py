@@ -9,13 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyspark import TaskContext
 
 from .._core import FactorArray, FastalsError, ParameterError, single_threaded_blas
 from .._equation import WideSumsNeeded
-from ._block import HalfSweep, Ids, InBlock, Lot, RowFactors, described, lost, moved, solved
-from ._build import Cuts, opened
-from ._rows import ARROW, PIECE_BYTES, TOLD, Piece, pieces_of, table
+from .block import HalfSweep, Ids, InBlock, Lot, RowFactors, described, lost, moved, solved
+from .build import Cuts, opened
+from .pieces import ARROW, PIECE_BYTES, TOLD, Piece, pieces_of, table, this_task
 
 OWN, SENT, CARGO, PASSED = "own", "sent", "cargo", "passed"
 """Kinds of pieces in what a job makes: factors of a block's own rows; of those that a block of the other side needs;
@@ -78,8 +77,6 @@ def task_of(lot: Lot, others_from: Ids, work: Callable[[int, InBlock, list[Piece
     """
 
     def task(left: pa.Table, right: pa.Table) -> pa.Table:
-        context = TaskContext.get()
-        assert context is not None
         number, block = opened(left, lot.axis, others_from)
         right, passed = right.select(ARROW.names), pc.equal(right["kind"], PASSED)
         cargo = right.filter(passed)
@@ -87,7 +84,7 @@ def task_of(lot: Lot, others_from: Ids, work: Callable[[int, InBlock, list[Piece
         try:
             with single_threaded_blas():
                 pieces = list(pieces_of(right.filter(pc.invert(passed))))
-                return pa.concat_tables([table(work(number, block, pieces, context.cpus())), cargo.cast(ARROW)])
+                return pa.concat_tables([table(work(number, block, pieces, this_task().cpus())), cargo.cast(ARROW)])
         except (FastalsError, WideSumsNeeded) as error:
             return table([Piece(number, TOLD, number, 0, error)])
 
@@ -206,8 +203,6 @@ def features(ids: Ids, factors: FactorArray) -> pa.RecordBatch:
 
 def rows_in(rows: Iterator[pa.RecordBatch], cuts: Cuts, k: int) -> Answers:
     """Own pieces of ``id, features``, by block."""
-    context = TaskContext.get()
-    assert context is not None
     for seq, batch in enumerate(rows):
         ids = batch["id"].to_numpy().astype(np.int32)
         factors = batch["features"].flatten().to_numpy().reshape(len(ids), -1).astype(np.float32)
@@ -216,4 +211,4 @@ def rows_in(rows: Iterator[pa.RecordBatch], cuts: Cuts, k: int) -> Answers:
         blocks = cuts.blocks_of(ids)
         for number in np.unique(blocks).tolist():
             here = blocks == number
-            yield Piece(max(0, number), OWN, context.partitionId(), seq, RowFactors(ids[here], factors[here]))
+            yield Piece(max(0, number), OWN, this_task().partitionId(), seq, RowFactors(ids[here], factors[here]))

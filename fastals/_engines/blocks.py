@@ -25,12 +25,12 @@ from .._equation import (
     pair,
     train,
 )
-from ._ask import Ask
-from ._block import Described, HalfSweep, Solved, in_order
-from ._build import MISSING, Blocks, Cuts, blocks, cuts
-from ._pack import Packed
-from ._rows import ARROW, SCHEMA, batches, persisted, told
-from ._tasks import (
+from .ask import Ask
+from .block import Described, HalfSweep, Solved, in_order
+from .build import MISSING, Blocks, Cuts, blocks, cuts
+from .pack import Packed
+from .pieces import ARROW, SCHEMA, batches, persisted, told
+from .steps import (
     AS_SOLVED,
     CARGO,
     OWN,

@@ -10,8 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .._core import ArgumentTypeError, DataError
-from ._ask import Columns
-from ._rows import SCHEMA, TOLD, Piece, batches, told
+from .ask import Columns
+from .pieces import SCHEMA, TOLD, Piece, batches, this_task, told
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -122,11 +122,7 @@ def summed_up(frame: DataFrame, text: tuple[bool, bool] = (False, False)) -> Pac
 
 def _chunks(rows: Iterable[pa.RecordBatch], columns: Columns, text: tuple[bool, bool]) -> Iterator[Piece]:
     """The pieces of a partition; one that has a fault tells the driver, and has no others."""
-    from pyspark import TaskContext
-
-    context = TaskContext.get()
-    assert context is not None
-    src = context.partitionId()
+    src = this_task().partitionId()
     try:
         for seq, table in enumerate(_tables(rows)):
             (users, user_labels), (items, item_labels) = (

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from .._core import DataError
-from ._pack import Cells, Packed, chunk, summed_up
-from ._rows import SCHEMA, Piece, batches, pieces_of, table
+from .pack import Cells, Packed, chunk, summed_up
+from .pieces import SCHEMA, Piece, batches, pieces_of, table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

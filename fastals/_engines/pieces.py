@@ -91,6 +91,15 @@ def persisted(frame: Any) -> Any:
         conf.set(ADAPTIVE, before)
 
 
+def this_task() -> Any:
+    """The task that runs here: its ``partitionId()``, and ``cpus()`` that it may use."""
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    assert context is not None, "this runs in tasks of Spark"
+    return context
+
+
 def told(frame: Any) -> list[Piece]:
     """What the tasks of a frame tell the driver, in order: this is what has them run."""
     rows = frame.filter(frame["kind"] == TOLD).toArrow()

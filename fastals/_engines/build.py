@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from .._core import Axis, FastalsError, kernels
 from .._equation import RowEquation
-from ._block import Ids, InBlock, Lot, Measured, measured
-from ._pack import Cells, Packed
-from ._rows import SCHEMA, TOLD, Piece, batches, contents, persisted, pieces_of, table, told
+from .block import Ids, InBlock, Lot, Measured, measured
+from .pack import Cells, Packed
+from .pieces import SCHEMA, TOLD, Piece, batches, contents, persisted, pieces_of, table, told
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -1,0 +1,126 @@
+"""From ratings in a frame to factors in frames: what executors there are, one pass over the ratings, an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from threading import Thread
+from typing import TYPE_CHECKING
+from weakref import finalize
+
+from .._core import (
+    AXES,
+    LOGGER,
+    ArgumentTypeError,
+    ParameterError,
+)
+from .ask import Ask, Columns, Fitted
+from .executors import Executors, probe
+from .labels import labelled, numbered, with_numbers
+from .pack import Packed, packed
+from .pieces import persisted
+from .task import estimator, fit_in_one_task, memory_needed, seen
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def fit(frame: DataFrame, columns: Columns, ask: Ask) -> Fitted:
+    """Fit factors to the ratings of a frame, which is read once.
+
+    Raises
+    ------
+    DataError, ParameterError, ArgumentTypeError, NumericalError
+        Of ratings and parameters that cannot be; of ``engine="task"`` where no executor holds it.
+    MissingDependencyError
+        The executors have no fastals, or another version.
+    """
+    estimator(ask)  # which refuses what cannot be, before any work
+    executors = probe(frame.sparkSession)
+    data, labels = packed(frame, columns), None
+    held, text = [data.frame], data.text
+    if any(text):
+        data, labels, sorted_labels = numbered(data)
+        held += [data.frame, sorted_labels]
+    if ask.initial is not None:
+        users, items = (_beginning(start, side, labels, text) for side, start in enumerate(ask.initial))
+        ask = replace(ask, initial=(users, items))
+    engine = choice(data, ask, executors)
+    if engine == "task":
+        users, items, losses = fit_in_one_task(data, ask, executors.slots)
+    else:
+        from .blocks import fit_in_blocks
+
+        users, items, losses = fit_in_blocks(data, ask, executors.slots)
+    factors = [users, items]
+    held += factors
+    for side, is_text in enumerate(text):
+        if labels is not None and is_text:
+            factors[side] = persisted(labelled(factors[side], labels, side))
+            held.append(factors[side])
+    users, items, pairs = (each.select("*") for each in (*factors, seen(data, labels, text, executors.slots)))
+    _keep_as_long_as((users, items, pairs), held)
+    return Fitted(users, items, pairs, losses, engine)
+
+
+def _beginning(start: DataFrame, side: int, labels: DataFrame | None, text: tuple[bool, bool]) -> DataFrame:
+    """Factors to start from, by numbers."""
+    from pyspark.sql.types import StringType
+
+    if isinstance(start.schema["id"].dataType, StringType) != text[side]:
+        rule, got = ("strings", "numbers") if text[side] else ("numbers", "strings")
+        raise ArgumentTypeError(f"ids of initial factors of {AXES[side]} must be {rule}, as in the ratings, got {got}")
+    if labels is not None and text[side]:
+        start = with_numbers(start, labels, side)
+    return start.select(start["id"].cast("int"), start["features"].cast("array<float>"))
+
+
+def _keep_as_long_as(results: Sequence[DataFrame], held: list[DataFrame]) -> None:
+    """Unpersist frames when the last result is gone: Spark does so with what RDDs hold, but never with frames."""
+    left = len(results)
+
+    def gone() -> None:
+        nonlocal left
+        left -= 1
+        if not left:  # this may come anywhere, in the midst of a call of Spark too
+            Thread(target=let_go, daemon=True).start()
+
+    def let_go() -> None:
+        with suppress(Exception):  # the session may be gone as well
+            for frame in held:
+                frame.unpersist()
+
+    for each in results:
+        finalize(each, gone).atexit = False
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# the choice
+
+
+def choice(data: Packed, ask: Ask, executors: Executors) -> str:
+    """Return the engine: one task where an executor holds what a fit needs.
+
+    Raises
+    ------
+    ParameterError
+        That is asked for where none does.
+    """
+    size = f"{data.n_cells} ratings of about {data.n_users} users and {data.n_items} items"
+    if ask.engine == "blocks":
+        LOGGER.info("engine 'blocks' for %s: it is asked for", size)
+        return "blocks"
+    need, room = memory_needed(data, ask), executors.memory
+    needs = f"one task would need {need / 1e9:.3g} GB"
+    has = "how much an executor has is unknown" if room is None else f"an executor has {room / 1e9:.3g} GB for it"
+    if room is None or need <= room:
+        LOGGER.info("engine 'task' for %s: %s, %s", size, needs, has)
+        return "task"
+    if ask.engine == "task":
+        raise ParameterError(
+            f"engine must be 'blocks' or 'auto' for {size}, got 'task': {needs}, {has}; "
+            "more of spark.executor.memoryOverhead, or of spark.executor.pyspark.memory where that is set, raises it"
+        )
+    LOGGER.info("engine 'blocks' for %s: %s, %s", size, needs, has)
+    return "blocks"

@@ -1,0 +1,241 @@
+"""The engine for data that one executor holds: a single task, which fits as one machine does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from .._core import (
+    AXES,
+    DataError,
+    FactorArray,
+    FastalsError,
+    tables,
+)
+from .._data import Interactions, factorize, trusted
+from .._models import ExplicitALS, ImplicitALS
+from .ask import Ask
+from .block import drawn
+from .executors import cores, whole_executor
+from .labels import labelled, sent_to_all
+from .pack import Cells, Packed
+from .pieces import PIECE_BYTES, SCHEMA, TOLD, Piece, batches, persisted, pieces_of, told
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+DRAWN_TOGETHER = 1 << 14
+
+
+def estimator(ask: Ask, threads: int = 1) -> ExplicitALS | ImplicitALS:
+    """The model that fits the same on one machine."""
+    parameters: dict[str, Any] = {
+        "factors": ask.rank,
+        "iterations": ask.iterations,
+        "regularization": ask.regularization,
+        "solver": ask.solver,
+        "nonnegative": ask.nonnegative,
+        "num_threads": threads,
+    }
+    if ask.implicit:
+        return ImplicitALS.from_preset("spark", alpha=ask.alpha, **parameters)
+    return ExplicitALS.from_preset("spark", **parameters)
+
+
+def memory_needed(data: Packed, ask: Ask) -> int:
+    """Bytes that one task needs at its peak: of chunks on their way, or of a fit and where it starts."""
+    fit = estimator(ask).estimate_memory(max(1, data.n_users), max(1, data.n_items), data.n_cells)
+    start = 4 * ask.rank * (data.n_users + data.n_items)
+    return max(CHUNK_CELL * data.n_cells, fit.total + start)
+
+
+CHUNK_CELL = 30
+"""Bytes of a rating on the way from chunks to interactions, at most."""
+
+
+def fit_in_one_task(data: Packed, ask: Ask, slots: int) -> tuple[DataFrame, DataFrame, tuple[float, ...]]:
+    """Fit in one task, with all cores of its executor; returns factors, and the loss after each iteration."""
+    spark = data.frame.sparkSession
+    master, profile = str(spark.conf.get("spark.master")), whole_executor(spark)
+    pieces = data.frame.filter(data.frame["kind"] == "chunk")
+    for side, factors in zip(AXES, ask.initial or (), strict=False):
+        pieces = pieces.union(_shipped(factors, side, ask.rank))
+    here = replace(ask, initial=None)
+
+    def work(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from batches(
+            fitted_pieces((piece for batch in rows for piece in pieces_of(batch)), here, cores(master), slots)
+        )
+
+    done = persisted(pieces.repartition(1).mapInArrow(work, SCHEMA, profile=profile))
+    [answer] = [piece.content for piece in told(done)]
+    if "error" in answer:
+        done.unpersist()
+        raise answer["error"]
+    users, items = (persisted(_unpacked(done.filter(done["kind"] == side), slots)) for side in AXES)
+    return users, items, answer["losses"]
+
+
+def fitted_pieces(pieces: Iterable[Piece], ask: Ask, threads: int, slots: int) -> Iterator[Piece]:
+    """What the task makes of all ratings: factors, and what it tells; an error is told, for no retry helps."""
+    held: dict[str, list[Any]] = {"chunk": [], **{side: [] for side in AXES}}
+    for piece in pieces:
+        held[piece.kind].append(piece.content)
+    try:
+        cells = canonical(held.pop("chunk"), threads)
+        ids = [np.asarray(labels, np.int32) for labels in (cells.users, cells.items)]
+        start = [_start(ask, side, ids[side], held[name]) for side, name in enumerate(AXES)]
+        model = estimator(ask, threads).fit(cells, initial_factors=(start[0], start[1]), progress=False)
+    except FastalsError as error:
+        yield Piece(0, TOLD, 0, 0, {"error": error})
+        return
+    yield Piece(0, TOLD, 0, 0, {"losses": tuple(model.loss_history_)})
+    for side, factors in enumerate((model.user_factors_, model.item_factors_)):
+        yield from _packed_factors(AXES[side], ids[side], factors, slots)
+
+
+def canonical(chunks: list[Cells], threads: int) -> Interactions:
+    """The interactions of all chunks; of a user's several ratings of an item each stays one, in ascending order.
+
+    So they are the same however the ratings came in. The list is emptied on the way: there are never more than
+    ``CHUNK_CELL`` bytes a rating.
+    """
+    parts = [list(each) for each in zip(*chunks, strict=True)]
+    chunks.clear()
+
+    def joined() -> NDArray[Any]:
+        return np.concatenate(parts.pop(0))
+
+    users, user_labels = factorize("users", joined(), threads)
+    items, item_labels = factorize("items", joined(), threads)
+    columns = tables.bucket(items, users, joined(), len(item_labels), np.float32, threads)
+    del users, items
+    indptr, indices, values = tables.transpose(*columns, len(user_labels), np.float32, threads)
+    del columns
+    again = np.append(False, indices[1:] == indices[:-1])
+    again[indptr[:-1]] = False
+    if again.any():
+        places = np.flatnonzero(again | np.append(again[1:], False))
+        cells = np.cumsum(~again)[places]
+        values[places] = values[places][np.lexsort((values[places], cells))]
+    columns = tables.transpose(indptr, indices, values, len(item_labels), np.float32, threads)
+    return trusted((indptr, indices, values), columns, user_labels, item_labels)
+
+
+def _start(ask: Ask, side: int, ids: NDArray[np.int32], given: list[Factors | DataError]) -> FactorArray:
+    """Where a side starts: at the factors that are given, or drawn."""
+    start = np.empty((len(ids), ask.rank), np.float32)
+    for first in range(0, len(ids), DRAWN_TOGETHER):
+        some = slice(first, first + DRAWN_TOGETHER)
+        start[some] = drawn(ask.seed, side, ids[some], ask.rank, nonnegative=ask.nonnegative)
+    for rows in given:
+        if isinstance(rows, DataError):
+            raise rows
+        places = np.minimum(np.searchsorted(ids, rows.ids), len(ids) - 1)
+        known = ids[places] == rows.ids
+        start[places[known]] = rows.factors[known]
+    return start
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# factors in frames
+
+
+class Factors(NamedTuple):
+    """Some rows of a side."""
+
+    ids: NDArray[np.int32]
+    factors: FactorArray
+
+
+def _packed_factors(kind: str, ids: NDArray[np.int32], factors: FactorArray, slots: int) -> Iterator[Piece]:
+    """Rows in pieces, one for each slot if there are many."""
+    n, k = factors.shape
+    size = max(1, min(PIECE_BYTES // (4 * k), max(4096, -(-n // slots))))
+    for seq, first in enumerate(range(0, n, size)):
+        some = slice(first, first + size)
+        yield Piece(0, kind, 0, seq, Factors(ids[some], np.ascontiguousarray(factors[some], np.float32)))
+
+
+def _unpacked(pieces: DataFrame, slots: int) -> DataFrame:
+    """A row for each id."""
+    from pyspark.sql.types import ArrayType, FloatType, IntegerType, StructField, StructType
+
+    def unpack(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in rows:
+            for piece in pieces_of(batch):
+                ids, factors = piece.content
+                n, k = factors.shape
+                ends = pa.array(np.arange(0, n * k + 1, k, dtype=np.int32))
+                yield pa.record_batch({"id": ids, "features": pa.ListArray.from_arrays(ends, factors.reshape(-1))})
+
+    features = StructField("features", ArrayType(FloatType(), containsNull=False))
+    schema = StructType([StructField("id", IntegerType(), nullable=False), features])  # as Spark's ALS has it
+    return pieces.repartitionById(slots, pieces["seq"]).mapInArrow(unpack, schema)
+
+
+def _shipped(factors: DataFrame, side: str, k: int) -> DataFrame:
+    """Factors to start from, as pieces."""
+
+    def ship(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        rule = f"the initial factors of {side} must be rows of {k} numbers, as rank says, each with an id"
+        for batch in rows:
+            ids, features = batch.column("id"), batch.column("features")
+            content: Factors | DataError = DataError(f"{rule}, got null")
+            if not (ids.null_count or features.null_count or features.flatten().null_count):
+                lengths, numbers = features.value_lengths().to_numpy(), features.flatten().to_numpy()
+                if (lengths == k).all():
+                    content = Factors(ids.to_numpy(), numbers.reshape(-1, k))
+                else:
+                    content = DataError(f"{rule}, got {lengths[np.argmax(lengths != k)]}")
+            yield from batches([Piece(0, side, 0, 0, content)])
+
+    return factors.mapInArrow(ship, SCHEMA)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# what users have seen
+
+SEEN_CELLS = 1 << 24
+"""Ratings that are sorted by user together, about."""
+
+
+def seen(data: Packed, labels: DataFrame | None, text: tuple[bool, bool], slots: int) -> DataFrame:
+    """The items of each user, when they are asked for: pieces by user are what is shuffled."""
+    parts = max(slots, -(-data.n_cells // SEEN_CELLS))
+
+    def cut(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in rows:
+            for piece in pieces_of(batch):
+                users, items, _ = piece.content
+                keys = users % parts
+                for key in range(parts):
+                    mine = keys == key
+                    yield from batches([Piece(key, "pairs", piece.src, piece.seq, (users[mine], items[mine]))])
+
+    def gather(rows: pa.Table) -> pa.Table:
+        held: dict[str, list[Any]] = {"pairs": [], "labels": []}
+        for piece in pieces_of(rows):
+            held[piece.kind].append(piece.content)
+        users, items = (np.concatenate(each) for each in zip(*held["pairs"], strict=True))
+        pairs = np.unique(users.astype(np.int64) << 32 | (items.astype(np.int64) + (1 << 31)))
+        users, items = (pairs >> 32).astype(np.int32), ((pairs & 0xFFFFFFFF) - (1 << 31)).astype(np.int32)
+        first = np.flatnonzero(np.append(True, users[1:] != users[:-1]))
+        ends = pa.array(np.append(first, len(users)).astype(np.int32))
+        told: Any = items
+        if held["labels"]:
+            ids, names = zip(*held["labels"], strict=True)
+            order = np.argsort(np.concatenate(ids))
+            told = pa.concat_arrays(names).take(order[items])
+        return pa.table({"id": users[first], "items": pa.ListArray.from_arrays(ends, told)})
+
+    pieces = data.frame.filter(data.frame["kind"] == "chunk").mapInArrow(cut, SCHEMA)
+    if labels is not None and text[1]:
+        pieces = pieces.union(sent_to_all(labels, 1, parts))
+    lists = pieces.groupBy("key").applyInArrow(gather, f"id int, items array<{'string' if text[1] else 'int'}>")
+    return labelled(lists, labels, 0) if labels is not None and text[0] else lists
