@@ -1,7 +1,7 @@
 """How ratings of a Spark frame are fitted: in one task that has them all, or in blocks on all executors."""
 
-from .ask import Ask, Columns, Fitted
+from .ask import Ask, Columns, Outcome
 from .fitting import fit
 from .task import estimator
 
-__all__ = ["Ask", "Columns", "Fitted", "estimator", "fit"]
+__all__ = ["Ask", "Columns", "Outcome", "estimator", "fit"]

@@ -50,7 +50,7 @@ class Ask:
     initial: tuple[Any, Any] | None = None
 
 
-class Fitted(NamedTuple):
+class Outcome(NamedTuple):
     """What a fit leaves, in frames that are persisted.
 
     Attributes

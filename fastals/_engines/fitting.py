@@ -15,7 +15,7 @@ from .._core import (
     ArgumentTypeError,
     ParameterError,
 )
-from .ask import Ask, Columns, Fitted
+from .ask import Ask, Columns, Outcome
 from .executors import Executors, probe
 from .labels import labelled, numbered, with_numbers
 from .pack import Packed, packed
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-def fit(frame: DataFrame, columns: Columns, ask: Ask) -> Fitted:
+def fit(frame: DataFrame, columns: Columns, ask: Ask) -> Outcome:
     """Fit factors to the ratings of a frame, which is read once.
 
     Raises
@@ -61,7 +61,7 @@ def fit(frame: DataFrame, columns: Columns, ask: Ask) -> Fitted:
             held.append(factors[side])
     users, items, pairs = (each.select("*") for each in (*factors, seen(data, labels, text, executors.slots)))
     _keep_as_long_as((users, items, pairs), held)
-    return Fitted(users, items, pairs, losses, engine)
+    return Outcome(users, items, pairs, losses, engine)
 
 
 def _beginning(start: DataFrame, side: int, labels: DataFrame | None, text: tuple[bool, bool]) -> DataFrame:

@@ -210,7 +210,7 @@ def save_model(model: ExplicitALS | ImplicitALS, path: str | os.PathLike[str], *
     Parameters
     ----------
     model : ExplicitALS or ImplicitALS
-        Fitted, without biases. Factors in float64 are rounded to float32.
+        Outcome, without biases. Factors in float64 are rounded to float32.
     path : str or path-like
         The folder: a local path or an address, as hdfs:// and s3://. It holds the whole model or none, also when the
         writer is killed.

@@ -21,7 +21,7 @@ from pyspark.sql import functions as fn
 from pyspark.sql.types import ArrayType, DataType, FloatType, NumericType, StringType, StructField, StructType
 
 from .._core import DataError, ParameterError, check_int, kernels
-from .._engines import Ask, Fitted
+from .._engines import Ask, Outcome
 from .._topn import ItemLists, Panels, top_n
 
 if TYPE_CHECKING:
@@ -287,7 +287,7 @@ class ALSModel(Model, ModelParams, MLWritable, MLReadable):
 
     def __init__(
         self,
-        fitted: Fitted,
+        fitted: Outcome,
         rank: int,
         *,
         uid: str | None = None,

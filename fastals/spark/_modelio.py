@@ -18,7 +18,7 @@ from pyspark.ml.util import MLReader, MLWriter
 from pyspark.sql import functions as fn
 
 from .._core import FileFormatError, ParameterError, check_path
-from .._engines import Fitted
+from .._engines import Outcome
 from ._layout import (
     METADATA,
     NUMBERED,
@@ -203,7 +203,7 @@ def read(kind: type[ALSModel], spark: SparkSession, path: str) -> ALSModel:
             kinds = [frame.schema["id"].dataType.simpleString() for frame in (users, items)]
             seen = _table(spark, path, SEEN, id=kinds[0], items=f"array<{kinds[1]}>")
         content = own or {}
-        fitted = Fitted(users, items, seen, tuple(content.get("loss_history", ())), content.get("engine", ""))
+        fitted = Outcome(users, items, seen, tuple(content.get("loss_history", ())), content.get("engine", ""))
         model = kind(fitted, rank, uid=uid)
         model.origin = own
         for name, value in {**params, **content.get("params", {})}.items():
@@ -311,6 +311,6 @@ def from_local(kind: type[ALSModel], model: ExplicitALS | ImplicitALS, spark: Sp
     seen = None
     if state.pairs.nnz or state.pairs.known is not None:
         seen = spark.createDataFrame(pa.Table.from_batches(seen_batches(state, ids["user"], ids["item"])))
-    made = kind(Fitted(users, items, seen, state.loss_history, ""), state.user_factors.shape[1])
+    made = kind(Outcome(users, items, seen, state.loss_history, ""), state.user_factors.shape[1])
     made.origin = json.loads(line_of(content_of_model(model), kinds_of(state, ids), seen is not None))
     return made

@@ -5,7 +5,7 @@ import pytest
 from pyspark.sql import functions as fn
 
 from fastals import DataError, ParameterError
-from fastals._engines.ask import Fitted
+from fastals._engines.ask import Outcome
 from fastals.spark import ALS, ALSModel
 
 ENGINES = ["task"]
@@ -246,7 +246,7 @@ def example(spark):
     users, items = (
         spark.createDataFrame(list(rows.items()), "id int, features array<float>") for rows in (USERS, ITEMS)
     )
-    return ALSModel(Fitted(users, items, None, (), ""), 2).setUserCol("user").setItemCol("item")
+    return ALSModel(Outcome(users, items, None, (), ""), 2).setUserCol("user").setItemCol("item")
 
 
 def lists(frame):

@@ -7,7 +7,7 @@ from pyspark.ml import recommendation as theirs
 from pyspark.sql import functions as fn
 
 from fastals import ArgumentTypeError, DataError, ParameterError
-from fastals._engines.ask import Fitted
+from fastals._engines.ask import Outcome
 from fastals.spark import ALS, ALSModel
 from fastals.spark._model import Table, packed, predicted
 
@@ -46,7 +46,7 @@ def model(spark, request):
         if mask.any()
     ]
     seen = spark.createDataFrame(seen, f"id {kind}, items array<{kind}>")
-    model = ALSModel(Fitted(frame(*USERS), frame(*ITEMS), seen, (), ""), RANK)
+    model = ALSModel(Outcome(frame(*USERS), frame(*ITEMS), seen, (), ""), RANK)
     model.label, model.kind = label, kind
     return model
 
@@ -130,7 +130,7 @@ def test_lists_are_those_of_spark(spark):
     rows = [(u, i, float(rng.normal())) for u in range(30) for i in range(20) if rng.random() < 0.4]
     cells = spark.createDataFrame(rows, ["user", "item", "rating"])
     spark_s = theirs.ALS(rank=3, maxIter=2, seed=1).fit(cells)
-    ours = ALSModel(Fitted(spark_s.userFactors, spark_s.itemFactors, None, (), ""), 3)
+    ours = ALSModel(Outcome(spark_s.userFactors, spark_s.itemFactors, None, (), ""), 3)
 
     def scores(model, how):
         entries = fn.explode("recommendations").alias("each")
@@ -162,7 +162,7 @@ def test_no_setting_of_spark_changes_a_bit(spark, settings):
         spark.createDataFrame([(i, rng.normal(size=9).tolist()) for i in range(n)], "id int, features array<float>")
         for n in (50, 30)
     ]
-    model = ALSModel(Fitted(*sides, None, (), ""), 9)
+    model = ALSModel(Outcome(*sides, None, (), ""), 9)
     pairs = spark.range(50).selectExpr("int(id) user", "int(id % 30) item")
 
     def answers():
@@ -203,7 +203,7 @@ def test_refusals(spark, model):
         model.copy({model.userCol: "flag"}).recommendForUserSubset(users, 2)
     with pytest.raises(ParameterError, match="predictionCol must name a new column, got 'item'"):
         model.copy({model.predictionCol: "item"}).transform(users)
-    without = ALSModel(Fitted(model.userFactors, model.itemFactors, None, (), ""), RANK).setExcludeSeen(True)
+    without = ALSModel(Outcome(model.userFactors, model.itemFactors, None, (), ""), RANK).setExcludeSeen(True)
     with pytest.raises(ParameterError, match="excludeSeen must be False"):
         without.recommendForAllUsers(2)
 

@@ -15,10 +15,14 @@ import pytest
 from fastals._engines.fit import Executors, choice, cores, memory_left, probe, whole_executor
 
 import fastals
-from fastals._engines import fit
+from fastals._engines import executors, fit
 from fastals._engines.ask import Ask, Columns
 from fastals._engines.block import drawn
-from fastals._engines.pack import Packed, packed
+from fastals._engines.executors import Executors, cores, memory_left, probe, whole_executor
+from fastals._engines.fitting import choice
+from fastals._engines.pack import Cells, Packed, packed
+from fastals._engines.pieces import Piece
+from fastals._engines.task import fitted_pieces
 
 COLUMNS = Columns("user", "item", "rating")
 
