@@ -12,7 +12,6 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 import pytest
-from fastals._engines.fit import Executors, choice, cores, memory_left, probe, whole_executor
 
 import fastals
 from fastals._engines import executors, fit
