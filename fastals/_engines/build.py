@@ -201,15 +201,20 @@ class Blocks:
 
     def remove(self) -> None:
         """Delete the in-blocks; what is not reached any more goes with its executor."""
-
-        def clear(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            for batch in rows:
-                for handle in batch["handle"]:
-                    InBlock.remove(pickle.loads(handle.as_buffer()).path)
-                yield batch
-
-        self.handles.mapInArrow(clear, "key int, handle binary").count()
+        clear(self.handles)
         self.handles.unpersist()
+
+
+def clear(handles: DataFrame) -> None:
+    """Delete in-blocks, where they are."""
+
+    def remove(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in rows:
+            for handle in contents(batch["handle"]):
+                InBlock.remove(handle.path)
+            yield batch
+
+    handles.mapInArrow(remove, "key int, handle binary").count()
 
 
 def opened(rows: pa.Table, axis: Axis, others_from: Ids) -> tuple[int, InBlock]:
@@ -217,7 +222,7 @@ def opened(rows: pa.Table, axis: Axis, others_from: Ids) -> tuple[int, InBlock]:
     number = rows["key"][0].as_py()
     if "handle" not in rows.column_names:
         return number, InBlock.of(axis, joined(contents(rows["data"])), others_from)
-    path = pickle.loads(rows["handle"][0].as_buffer()).path
+    path = next(contents(rows["handle"])).path
     if not os.path.isdir(path):
         raise FileNotFoundError(f"{MISSING}: {path}")
     return number, InBlock.load(path)

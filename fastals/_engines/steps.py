@@ -99,11 +99,11 @@ def solving(lot: Lot, sweep: HalfSweep, origin: Origin, known: bool) -> Callable
     """A half-sweep; the rows start from what they were, which come from ``origin`` if that is ``known``."""
 
     def work(number: int, block: InBlock, pieces: list[Piece], threads: int) -> Answers:
-        others, places = _received(block, pieces)
+        others, places = received(block, pieces)
         start = origin.rows(lot, block, pieces, threads) if sweep.starts and known else None
         factors, answer = solved(lot, number, block, sweep, others, places if sweep.numbered else None, start, threads)
         yield Piece(number, TOLD, number, 0, answer)
-        yield from _sent(lot, number, block, factors)
+        yield from sent(lot, number, block, factors)
 
     return work
 
@@ -115,7 +115,7 @@ def moving(lot: Lot, origin: Origin, *, gram: bool, weighted: bool) -> Callable[
         factors = RowFactors(block.ids, origin.rows(lot, block, pieces, threads))
         about = described(lot, block, factors, threads, gram=gram, weighted=weighted)
         yield Piece(number, TOLD, number, 0, about)
-        yield from _sent(lot, number, block, factors)
+        yield from sent(lot, number, block, factors)
 
     return work
 
@@ -135,7 +135,7 @@ def losing(lot: Lot, origin: Origin) -> Callable[..., Answers]:
     """The objective of the cells."""
 
     def work(number: int, block: InBlock, pieces: list[Piece], threads: int) -> Answers:
-        others, _ = _received(block, pieces)
+        others, _ = received(block, pieces)
         own = origin.rows(lot, block, pieces, threads)
         yield Piece(number, TOLD, number, 0, lost(lot, block, own, others, threads))
 
@@ -149,7 +149,7 @@ class Message(NamedTuple):
     numbers: NDArray[np.int32] | None
 
 
-def _sent(lot: Lot, number: int, block: InBlock, factors: RowFactors) -> Answers:
+def sent(lot: Lot, number: int, block: InBlock, factors: RowFactors) -> Answers:
     """All that others want of a block's rows, and these themselves."""
     size = factors.solved.itemsize * factors.solved.shape[1]
     for seq, part in enumerate(_slices(len(block.ids), 2 * size)):
@@ -168,7 +168,7 @@ def _slices(n: int, row_bytes: int) -> Iterator[slice]:
     return (slice(first, first + step) for first in range(0, n, step))
 
 
-def _received(block: InBlock, pieces: list[Piece]) -> tuple[FactorArray, NDArray[np.int32] | None]:
+def received(block: InBlock, pieces: list[Piece]) -> tuple[FactorArray, NDArray[np.int32] | None]:
     """The rows that a block needs, in order, and their numbers."""
     messages: list[Message] = [piece.content for piece in pieces if piece.kind == SENT]
     factors = np.concatenate([message.factors for message in messages])
