@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from scipy import sparse
 
 
-def session(threads: int, folder: str) -> Any:
+def session(threads: int, folder: str, settings: Mapping[str, str] | None = None) -> Any:
     """local[threads], with a native BLAS where the system has one: without it Spark is up to three times slower."""
     from pyspark.sql import SparkSession
 
@@ -23,7 +24,7 @@ def session(threads: int, folder: str) -> Any:
     if library := native_blas():
         native = [f"-Ddev.ludovic.netlib.{name}.nativeLibPath={library}" for name in ("blas", "lapack")]
         builder = builder.config("spark.driver.extraJavaOptions", " ".join(native))
-    return builder.getOrCreate()
+    return builder.config(map=dict(settings or {})).getOrCreate()
 
 
 def native_blas() -> str | None:

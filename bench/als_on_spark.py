@@ -1,0 +1,235 @@
+"""fastals.spark beside Spark's own ALS: seconds of a fit, of all users' lists, bytes shuffled, memory of the driver.
+
+    python bench/als_on_spark.py                       # ml-1m and 20 M cells, rank 16, 64, 128, both engines
+    python bench/als_on_spark.py --lists               # recommendForAllUsers(10), 138 k users x 27 k items
+    python bench/als_on_spark.py --bytes               # shuffled in an iteration, counted and by Spark's metrics
+    python bench/als_on_spark.py --driver              # memory of the driver, 1 M and 20 M ratings
+    python bench/als_on_spark.py --data ml-1m --factors 16 --rounds 1
+
+Every run is a process of its own: local[2], a native BLAS for Spark (see on_spark.py), the ratings in Spark's cache, a
+fit on few of them to warm up. Timed is ``fit`` and the count of both factor frames, so what is cut into blocks counts,
+and the start of Java does not. The contestants take turns; ratios are medians over the rounds. ml-1m are ratings
+(explicit), 20 M cells counts (implicit). All minimise the same objective, which is computed here in float64: fastals may
+not end above Spark, from which it starts elsewhere, by more than TIE.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import logging
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import on_spark
+import report
+from scipy import sparse
+
+TIE = 0.03
+LAMBDA, ALPHA = {"ml-1m": 0.05, "20m": 0.1}, 1.0
+WARM_UP = 20_000
+
+
+def cells(data: str) -> sparse.csr_array:
+    """The ratings of a set."""
+    if data == "ml-1m":
+        import pyarrow.parquet
+
+        folder = Path(os.environ.get("FASTALS_DATA", Path(__file__).parents[2] / "shared" / "data"))
+        table = pyarrow.parquet.read_table(folder / "ml-1m.parquet")
+        user, item, value = (table[name].to_numpy() for name in ("user", "item", "rating"))
+        return sparse.csr_array((value.astype(np.float32), (user, item)))
+    import generate
+
+    return generate.load(data, "counts")
+
+
+def objective(A: sparse.csr_array, X: np.ndarray, Y: np.ndarray, lam: float, implicit: bool) -> float:
+    """In float64; the penalties are those of Spark, times the counts."""
+    X, Y, cells = X.astype(np.float64), Y.astype(np.float64), A.tocoo()
+    loss = 0.0
+    for first in range(0, A.nnz, 1 << 20):
+        part = slice(first, first + (1 << 20))
+        fits, r = np.einsum("ij,ij->i", X[cells.row[part]], Y[cells.col[part]]), cells.data[part]
+        if implicit:
+            loss += float(np.sum(ALPHA * r * (1 - fits) ** 2 + 1 - 2 * fits))
+        else:
+            loss += float(np.sum((r - fits) ** 2))
+    if implicit:
+        loss += float(np.sum((X.T @ X) * (Y.T @ Y)))
+    counts = np.diff(A.indptr), np.bincount(cells.col, minlength=A.shape[1])
+    return loss + lam * sum(float(n @ np.einsum("ij,ij->i", F, F)) for n, F in zip(counts, (X, Y), strict=True))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# one run
+
+
+class Seconds(logging.Handler):
+    """Those of each iteration, which the engine of blocks logs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[float] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage().startswith("iteration "):
+            self.found.append(float(record.args[-1]))  # type: ignore[index, arg-type]
+
+
+def als_of(run: dict[str, Any], **more: Any) -> Any:
+    parameters = {
+        "rank": run["factors"],
+        "maxIter": run["iterations"],
+        "regParam": LAMBDA[run["data"]],
+        "implicitPrefs": run["data"] != "ml-1m",
+        "alpha": ALPHA,
+        "seed": 1,
+        **more,
+    }
+    if run["contestant"] == "spark":
+        from pyspark.ml.recommendation import ALS
+
+        return ALS(**parameters, checkpointInterval=-1).setNumBlocks(run["threads"])
+    from fastals.spark import ALS as Ours  # noqa: N811, one of two
+
+    als = Ours(**parameters, engine=run["contestant"])
+    return als.setNumBlocks(run["blocks"]) if run["blocks"] else als
+
+
+def one(run: dict[str, Any]) -> dict[str, Any]:
+    """Fit, and list if that is asked for."""
+    A, seconds = cells(run["data"]), Seconds()
+    logging.getLogger("fastals").addHandler(seconds)
+    logging.getLogger("fastals").setLevel("INFO")
+    with tempfile.TemporaryDirectory() as folder, on_spark.session(run["threads"], folder, run["settings"]) as spark:
+        frame = on_spark.frame(spark, A, folder)
+        warm = als_of(run, maxIter=2).fit(frame.limit(WARM_UP))
+        warm.recommendForAllUsers(3).count()
+        seconds.found.clear()
+        gc.collect()
+        before, load = shuffled(spark), os.getloadavg()[0]
+        begin = time.perf_counter()
+        model = als_of(run).fit(frame)
+        n = model.userFactors.count() + model.itemFactors.count()
+        result = {"seconds": time.perf_counter() - begin, "rows": n, "load": load, "iterations": seconds.found}
+        result["shuffled"] = {stage: size - before.get(stage, 0) for stage, size in shuffled(spark).items()}
+        if run["lists"]:
+            if run["contestant"] != "spark":
+                model.setExcludeSeen(True)
+            begin = time.perf_counter()
+            model.recommendForAllUsers(10).write.format("noop").mode("overwrite").save()
+            result["lists"] = time.perf_counter() - begin
+        result["driver"] = peak_memory()
+        X, Y = on_spark.factors(model, A.shape, run["factors"])
+        result["loss"] = objective(A, X, Y, LAMBDA[run["data"]], run["data"] != "ml-1m")
+    return result
+
+
+def shuffled(spark: Any) -> dict[str, int]:
+    """Bytes that stages have written to shuffles so far, by Spark's own metrics, where its page is on."""
+    address = spark.sparkContext.uiWebUrl
+    if not address:
+        return {}
+    from urllib.request import urlopen
+
+    with urlopen(f"{address}/api/v1/applications/{spark.sparkContext.applicationId}/stages") as answer:
+        return {str(stage["stageId"]): stage["shuffleWriteBytes"] for stage in json.load(answer)}
+
+
+def peak_memory() -> int:
+    """Of this process, Python's part of the driver, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return 1024 * int(line.split()[1])
+    raise RuntimeError("no VmHWM")
+
+
+def in_a_process(**run: Any) -> dict[str, Any]:
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, __file__, "--run", json.dumps(run)]
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise RuntimeError(answer.stderr[-4000:])
+    return dict(json.loads(answer.stdout.splitlines()[-1]))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# what is asked
+
+
+def fits(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Seconds of fits, beside Spark's."""
+    rows = []
+    for data in arguments.data:
+        contestants = [c for c in arguments.contestants if data != "ml-1m" or c != "blocks"]
+        for factors in arguments.factors:
+            found: dict[str, list[dict[str, Any]]] = {c: [] for c in contestants}
+            for _ in range(arguments.rounds):
+                for contestant in contestants:
+                    run = {"data": data, "factors": factors, "contestant": contestant, "threads": 2, "settings": {}}
+                    run |= {"iterations": arguments.iterations, "lists": arguments.lists}
+                    run["blocks"] = 2 if contestant == "blocks" else 0
+                    found[contestant].append(in_a_process(**run))
+                    print(data, factors, contestant, json.dumps(found[contestant][-1]), file=sys.stderr, flush=True)
+            rows += table_rows(data, factors, found, arguments.lists)
+    return rows
+
+
+def table_rows(
+    data: str, factors: int, found: dict[str, list[dict[str, Any]]], lists: bool
+) -> list[dict[str, Any]]:
+    rows = []
+    what = "lists" if lists else "seconds"
+    medians = {c: statistics.median(run[what] for run in runs) for c, runs in found.items()}
+    losses = {c: runs[0]["loss"] for c, runs in found.items()}
+    for contestant, runs in found.items():
+        if "spark" in losses:
+            assert losses[contestant] <= losses["spark"] + TIE * abs(losses["spark"]), losses
+        rows.append(
+            {
+                "data": data,
+                "rank": factors,
+                "contestant": contestant,
+                "seconds": round(medians[contestant], 2),
+                "times faster": round(medians["spark"] / medians[contestant], 2) if "spark" in medians else None,
+                "loss": losses[contestant],
+                "runs": len(runs),
+                "an iteration": statistics.median(runs[0]["iterations"]) if runs[0]["iterations"] else None,
+                "load": max(run["load"] for run in runs),
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="+", default=["ml-1m", "20m"], choices=["ml-1m", "1m", "20m"])
+    parser.add_argument("--factors", nargs="+", type=int, default=[16, 64, 128])
+    parser.add_argument("--contestants", nargs="+", default=["task", "blocks", "spark"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--iterations", type=int, default=10)
+    parser.add_argument("--lists", action="store_true", help="time recommendForAllUsers(10) instead of the fits")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--run", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.run:
+        print(json.dumps(one(json.loads(arguments.run))))
+        return
+    rows = fits(arguments)
+    for row in rows:
+        print(json.dumps(row))
+    if arguments.out:
+        report.save(arguments.out, rows) if hasattr(report, "save") else arguments.out.write_text(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main()
