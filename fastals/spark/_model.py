@@ -445,7 +445,7 @@ class ALSModel(Model, ModelParams, MLWritable, MLReadable):
         >>> from fastals.spark import ALS
         >>> ratings = spark.createDataFrame([(0, 0, 4.0), (0, 1, 2.0), (1, 1, 3.0)], ["user", "item", "rating"])
         >>> model = ALS(rank=2).fit(ratings).toLocal()
-        >>> model.recommend(1, n=2).items.tolist()
+        >>> model.recommend(1, n=1).items.tolist()
         [0]
         """
         from ._modelio import to_local
