@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,8 @@ from pyspark.ml.util import DefaultParamsReadable, MLWritable, MLWriter
 from pyspark.sql.types import NumericType, StringType
 
 from .._core import LOGGER, ArgumentTypeError, ParameterError
-from .._engines import Ask, Columns, fit
+from .._engines import Ask, Columns, estimator, fit
+from ._layout import content_of_fit
 from ._model import ALSModel, ModelParams, checked, one_of, type_of
 
 if TYPE_CHECKING:
@@ -193,7 +193,9 @@ class ALS(Estimator, ModelParams, _ALSParams, MLWritable, DefaultParamsReadable)
             checkpoint_interval=self.getCheckpointInterval(),
             initial=self._initial(),
         )
-        model = ALSModel(fit(dataset, columns, ask), ask.rank, uid=self.uid, ask=replace(ask, initial=None))
+        fitted = fit(dataset, columns, ask)
+        origin = content_of_fit(estimator(ask), fitted.losses)
+        model = ALSModel(fitted, ask.rank, uid=self.uid, origin=origin)
         return self._copyValues(model)
 
     def _initial(self) -> tuple[DataFrame, DataFrame] | None:

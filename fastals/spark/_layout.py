@@ -3,7 +3,7 @@
     metadata/                  text, a JSON line: class, uid, parameters, rank, as Spark has them
     userFactors/, itemFactors/ Parquet: id int, features array<float>
     fastals/metadata/          text, a JSON line: what the model's own file would say (fastals._fitted.file), kinds of
-                               ids, whether there are seen items, and what else a model of fastals.spark has
+                               ids, whether there are seen items, and what else one of fastals.spark has
     fastals/userLabels/,       Parquet: id int, label string or bigint; where ids are no integers of 32 bits. To Spark
     fastals/itemLabels/        they are numbers then, from 0
     fastals/seen/              Parquet: id, items array: what each user has in the ratings, by the ids themselves
@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from .._core import ArgumentTypeError, DataError, FileFormatError, ParameterError, __version__, field, told_address
 from .._data import Labels
 from .._fitted import FittedState, content_of, identity_of, model_of
-from .._models import ExplicitALS, ImplicitALS
 
 SPARK_CLASS = "org.apache.spark.ml.recommendation.ALSModel"
 SPARK_VERSION = "4.1.0"
@@ -53,53 +52,30 @@ BATCH_ROWS = 1 << 16
 
 FEATURES = pa.list_(pa.field("element", pa.float32()))
 
-
-class Side(NamedTuple):
-    """Users or items: ids, ascending, and their factors."""
-
-    ids: pa.Array
-    factors: NDArray[np.float32]
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # what is said of a model
 
 
-def content_of_fit(model: ExplicitALS | ImplicitALS, losses: Iterable[float] = ()) -> dict[str, Any]:
-    """What is said of a model that was fitted with these parameters, a preset's, elsewhere."""
-    losses = list(losses)
-    return {
-        **identity_of(type(model), model.get_params()),
-        "n_iter": len(losses),
-        "metrics_history": [],
-        "best_iteration": 0,
-        "mean": 0.0,
-        "scoring": {},
-        "duplicates": "keep",
-        "loss_history": losses,
-    }
+def content_of_fit(model: Any, losses: Iterable[float] = ()) -> dict[str, Any]:
+    """What is said of a model that was fitted elsewhere, with the parameters of this one, which are a preset's."""
+    return {**identity_of(type(model), model.get_params()), **_of_losses(list(losses))}
 
 
-def content_of_model(model: ExplicitALS | ImplicitALS) -> dict[str, Any]:
-    """What is said of a fitted model."""
+def content_of_unknown(name: str = "ExplicitALS") -> dict[str, Any]:
+    """What is said of a model of which nothing tells how it was fitted; Spark's ALS is explicit by default."""
+    return {"class": name, "parameters": {}, "settings": {}, **_of_losses([])}
+
+
+def _of_losses(losses: list[float]) -> dict[str, Any]:
+    history = {"n_iter": len(losses), "loss_history": losses, "metrics_history": [], "best_iteration": 0}
+    return {**history, "mean": 0.0, "scoring": {}, "duplicates": "keep"}
+
+
+def content_of_model(model: Any) -> dict[str, Any]:
+    """What is said of a fitted model, as in its own file."""
     state = model.state_
     about = {**identity_of(type(model), state.parameters), **content_of(state)}
     return {**about, "loss_history": list(state.loss_history)}
-
-
-def content_given(
-    implicit: bool | None, regularization: float | None, alpha: float, nonnegative: bool
-) -> dict[str, Any]:
-    """What is said of a model by whoever loads it; without regularization, that its equation is not known."""
-    kind = ImplicitALS if implicit else ExplicitALS
-    if regularization is None:
-        return {**content_of_fit(kind()), "settings": {}}
-    if implicit is None:
-        raise ParameterError("implicit must be True or False where regularization is given, got None")
-    parameters: dict[str, Any] = {"regularization": regularization, "nonnegative": nonnegative}
-    if implicit:
-        parameters["alpha"] = alpha
-    return content_of_fit(kind.from_preset("spark", **parameters))
 
 
 def line_of(content: Mapping[str, Any], kinds: Mapping[str, str], seen: bool, **own: Any) -> str:
@@ -157,13 +133,20 @@ def reading_folder(path: str) -> Iterator[None]:
         yield
     except FileFormatError:
         raise
-    except (ValueError, TypeError, RecursionError, OSError, pa.ArrowException) as error:
+    except (ValueError, TypeError, RecursionError, OSError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
         raise FileFormatError(f"{told_address(path)} is not a usable ALSModel of Spark: {reason}") from error
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # from tables to a model
+
+
+class Side(NamedTuple):
+    """Users or items: ids, ascending, and their factors."""
+
+    ids: pa.Array
+    factors: NDArray[np.float32]
 
 
 def told(kind: pa.DataType) -> str:
@@ -244,12 +227,13 @@ def _places(side: str, ids: pa.Array, known: pa.Array) -> NDArray[np.int32]:
     places = pc.index_in(ids.cast(known.type), value_set=known)
     if places.null_count:
         raise DataError(f"{SEEN}: {side} {ids[pc.index(places.is_null(), True).as_py()]} has no factors")
-    return places.to_numpy(zero_copy_only=False)
+    found: NDArray[np.int32] = places.to_numpy(zero_copy_only=False)
+    return found
 
 
 def assembled(
     content: Mapping[str, Any], users: Side, items: Side, cells: tuple[NDArray[Any], NDArray[Any]] | None
-) -> ExplicitALS | ImplicitALS:
+) -> Any:
     """The model of what is said of it, of factors, and of seen items where they are known."""
     if cells is None:
         warnings.warn(
@@ -279,8 +263,7 @@ def assembled(
             kinds[name] = "int64"
             tensors[name] = side.ids.to_numpy().astype(np.int64)
     parameters = {**field(content, "parameters", dict), "factors": users.factors.shape[1], "dtype": "float32"}
-    model: ExplicitALS | ImplicitALS = model_of({**content, "labels": kinds, "parameters": parameters}, tensors)
-    return model
+    return model_of({**content, "labels": kinds, "parameters": parameters}, tensors)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -315,9 +298,9 @@ def kinds_of(state: FittedState, ids: Mapping[str, pa.Array]) -> dict[str, str]:
 
 def check_sayable(model: Any) -> FittedState:
     """The state of a model that Spark's layout can hold."""
-    if not isinstance(model, ExplicitALS | ImplicitALS):
+    state = model.state_ if hasattr(type(model), "state_") else None
+    if not isinstance(state, FittedState):
         raise ArgumentTypeError(f"model must be an ExplicitALS or an ImplicitALS, got {type(model).__name__}")
-    state = model.state_
     if state.biases is not None or state.mean:
         raise ParameterError(
             "model must have neither biases nor a mean, which Spark's ALSModel has no place for: fit it with "

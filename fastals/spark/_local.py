@@ -1,4 +1,4 @@
-"""Models in folders of Spark's ALSModel, read and written without Spark: pyarrow alone."""
+"""Models in folders of Spark's ALSModel, read and written by pyarrow alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import fs, parquet
 
 from .._core import ParameterError, check_bool, check_path, told_address
-from .._files import locate, replacing_folder
+from .._files import locate, naming, replacing_folder
 from .._models import ExplicitALS, ImplicitALS
 from ._layout import (
     BATCH_ROWS,
@@ -27,8 +27,9 @@ from ._layout import (
     check_own_line,
     check_sayable,
     check_spark_line,
-    content_given,
+    content_of_fit,
     content_of_model,
+    content_of_unknown,
     factor_batches,
     ids_of,
     kinds_of,
@@ -153,14 +154,14 @@ def load_model(
     >>> with tempfile.TemporaryDirectory() as directory:
     ...     save_model(model, os.path.join(directory, "model"))
     ...     again = load_model(os.path.join(directory, "model"))
-    >>> again.recommend("bob").items
+    >>> again.recommend("bob", n=1).items
     array(['jazz'], dtype=object)
     """
     name = check_path("path", path)
-    given = content_given(implicit, regularization, alpha, nonnegative)
+    given = _given(implicit, regularization, alpha, nonnegative)
     place = locate(name)
     folder = Folder(place.filesystem, place.path)
-    with reading_folder(name):
+    with reading_folder(name), naming(name):
         line = folder.line(METADATA)
         if line is None:
             raise ValueError(f"{METADATA} is missing")
@@ -183,7 +184,21 @@ def load_model(
     elif own is not None:
         given["labels"] = own["labels"]
     with reading_folder(name):
-        return assembled(given, users, items, cells)
+        model: ExplicitALS | ImplicitALS = assembled(given, users, items, cells)
+    return model
+
+
+def _given(implicit: bool | None, regularization: float | None, alpha: float, nonnegative: bool) -> dict[str, Any]:
+    """What is said of a model by whoever loads it; without regularization, that its equation is not known."""
+    kind = ImplicitALS if implicit else ExplicitALS
+    if regularization is None:
+        return content_of_unknown(kind.__name__)
+    if implicit is None:
+        raise ParameterError("implicit must be True or False where regularization is given, got None")
+    parameters: dict[str, Any] = {"regularization": regularization, "nonnegative": nonnegative}
+    if implicit:
+        parameters["alpha"] = alpha
+    return content_of_fit(kind.from_preset("spark", **parameters))
 
 
 def _side(folder: Folder, side: str, rank: int, own: Mapping[str, Any] | None) -> Side:
@@ -210,7 +225,7 @@ def save_model(model: ExplicitALS | ImplicitALS, path: str | os.PathLike[str], *
     Parameters
     ----------
     model : ExplicitALS or ImplicitALS
-        Outcome, without biases. Factors in float64 are rounded to float32.
+        Fitted, without biases. Factors in float64 are rounded to float32.
     path : str or path-like
         The folder: a local path or an address, as hdfs:// and s3://. It holds the whole model or none, also when the
         writer is killed.

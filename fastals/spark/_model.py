@@ -21,7 +21,7 @@ from pyspark.sql import functions as fn
 from pyspark.sql.types import ArrayType, DataType, FloatType, NumericType, StringType, StructField, StructType
 
 from .._core import DataError, ParameterError, check_int, kernels
-from .._engines import Ask, Outcome
+from .._engines import Outcome
 from .._topn import ItemLists, Panels, top_n
 
 if TYPE_CHECKING:
@@ -291,12 +291,12 @@ class ALSModel(Model, ModelParams, MLWritable, MLReadable):
         rank: int,
         *,
         uid: str | None = None,
-        ask: Ask | None = None,
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.rank, self.ask = rank, ask
+        self.rank = rank
+        self.origin = origin  # how it was fitted, as its file says it; None: nothing tells
         self.userFactors, self.itemFactors, self.seen, self.losses, self.engine = fitted
-        self.origin: Mapping[str, Any] | None = None  # what its file says of it, where it is read from one
         if uid is not None:
             self._resetUid(uid)
 
@@ -445,7 +445,7 @@ class ALSModel(Model, ModelParams, MLWritable, MLReadable):
         >>> from fastals.spark import ALS
         >>> ratings = spark.createDataFrame([(0, 0, 4.0), (0, 1, 2.0), (1, 1, 3.0)], ["user", "item", "rating"])
         >>> model = ALS(rank=2).fit(ratings).toLocal()
-        >>> model.recommend(1, n=2).items.tolist()
+        >>> model.recommend(1, n=1).items.tolist()
         [0]
         """
         from ._modelio import to_local

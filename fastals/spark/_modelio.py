@@ -31,9 +31,8 @@ from ._layout import (
     check_own_line,
     check_sayable,
     check_spark_line,
-    content_given,
-    content_of_fit,
     content_of_model,
+    content_of_unknown,
     factor_batches,
     ids_of,
     kinds_of,
@@ -79,7 +78,7 @@ def write(model: ALSModel, path: str, overwrite: bool) -> None:
     spark = model.userFactors.sparkSession
     frames = [model.userFactors, model.itemFactors]
     _make_room(spark, path, overwrite, frames if model.seen is None else [*frames, model.seen])
-    content, kinds = content_of(model), {}
+    content, kinds = model.origin or content_of_unknown(), {}
     for side, frame in zip(SIDES, frames, strict=True):
         kinds[f"{side}s"] = kind = frame.schema["id"].dataType.simpleString()
         if kind in NUMBERED:
@@ -102,17 +101,6 @@ def write(model: ALSModel, path: str, overwrite: bool) -> None:
     _write_line(
         spark, f"{path}/{METADATA}", spark_line(model.rank, uid=model.uid, version=spark.version, params=params)
     )
-
-
-def content_of(model: ALSModel) -> Mapping[str, Any]:
-    """What is said of a model beside its factors."""
-    if model.origin is not None:
-        return model.origin
-    if model.ask is None:
-        return content_given(None, None, 1.0, False)
-    from .._engines import estimator
-
-    return content_of_fit(estimator(model.ask, 1), model.losses)
 
 
 def _make_room(spark: SparkSession, path: str, overwrite: bool, frames: list[DataFrame]) -> None:
@@ -204,8 +192,7 @@ def read(kind: type[ALSModel], spark: SparkSession, path: str) -> ALSModel:
             seen = _table(spark, path, SEEN, id=kinds[0], items=f"array<{kinds[1]}>")
         content = own or {}
         fitted = Outcome(users, items, seen, tuple(content.get("loss_history", ())), content.get("engine", ""))
-        model = kind(fitted, rank, uid=uid)
-        model.origin = own
+        model = kind(fitted, rank, uid=uid, origin=own)
         for name, value in {**params, **content.get("params", {})}.items():
             if model.hasParam(name):
                 model.set(model.getParam(name), value)
@@ -291,7 +278,7 @@ def to_local(model: ALSModel) -> ExplicitALS | ImplicitALS:
         for name, table in (("userFactors", model.userFactors.toArrow()), ("itemFactors", model.itemFactors.toArrow()))
     )
     cells = None if model.seen is None else cells_of(model.seen.toArrow().to_batches(), users.ids, items.ids)
-    return assembled(content_of(model), users, items, cells)
+    return assembled(model.origin or content_of_unknown(), users, items, cells)
 
 
 def from_local(kind: type[ALSModel], model: ExplicitALS | ImplicitALS, spark: SparkSession) -> ALSModel:
@@ -311,6 +298,5 @@ def from_local(kind: type[ALSModel], model: ExplicitALS | ImplicitALS, spark: Sp
     seen = None
     if state.pairs.nnz or state.pairs.known is not None:
         seen = spark.createDataFrame(pa.Table.from_batches(seen_batches(state, ids["user"], ids["item"])))
-    made = kind(Outcome(users, items, seen, state.loss_history, ""), state.user_factors.shape[1])
-    made.origin = json.loads(line_of(content_of_model(model), kinds_of(state, ids), seen is not None))
-    return made
+    origin = json.loads(line_of(content_of_model(model), kinds_of(state, ids), seen is not None))
+    return kind(Outcome(users, items, seen, state.loss_history, ""), state.user_factors.shape[1], origin=origin)

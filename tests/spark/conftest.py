@@ -1,4 +1,4 @@
-"""One session of Spark for all tests of this folder, which are left out where Spark cannot run."""
+"""One session of Spark for all tests of this folder; those that need it are left out where Spark cannot run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +15,12 @@ import pytest
 JAVA = shutil.which("java", path=os.path.join(os.environ["JAVA_HOME"], "bin") if "JAVA_HOME" in os.environ else None)
 MISSING = [name for name, found in {"pyspark": find_spec("pyspark"), "Java": JAVA}.items() if not found]
 if MISSING:
-    collect_ignore_glob = ["*.py"]
+    collect_ignore = [path.name for path in Path(__file__).parent.glob("test_*.py") if path.name != "test_local.py"]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if MISSING:
-        terminalreporter.write_line(f"tests/spark: not run, there is no {' and no '.join(MISSING)} (see .ci/spark)")
+        terminalreporter.write_line(f"tests/spark: run without what needs Spark, there is no {' and no '.join(MISSING)} (see .ci/spark)")
 
 
 @pytest.fixture(scope="session")

@@ -128,7 +128,7 @@ FOLDERS = {
     "a lower rank": (lambda path: edit_line(path, rank=RANK - 1), "metadata", "rank|cannot be"),
     "no factors": (shutil.rmtree, "itemFactors", "usable ALSModel"),
     "no files of factors": (empty, "itemFactors", "usable ALSModel"),
-    "half a file": (truncate, "userFactors", "usable ALSModel"),
+    "half a file": (truncate, "userFactors", "usable ALSModel|cannot be read"),
     "of a later version": (lambda path: edit_line(path, version="99"), "fastals/metadata", "version '99'"),
     "no labels": (shutil.rmtree, "fastals/userLabels", "usable ALSModel"),
     "no seen items": (shutil.rmtree, "fastals/seen", "usable ALSModel"),

@@ -16,7 +16,7 @@ from scipy import sparse
 
 import fastals
 from fastals import ArgumentTypeError, DataError, FileFormatError, NotFittedError, ParameterError
-from fastals.spark import load_model, save_model
+from fastals.spark import _local, load_model, save_model
 
 from .folders import CASES, RANK, broken, edit_table, fitted
 
@@ -188,8 +188,6 @@ def test_a_killed_writer_leaves_no_half_model(where, left, tmp_path):
 
 
 def test_a_writer_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
-    from fastals.spark import _local
-
     save_model(fitted("explicit"), tmp_path / "model")
 
     def full(*_):
@@ -220,8 +218,6 @@ def test_bad_folders(name, tmp_path):
 
 def test_a_file_that_tells_of_more_than_it_can_hold(tmp_path, monkeypatch):
     """Before any of it is unfolded."""
-    from fastals.spark import _local
-
     model = fitted("explicit")
     save_model(model, tmp_path / "model")
     n = 300_000
