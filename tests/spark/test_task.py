@@ -343,7 +343,7 @@ def test_no_room_in_the_task(monkeypatch):
 
     monkeypatch.setattr(fastals.ExplicitALS, "fit", fit)
     [told] = fitted_pieces([Piece(0, "chunk", 0, 0, Cells(*ratings()))], Ask(rank=2), 1, 1)
-    with pytest.raises(fastals.ParameterError, match="engine must be 'blocks' .* no room for them: Unable to allocate"):
+    with pytest.raises(fastals.ParameterError, match=r"engine must be 'blocks', got 'auto': .*Unable to allocate"):
         raise told.content["error"]
 
 
