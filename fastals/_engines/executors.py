@@ -5,17 +5,15 @@ from __future__ import annotations
 import mmap
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import pyarrow as pa
 
-from .._core import (
-    MissingDependencyError,
-    __version__,
-    processors,
-)
+from .._core import MissingDependencyError, __version__, processors
+from .pieces import this_task
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -40,16 +38,21 @@ _probes: WeakKeyDictionary[SparkSession, Executors] = WeakKeyDictionary()
 
 
 def probe(spark: SparkSession) -> Executors:
-    """Look at the executors, once a session, by a small task for each slot.
+    """Look at the executors: once a session, by a small task for each slot; later only at how many slots there are.
 
     Raises
     ------
     MissingDependencyError
         They have no fastals, or another version than the driver.
     """
+    slots = spark.range(1 << 12)  # whose partitions are as many
     if spark in _probes:
-        return _probes[spark]
-    expected = __version__
+        known = _probes[spark]
+        if str(spark.conf.get("spark.master")).startswith("local"):
+            return known
+        parts = slots.selectExpr("spark_partition_id() AS part").distinct().count()
+        return Executors(parts, known.memory)
+    expected, here = __version__, __name__
 
     def look(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for _ in rows:
@@ -59,22 +62,19 @@ def probe(spark: SparkSession) -> Executors:
             from .._core import __version__ as version
 
             if version == expected:
-                from .executors import memory_left
-
-                memory = memory_left()
+                memory = import_module(here).memory_left()
         except ImportError as error:
             version = f"none ({error})"
         yield pa.record_batch([pa.array([version]), pa.array([memory], pa.int64())], ["version", "memory"])
 
-    looks = spark.range(1 << 12).mapInArrow(look, "version string, memory long").collect()
+    looks = slots.mapInArrow(look, "version string, memory long").collect()
     for version in {row["version"] for row in looks} - {expected}:
         raise MissingDependencyError(
             f"executors need the fastals of the driver, {expected}, and have {version}: "
             "docs/spark.md shows how spark.archives brings it to them"
         )
     limits = [row["memory"] for row in looks if row["memory"] is not None]
-    _probes[spark] = Executors(max(1, len(looks)), min(limits, default=None))
-    return _probes[spark]
+    return _probes.setdefault(spark, Executors(len(looks), min(limits, default=None)))
 
 
 SHARE = 0.6
@@ -124,10 +124,7 @@ def whole_executor(spark: SparkSession) -> Any:
 
 def cores(master: str) -> int:
     """Threads for a task that has its executor for itself; never those of OMP_NUM_THREADS, which are for a BLAS."""
-    from pyspark import TaskContext
-
     local = re.fullmatch(r"local(?:\[(\d+|\*).*\])?", master)
     if local is None:
-        context = TaskContext.get()
-        return 1 if context is None else context.cpus()
+        return int(this_task().cpus())
     return processors() if local[1] == "*" else int(local[1] or 1)

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from threading import Thread
 from typing import TYPE_CHECKING
 from weakref import finalize
 
-from .._core import (
-    AXES,
-    LOGGER,
-    ArgumentTypeError,
-    ParameterError,
-)
+from .._core import AXES, LOGGER, ArgumentTypeError, ParameterError
 from .ask import Ask, Columns, Outcome
 from .executors import Executors, probe
-from .labels import labelled, numbered, with_numbers
+from .labels import labelled, numbered, seen, with_numbers
 from .pack import Packed, packed
-from .pieces import persisted
-from .task import estimator, fit_in_one_task, memory_needed, seen
+from .pieces import kept
+from .task import estimator, fit_in_one_task, memory_needed
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -38,30 +32,41 @@ def fit(frame: DataFrame, columns: Columns, ask: Ask) -> Outcome:
     """
     estimator(ask)  # which refuses what cannot be, before any work
     executors = probe(frame.sparkSession)
+    held: list[DataFrame] = []
+    try:
+        fitted = _fit(frame, columns, ask, executors, held)
+    except BaseException:
+        _unpersist(held)
+        raise
+    finalize(fitted.seen, _unpersist_later, held).atexit = False
+    return fitted
+
+
+def _fit(frame: DataFrame, columns: Columns, ask: Ask, executors: Executors, held: list[DataFrame]) -> Outcome:
+    """Fit; what the ratings are persisted in is added to ``held``."""
     data, labels = packed(frame, columns), None
-    held, text = [data.frame], data.text
+    text, slots = data.text, executors.slots
+    held.append(data.frame)
     if any(text):
-        data, labels, sorted_labels = numbered(data)
-        held += [data.frame, sorted_labels]
+        data, labels, in_order = numbered(data, slots)
+        held += [data.frame, in_order]
     if ask.initial is not None:
         users, items = (_beginning(start, side, labels, text) for side, start in enumerate(ask.initial))
         ask = replace(ask, initial=(users, items))
     engine = choice(data, ask, executors)
     if engine == "task":
-        users, items, losses = fit_in_one_task(data, ask, executors.slots)
+        users, items, losses = fit_in_one_task(data, ask, slots)
     else:
         from .blocks import fit_in_blocks
 
-        users, items, losses = fit_in_blocks(data, ask, executors.slots)
-    factors = [users, items]
-    held += factors
-    for side, is_text in enumerate(text):
-        if labels is not None and is_text:
-            factors[side] = persisted(labelled(factors[side], labels, side))
-            held.append(factors[side])
-    users, items, pairs = (each.select("*") for each in (*factors, seen(data, labels, text, executors.slots)))
-    _keep_as_long_as((users, items, pairs), held)
-    return Outcome(users, items, pairs, losses, engine)
+        users, items, losses = fit_in_blocks(data, ask, slots)
+    factors = [
+        kept(rows if labels is None or not text[side] else labelled(rows, labels, side))
+        for side, rows in enumerate((users, items))
+    ]
+    for rows in users, items:
+        rows.unpersist()
+    return Outcome(factors[0], factors[1], seen(data, labels, text, slots), losses, engine)
 
 
 def _beginning(start: DataFrame, side: int, labels: DataFrame | None, text: tuple[bool, bool]) -> DataFrame:
@@ -76,23 +81,15 @@ def _beginning(start: DataFrame, side: int, labels: DataFrame | None, text: tupl
     return start.select(start["id"].cast("int"), start["features"].cast("array<float>"))
 
 
-def _keep_as_long_as(results: Sequence[DataFrame], held: list[DataFrame]) -> None:
-    """Unpersist frames when the last result is gone: Spark does so with what RDDs hold, but never with frames."""
-    left = len(results)
+def _unpersist(frames: list[DataFrame]) -> None:
+    with suppress(Exception):  # the session may be gone as well
+        for frame in frames:
+            frame.unpersist()
 
-    def gone() -> None:
-        nonlocal left
-        left -= 1
-        if not left:  # this may come anywhere, in the midst of a call of Spark too
-            Thread(target=let_go, daemon=True).start()
 
-    def let_go() -> None:
-        with suppress(Exception):  # the session may be gone as well
-            for frame in held:
-                frame.unpersist()
-
-    for each in results:
-        finalize(each, gone).atexit = False
+def _unpersist_later(frames: list[DataFrame]) -> None:
+    """From where anything may be under way, a call of Spark too."""
+    Thread(target=_unpersist, args=(frames,), daemon=True).start()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,25 +1,28 @@
-"""Ids that are strings: each chunk has numbers of its own for them; Spark sorts and numbers them all, and joins.
+"""Ids that are strings, and what users have seen, in ids as they were given.
 
-Only distinct strings of chunks go through a shuffle, never one for each rating, and none through the driver.
+Each chunk has numbers of its own for its strings; Spark sorts these, which numbers them all. Only the distinct strings
+of each chunk go through a shuffle, never one for each rating, and none through the driver.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from .._core import DataError
 from .pack import Cells, Packed, chunk, summed_up
-from .pieces import SCHEMA, Piece, batches, pieces_of, table
+from .pieces import ARROW, SCHEMA, Piece, batches, pieces_of, table, this_task
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 SLICE = 1 << 16
+OF_CHUNKS = "side int, label string, src int, seq int, code int"
 
 
 class Numbered(NamedTuple):
@@ -32,7 +35,7 @@ class Numbered(NamedTuple):
     labels : DataFrame
         ``side int, label string, id int``.
     held : DataFrame
-        What is persisted so that these labels need not be sorted again.
+        What is persisted so that strings need not be sorted again.
     """
 
     data: Packed
@@ -40,80 +43,75 @@ class Numbered(NamedTuple):
     held: DataFrame
 
 
-def numbered(data: Packed) -> Numbered:
+def numbered(data: Packed, slots: int) -> Numbered:
     """Number strings in ascending order, as :class:`fastals.Interactions` do."""
     from pyspark.storagelevel import StorageLevel
 
-    of_chunks = data.frame.filter(data.frame["kind"] == "labels").mapInArrow(
-        _listed, "src int, seq int, side int, code int, label string"
-    )
-    labels, held = _sorted(of_chunks.select("side", "label").distinct())
-    numbers = of_chunks.join(labels, ["side", "label"]).select("src", "seq", "side", "code", "id")
+    listed = data.frame.filter(data.frame["kind"] == "labels").mapInArrow(_listed, OF_CHUNKS)
+    ranges = listed.repartitionByRange(slots, "side", "label").sortWithinPartitions("side", "label")
+    ranked = ranges.mapInArrow(_ranked, f"part int, rank long, first boolean, {OF_CHUNKS}")
+    ranked = ranked.persist(StorageLevel.MEMORY_AND_DISK)
+    numbers = _with_ids(ranked)
 
     def number(left: pa.Table, right: pa.Table) -> pa.Table:
-        [piece] = pieces_of(left.select(COLUMNS))
+        [piece] = pieces_of(left.select(ARROW.names))
         cells = list(piece.content)
         sides, codes, ids = (right.column(name).to_numpy() for name in ("side", "code", "id"))
         for side in np.unique(sides).tolist():
             mine = sides == side
-            places = np.empty(np.count_nonzero(mine), np.int32)
-            places[codes[mine]] = ids[mine]
-            cells[side] = places[cells[side]]
+            id_of = np.empty(np.count_nonzero(mine), np.int32)
+            id_of[codes[mine]] = ids[mine]
+            cells[side] = id_of[cells[side]]
         return table(chunk(piece.src, piece.seq, Cells(*cells)))
 
-    coded = data.frame.filter(data.frame["kind"] == "coded")
-    both = coded.groupBy("src", "seq").cogroup(numbers.groupBy("src", "seq"))
-    packed = summed_up(both.applyInArrow(number, SCHEMA).persist(StorageLevel.MEMORY_AND_DISK))
-    return Numbered(packed, labels, held)
-
-
-COLUMNS = ["key", "kind", "src", "seq", "data"]
+    coded = data.frame.filter(data.frame["kind"] == "coded").groupBy("src", "seq")
+    pieces = coded.cogroup(numbers.groupBy("src", "seq")).applyInArrow(number, SCHEMA)
+    labels = numbers.filter("first").select("side", "label", "id")
+    return Numbered(summed_up(pieces.persist(StorageLevel.MEMORY_AND_DISK)), labels, ranked)
 
 
 def _listed(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """A row for each distinct string of a chunk."""
+    """A row for each distinct string of a chunk, and its number there."""
     for batch in rows:
         for piece in pieces_of(batch):
             for first in range(0, len(piece.content), SLICE):
                 some = piece.content[first : first + SLICE]
-                same = {name: np.full(len(some), getattr(piece, name), np.int32) for name in ("src", "seq")}
+                same = {name: np.full(len(some), getattr(piece, name), np.int32) for name in ("key", "src", "seq")}
                 codes = np.arange(first, first + len(some), dtype=np.int32)
-                side = np.full(len(some), piece.key, np.int32)
-                yield pa.record_batch({**same, "side": side, "code": codes, "label": some.cast(pa.string())})
+                columns = [same["key"], some.cast(pa.string()), same["src"], same["seq"], codes]
+                yield pa.record_batch(columns, ["side", "label", "src", "seq", "code"])
 
 
-def _sorted(labels: DataFrame) -> tuple[DataFrame, DataFrame]:
-    """Number distinct strings, each side's from 0: each partition has a range of them, and the driver counts these."""
+def _ranked(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Strings of a range, sorted: each with its rank there, the same for the same ones, of which one is the first."""
+    part, rank, last = this_task().partitionId(), -1, None
+    for batch in rows:
+        if not len(batch):
+            continue
+        side, label = batch.column("side"), batch.column("label")
+        new = pc.or_(pc.not_equal(side[1:], side[:-1]), pc.not_equal(label[1:], label[:-1])).to_numpy(False)
+        first = np.append((side[0], label[0]) != last, new)
+        ranks = rank + np.cumsum(first, dtype=np.int64)
+        rank, last = int(ranks[-1]), (side[-1], label[-1])
+        own = {"part": np.full(len(batch), part, np.int32), "rank": ranks, "first": first}
+        yield pa.record_batch([*own.values(), *batch.columns], [*own, *batch.schema.names])
+
+
+def _with_ids(ranked: DataFrame) -> DataFrame:
+    """Number all, each side from 0: the driver learns how many each range has."""
     from pyspark.sql import functions
-    from pyspark.storagelevel import StorageLevel
 
-    def place(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from pyspark import TaskContext
-
-        context, n = TaskContext.get(), 0
-        assert context is not None
-        for batch in rows:
-            parts = np.full(len(batch), context.partitionId(), np.int32)
-            places = np.arange(n, n + len(batch), dtype=np.int64)
-            yield pa.record_batch({"part": parts, "place": places, "side": batch["side"], "label": batch["label"]})
-            n += len(batch)
-
-    ranges = labels.repartitionByRange("side", "label").sortWithinPartitions("side", "label")
-    placed = ranges.mapInArrow(place, "part int, place long, side int, label string")
-    placed = placed.persist(StorageLevel.MEMORY_AND_DISK)
-    first = functions.min(functions.struct("side", "label")).alias("first")
-    users = functions.count_if(functions.col("side") == 0).alias("users")
-    parts = placed.groupBy("part").agg(first, functions.count("*").alias("n"), users).collect()
-    parts.sort(key=lambda part: tuple(part["first"]))  # as Spark sorts: by code points, which UTF-8 keeps in order
-    sizes = [part["n"] for part in parts]
-    before = dict(zip((part["part"] for part in parts), accumulate(sizes, initial=0), strict=False))
-    n_users = sum(part["users"] for part in parts)
-    if max(n_users, sum(sizes) - n_users) > np.iinfo(np.int32).max:
+    least = functions.min(functions.struct("side", "label")).alias("least")
+    n, n_users = functions.count_if("first"), functions.count_if(functions.expr("first AND side = 0"))
+    parts = ranked.groupBy("part").agg(least, n.alias("n"), n_users.alias("n_users")).collect()
+    parts.sort(key=lambda part: tuple(part["least"]))  # by code points, as Spark, since UTF-8 keeps their order
+    sizes, users = [part["n"] for part in parts], sum(part["n_users"] for part in parts)
+    if max(users, sum(sizes) - users) > np.iinfo(np.int32).max:
         raise DataError("there are more distinct ids than integers of 32 bits")
+    before = dict(zip((part["part"] for part in parts), accumulate(sizes, initial=0), strict=False))
     starts = functions.array(*(functions.lit(before.get(part, 0)) for part in range(max(before) + 1)))
-    position = functions.get(starts, functions.col("part")) + functions.col("place")
-    ids = (position - functions.col("side") * n_users).cast("int")
-    return placed.select("side", "label", ids.alias("id")), placed
+    position = functions.get(starts, functions.col("part")) + functions.col("rank")
+    return ranked.withColumn("id", (position - functions.col("side") * users).cast("int"))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -141,3 +139,51 @@ def sent_to_all(labels: DataFrame, side: int, n_keys: int) -> DataFrame:
             yield from batches(Piece(key, "labels", 0, 0, content) for key in range(n_keys))
 
     return labels.filter(labels["side"] == side).mapInArrow(send, SCHEMA)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# what users have seen
+
+NUMBERS, STRINGS = 1 << 24, 1 << 21
+"""Items that are listed together, about: an array of Arrow holds 2 GB of strings."""
+
+
+def seen(data: Packed, labels: DataFrame | None, text: tuple[bool, bool], slots: int) -> DataFrame:
+    """The items of each user, when they are asked for: pieces by user are what is shuffled."""
+    parts = max(slots, -(-data.n_cells // (STRINGS if text[1] else NUMBERS)))
+    kind = "string" if text[1] else "int"
+    schema = pa.schema([("id", pa.int32()), ("items", pa.list_(pa.string() if text[1] else pa.int32()))])
+
+    def cut(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in rows:
+            for piece in pieces_of(batch):
+                users, items, _ = piece.content
+                keys = users % parts
+                order = np.argsort(keys, kind="stable")
+                for key, some in enumerate(np.split(order, np.searchsorted(keys[order], np.arange(1, parts)))):
+                    if len(some):
+                        yield from batches([Piece(key, "pairs", piece.src, piece.seq, (users[some], items[some]))])
+
+    def gather(rows: pa.Table) -> pa.Table:
+        held: dict[str, list[Any]] = {"pairs": [], "labels": []}
+        for piece in pieces_of(rows):
+            held[piece.kind].append(piece.content)
+        if not held["pairs"]:
+            return schema.empty_table()
+        users, items = (np.concatenate(each) for each in zip(*held["pairs"], strict=True))
+        pairs = np.unique(users.astype(np.int64) << 32 | (items.astype(np.int64) + (1 << 31)))
+        users, items = (pairs >> 32).astype(np.int32), ((pairs & 0xFFFFFFFF) - (1 << 31)).astype(np.int32)
+        first = np.flatnonzero(np.append(True, users[1:] != users[:-1]))
+        ends = pa.array(np.append(first, len(users)).astype(np.int32))
+        told: Any = items
+        if held["labels"]:
+            ids, names = zip(*held["labels"], strict=True)
+            order = np.argsort(np.concatenate(ids))
+            told = pa.concat_arrays(names).take(order[items])
+        return pa.table([users[first], pa.ListArray.from_arrays(ends, told)], schema=schema)
+
+    pieces = data.frame.filter(data.frame["kind"] == "chunk").mapInArrow(cut, SCHEMA)
+    if labels is not None and text[1]:
+        pieces = pieces.union(sent_to_all(labels, 1, parts))
+    lists = pieces.groupBy("key").applyInArrow(gather, f"id int, items array<{kind}>")
+    return labelled(lists, labels, 0) if labels is not None and text[0] else lists

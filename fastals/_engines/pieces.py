@@ -91,6 +91,18 @@ def persisted(frame: Any) -> Any:
         conf.set(ADAPTIVE, before)
 
 
+def kept(frame: Any) -> Any:
+    """Compute a frame, and store it on two executors, for as long as any frame of Spark rests on it.
+
+    So Spark does itself, of what a checkpoint stores; what is persisted stays until somebody says otherwise.
+    """
+    from pyspark.storagelevel import StorageLevel
+
+    alone = str(frame.sparkSession.conf.get("spark.master")).startswith("local")
+    level = StorageLevel.MEMORY_AND_DISK if alone else StorageLevel.MEMORY_AND_DISK_2
+    return frame.localCheckpoint(storageLevel=level)
+
+
 def this_task() -> Any:
     """The task that runs here: its ``partitionId()``, and ``cpus()`` that it may use."""
     from pyspark import TaskContext

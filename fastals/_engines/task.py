@@ -10,21 +10,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .._core import (
-    AXES,
-    DataError,
-    FactorArray,
-    FastalsError,
-    tables,
-)
+from .._core import AXES, LOGGER, DataError, FactorArray, FastalsError, ParameterError, tables
 from .._data import Interactions, factorize, trusted
 from .._models import ExplicitALS, ImplicitALS
 from .ask import Ask
 from .block import drawn
 from .executors import cores, whole_executor
-from .labels import labelled, sent_to_all
 from .pack import Cells, Packed
-from .pieces import PIECE_BYTES, SCHEMA, TOLD, Piece, batches, persisted, pieces_of, told
+from .pieces import PIECE_BYTES, SCHEMA, TOLD, Piece, batches, kept, pieces_of, told
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -59,7 +52,14 @@ CHUNK_CELL = 30
 
 
 def fit_in_one_task(data: Packed, ask: Ask, slots: int) -> tuple[DataFrame, DataFrame, tuple[float, ...]]:
-    """Fit in one task, with all cores of its executor; returns factors, and the loss after each iteration."""
+    """Fit in one task, with all cores of its executor.
+
+    Returns
+    -------
+    user_factors, item_factors : DataFrame
+        ``id int, features array<float>``.
+    losses : tuple of float
+    """
     spark = data.frame.sparkSession
     master, profile = str(spark.conf.get("spark.master")), whole_executor(spark)
     pieces = data.frame.filter(data.frame["kind"] == "chunk")
@@ -68,16 +68,15 @@ def fit_in_one_task(data: Packed, ask: Ask, slots: int) -> tuple[DataFrame, Data
     here = replace(ask, initial=None)
 
     def work(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        yield from batches(
-            fitted_pieces((piece for batch in rows for piece in pieces_of(batch)), here, cores(master), slots)
-        )
+        found = (piece for batch in rows for piece in pieces_of(batch))
+        yield from batches(fitted_pieces(found, here, cores(master), slots))
 
-    done = persisted(pieces.repartition(1).mapInArrow(work, SCHEMA, profile=profile))
+    done = kept(pieces.repartition(1).mapInArrow(work, SCHEMA, profile=profile))
     [answer] = [piece.content for piece in told(done)]
     if "error" in answer:
-        done.unpersist()
         raise answer["error"]
-    users, items = (persisted(_unpacked(done.filter(done["kind"] == side), slots)) for side in AXES)
+    LOGGER.info("fitted in one task, with %d threads", answer["threads"])
+    users, items = (_unpacked(done.filter(done["kind"] == side), slots) for side in AXES)
     return users, items, answer["losses"]
 
 
@@ -94,7 +93,13 @@ def fitted_pieces(pieces: Iterable[Piece], ask: Ask, threads: int, slots: int) -
     except FastalsError as error:
         yield Piece(0, TOLD, 0, 0, {"error": error})
         return
-    yield Piece(0, TOLD, 0, 0, {"losses": tuple(model.loss_history_)})
+    except MemoryError as error:
+        why = (
+            f"engine must be 'blocks' for this many ratings, got {ask.engine!r}: one task has no room for them: {error}"
+        )
+        yield Piece(0, TOLD, 0, 0, {"error": ParameterError(why)})
+        return
+    yield Piece(0, TOLD, 0, 0, {"losses": tuple(model.loss_history_), "threads": threads})
     for side, factors in enumerate((model.user_factors_, model.item_factors_)):
         yield from _packed_factors(AXES[side], ids[side], factors, slots)
 
@@ -196,46 +201,3 @@ def _shipped(factors: DataFrame, side: str, k: int) -> DataFrame:
             yield from batches([Piece(0, side, 0, 0, content)])
 
     return factors.mapInArrow(ship, SCHEMA)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# what users have seen
-
-SEEN_CELLS = 1 << 24
-"""Ratings that are sorted by user together, about."""
-
-
-def seen(data: Packed, labels: DataFrame | None, text: tuple[bool, bool], slots: int) -> DataFrame:
-    """The items of each user, when they are asked for: pieces by user are what is shuffled."""
-    parts = max(slots, -(-data.n_cells // SEEN_CELLS))
-
-    def cut(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in rows:
-            for piece in pieces_of(batch):
-                users, items, _ = piece.content
-                keys = users % parts
-                for key in range(parts):
-                    mine = keys == key
-                    yield from batches([Piece(key, "pairs", piece.src, piece.seq, (users[mine], items[mine]))])
-
-    def gather(rows: pa.Table) -> pa.Table:
-        held: dict[str, list[Any]] = {"pairs": [], "labels": []}
-        for piece in pieces_of(rows):
-            held[piece.kind].append(piece.content)
-        users, items = (np.concatenate(each) for each in zip(*held["pairs"], strict=True))
-        pairs = np.unique(users.astype(np.int64) << 32 | (items.astype(np.int64) + (1 << 31)))
-        users, items = (pairs >> 32).astype(np.int32), ((pairs & 0xFFFFFFFF) - (1 << 31)).astype(np.int32)
-        first = np.flatnonzero(np.append(True, users[1:] != users[:-1]))
-        ends = pa.array(np.append(first, len(users)).astype(np.int32))
-        told: Any = items
-        if held["labels"]:
-            ids, names = zip(*held["labels"], strict=True)
-            order = np.argsort(np.concatenate(ids))
-            told = pa.concat_arrays(names).take(order[items])
-        return pa.table({"id": users[first], "items": pa.ListArray.from_arrays(ends, told)})
-
-    pieces = data.frame.filter(data.frame["kind"] == "chunk").mapInArrow(cut, SCHEMA)
-    if labels is not None and text[1]:
-        pieces = pieces.union(sent_to_all(labels, 1, parts))
-    lists = pieces.groupBy("key").applyInArrow(gather, f"id int, items array<{'string' if text[1] else 'int'}>")
-    return labelled(lists, labels, 0) if labels is not None and text[0] else lists

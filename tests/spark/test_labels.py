@@ -31,8 +31,9 @@ def named(ids, prefix):
         ("user", Ask(rank=4, iterations=3)),
         ("item", Ask(rank=4, iterations=3, nonnegative=True)),
         ("user item", Ask(rank=33, iterations=3, implicit=True)),
+        ("user item", Ask(rank=4, iterations=3, engine="blocks")),
     ],
-    ids=["user", "item", "both"],
+    ids=["user", "item", "both", "blocks"],
 )
 def test_bits_are_those_of_one_machine_on_the_same_strings(spark, sides, ask):
     users, items, values = ratings()
@@ -50,34 +51,36 @@ def test_bits_are_those_of_one_machine_on_the_same_strings(spark, sides, ask):
     assert dict(zip(seen["id"].to_pylist(), seen["items"].to_pylist(), strict=True)) == expected
 
 
-def test_labels_are_numbered_in_order_whatever_the_partitions(spark):
-    """Ranges in many partitions, most of them empty, and no adaptive plan that would join them."""
-    cells = ratings()
-    users = named(cells[0], "u")
-    frame = frame_of(spark, (users, *cells[1:])).repartition(5)
-    conf = {"spark.sql.adaptive.enabled": "false", "spark.sql.shuffle.partitions": "9"}
-    before = {name: spark.conf.get(name) for name in conf}
+@pytest.mark.parametrize("slots", [1, 7])
+def test_labels_are_numbered_in_order_whatever_the_ranges(spark, slots):
+    """And whatever the batches in which they are read."""
+    users, items, values = ratings()
+    users = named(users, "u")
+    rows_together = "spark.sql.execution.arrow.maxRecordsPerBatch"
+    spark.conf.set(rows_together, 7)
     try:
-        for name, value in conf.items():
-            spark.conf.set(name, value)
-        found = numbered(packed(frame, COLUMNS))
+        found = numbered(packed(frame_of(spark, (users, items, values)).repartition(5), COLUMNS), slots)
         rows = found.labels.orderBy("id").collect()
     finally:
-        for name, value in before.items():
-            spark.conf.set(name, value)
+        spark.conf.unset(rows_together)
     assert [row["label"] for row in rows] == sorted(set(users.tolist()))
     assert [row["id"] for row in rows] == list(range(len(rows)))
-    assert (found.data.n_cells, found.data.n_users) == (len(users), len(rows))
+    assert (found.data.n_cells, found.data.n_users, found.data.n_items) == (len(users), len(rows), len(set(items)))
 
 
-def test_no_row_of_a_rating_is_shuffled(spark):
-    """Strings are packed where they are; what goes on is each chunk's distinct ones, and pieces."""
+def test_one_string_is_enough(spark):
+    frame = spark.createDataFrame([("a", "b", 1.0)] * 3, "user string, item string, rating float")
+    fitted = fit(frame, COLUMNS, Ask(rank=1, iterations=1))
+    assert [tuple(row) for row in fitted.seen.collect()] == [("a", ["b"])]
+
+
+def test_only_distinct_strings_are_sorted(spark):
+    """Ratings are packed where they are."""
     frame = spark.range(0, 50_000, 1, 2).selectExpr("CONCAT('u', id % 50) AS user", "id % 7 AS item", "1 AS rating")
-    found = numbered(packed(frame, COLUMNS))
-    plan = found.data.frame._jdf.queryExecution().executedPlan().toString()
+    found = numbered(packed(frame, COLUMNS), 2)
     assert found.data.n_cells == 50_000
-    assert "Exchange" in plan
-    assert found.data.frame.count() == 4  # two chunks, and what they tell
+    assert found.held.count() == 100  # of two chunks
+    assert found.data.frame.count() == 4  # these, and what they tell
 
 
 def test_starts_at_factors_of_strings(spark):

@@ -241,11 +241,11 @@ def test_a_task_asks_for_its_executor(spark):
 
 
 def test_the_probe_looks_once(spark):
-    executors = probe(spark)
-    assert executors.slots == 2
-    assert executors.memory is not None
-    assert executors.memory > 1 << 26
-    assert probe(spark) is executors
+    found = probe(spark)
+    assert found.slots == 2
+    assert found.memory is not None
+    assert found.memory > 1 << 26
+    assert probe(spark) == found
 
 
 def test_memory_that_is_left(tmp_path: Path):
@@ -316,22 +316,40 @@ def test_sizes_are_told_within_a_few_percent(spark):
 # what stays
 
 
-def n_persisted(spark):
-    return spark.sparkContext._jsc.getPersistentRDDs().size()
+def persists(spark):
+    """Whether frames are persisted, which nobody but us unpersists; checkpoints go with the last frame on them."""
+    return not spark._jsparkSession.sharedState().cacheManager().isEmpty()
 
 
-def test_what_a_fit_holds_goes_with_it(spark):
-    gc.collect()
-    before = n_persisted(spark)
-    fitted = fit(frame_of(spark, ratings(300)), COLUMNS, Ask(rank=2, iterations=1))
-    users = fitted.user_factors
+def test_what_a_fit_persists_goes_with_it(spark):
+    spark.catalog.clearCache()
+    cells = ratings(300)
+    fitted = fit(frame_of(spark, cells), COLUMNS, Ask(rank=2, iterations=1))
+    assert persists(spark)
+    rows = fitted.user_factors.selectExpr("id")
     del fitted
-    gc.collect()
-    assert users.count() > 0
-    assert n_persisted(spark) > before
-    del users
-    gc.collect()
-    deadline = time.monotonic() + 20
-    while n_persisted(spark) > before and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while persists(spark) and time.monotonic() < deadline:
+        gc.collect()
         time.sleep(0.05)
-    assert n_persisted(spark) <= before
+    assert not persists(spark)
+    assert rows.count() == len(set(cells[0].tolist()))
+    assert "mapInArrow" not in rows._jdf.queryExecution().toString()  # it is not made anew
+
+
+def test_no_room_in_the_task(monkeypatch):
+    def fit(*_, **__):
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    monkeypatch.setattr(fastals.ExplicitALS, "fit", fit)
+    [told] = fitted_pieces([Piece(0, "chunk", 0, 0, Cells(*ratings()))], Ask(rank=2), 1, 1)
+    with pytest.raises(fastals.ParameterError, match=r"engine must be 'blocks', got 'auto': .*Unable to allocate"):
+        raise told.content["error"]
+
+
+def test_a_fit_that_fails_leaves_nothing(spark):
+    spark.catalog.clearCache()
+    frame = spark.createDataFrame([(1, 2, -1.0)], "user int, item int, rating float")
+    with pytest.raises(fastals.DataError, match="needs at least one value above 0"):
+        fit(frame, COLUMNS, Ask(rank=1, implicit=True))
+    assert not persists(spark)
