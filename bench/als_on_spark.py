@@ -9,8 +9,8 @@
 Every run is a process of its own: local[2], a native BLAS for Spark (see on_spark.py), the ratings in Spark's cache, a
 fit on few of them to warm up. Timed is ``fit`` and the count of both factor frames, so what is cut into blocks counts,
 and the start of Java does not. The contestants take turns; ratios are medians over the rounds. ml-1m are ratings
-(explicit), 20 M cells counts (implicit). All minimise the same objective, which is computed here in float64: fastals may
-not end above Spark, from which it starts elsewhere, by more than TIE.
+(explicit), 20 M cells counts (implicit). All minimise the same objective, which is computed here in float64: fastals,
+which starts elsewhere, may not end above Spark by more than TIE.
 """
 
 from __future__ import annotations
@@ -184,9 +184,7 @@ def fits(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def table_rows(
-    data: str, factors: int, found: dict[str, list[dict[str, Any]]], lists: bool
-) -> list[dict[str, Any]]:
+def table_rows(data: str, factors: int, found: dict[str, list[dict[str, Any]]], lists: bool) -> list[dict[str, Any]]:
     rows = []
     what = "lists" if lists else "seconds"
     medians = {c: statistics.median(run[what] for run in runs) for c, runs in found.items()}

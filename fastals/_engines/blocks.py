@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from .ask import Ask
 from .block import Described, HalfSweep, Solved, in_order
 from .build import MISSING, Blocks, Cuts, blocks, cuts
 from .pack import Packed
-from .pieces import ARROW, SCHEMA, batches, persisted, told
+from .pieces import ARROW, SCHEMA, batches, kept, persisted, told
 from .steps import (
     AS_SOLVED,
     CARGO,
@@ -356,16 +357,17 @@ class SparkSide(Side):
 # a fit
 
 
+GONE = "CHECKPOINT_RDD_BLOCK_ID_NOT_FOUND"
+
+
 def stored(frame: DataFrame) -> DataFrame:
     """The same, cut off from what it was made of: in the checkpoint directory, or else on two executors."""
-    from pyspark.storagelevel import StorageLevel
-
     try:
         return frame.checkpoint()
     except Exception as error:  # classic Spark and Spark Connect say it each in its way
         if "checkpoint" not in str(error).lower():
             raise
-    return frame.localCheckpoint(storageLevel=StorageLevel.MEMORY_AND_DISK_2)
+    return kept(frame)
 
 
 def equation_of(ask: Ask) -> RowEquation:
@@ -396,7 +398,10 @@ def _start(ask: Ask, axis: Axis, both: tuple[Cuts, Cuts]) -> Held:
     return Held(Made(given.mapInArrow(pack, SCHEMA)))
 
 
-def fit_in_blocks(packed: Packed, ask: Ask, slots: int) -> tuple[DataFrame, DataFrame, tuple[float, ...]]:
+Fit = tuple["DataFrame", "DataFrame", tuple[float, ...]]
+
+
+def fit_in_blocks(packed: Packed, ask: Ask, slots: int) -> Fit:
     """Fit ratings that are cut into blocks; by default there is one for each of ``slots``, tasks that run at a time.
 
     Returns
@@ -405,6 +410,18 @@ def fit_in_blocks(packed: Packed, ask: Ask, slots: int) -> tuple[DataFrame, Data
         ``id int, features array<float>``, persisted.
     losses : tuple of float
     """
+    try:
+        return _fit(packed, ask, slots)
+    except Exception as error:
+        if GONE not in str(error):
+            raise
+    LOGGER.warning(
+        "both executors that held a checkpoint are gone, and the fit begins anew: a checkpoint directory would hold it"
+    )
+    return _fit(packed, replace(ask, checkpoint_interval=-1), slots)
+
+
+def _fit(packed: Packed, ask: Ask, slots: int) -> Fit:
     equation = equation_of(ask)
     both = cuts(packed, slots, (ask.user_blocks or slots, ask.item_blocks or slots))
     sides = [

@@ -20,7 +20,7 @@ if MISSING:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if MISSING:
-        terminalreporter.write_line(f"tests/spark: run without what needs Spark, there is no {' and no '.join(MISSING)} (see .ci/spark)")
+        terminalreporter.write_line(f"tests/spark: not run as Spark needs {' and '.join(MISSING)}: see .ci/spark")
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ FIT = """
     class Ask(logging.Handler):
         def emit(self, record):
             if record.getMessage().startswith({stop!r}):
+                LOGGER.removeHandler(self)  # a fit may begin anew
                 tell("there")
                 hear()
 
