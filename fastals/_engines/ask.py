@@ -51,14 +51,15 @@ class Ask:
 
 
 class Outcome(NamedTuple):
-    """What a fit leaves, in frames that are persisted.
+    """What a fit leaves.
 
     Attributes
     ----------
     user_factors, item_factors : DataFrame
-        ``id int, features array<float>``.
+        ``id int, features array<float>``, stored; the ids are strings where those of the ratings are.
     seen : DataFrame
-        ``id int, items array<int>``: the items of each user in the ratings, ascending, each once.
+        ``id int, items array<int>``, or strings: the items of each user in the ratings, ascending, each once. They are
+        listed when they are asked for, from ratings that stay persisted as long as this very object is there.
     losses : tuple of float
         The objective after each iteration.
     engine : {"task", "blocks"}

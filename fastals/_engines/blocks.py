@@ -30,7 +30,7 @@ from .ask import Ask
 from .block import Described, HalfSweep, Solved, in_order
 from .build import MISSING, Blocks, Cuts, blocks, cuts
 from .pack import Packed
-from .pieces import ARROW, SCHEMA, batches, kept, persisted, told
+from .pieces import ARROW, SCHEMA, batches, persisted, stored, told
 from .steps import (
     AS_SOLVED,
     CARGO,
@@ -358,16 +358,6 @@ class SparkSide(Side):
 
 
 GONE = "CHECKPOINT_RDD_BLOCK_ID_NOT_FOUND"
-
-
-def stored(frame: DataFrame) -> DataFrame:
-    """The same, cut off from what it was made of: in the checkpoint directory, or else on two executors."""
-    try:
-        return frame.checkpoint()
-    except Exception as error:  # classic Spark and Spark Connect say it each in its way
-        if "checkpoint" not in str(error).lower():
-            raise
-    return kept(frame)
 
 
 def equation_of(ask: Ask) -> RowEquation:

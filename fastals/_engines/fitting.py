@@ -13,8 +13,8 @@ from .ask import Ask, Columns, Outcome
 from .executors import Executors, probe
 from .labels import labelled, numbered, seen, with_numbers
 from .pack import Packed, packed
-from .pieces import kept
-from .task import estimator, fit_in_one_task, memory_needed
+from .pieces import stored
+from .task import estimator, factors_of, fit_in_one_task, memory_needed
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -55,18 +55,20 @@ def _fit(frame: DataFrame, columns: Columns, ask: Ask, executors: Executors, hel
         ask = replace(ask, initial=(users, items))
     engine = choice(data, ask, executors)
     if engine == "task":
-        users, items, losses = fit_in_one_task(data, ask, slots)
+        done, losses = fit_in_one_task(data, ask, slots)
+        made, (users, items) = [done], (factors_of(done, axis, slots) for axis in AXES)
     else:
         from .blocks import fit_in_blocks
 
         users, items, losses = fit_in_blocks(data, ask, slots)
-    factors = [
-        kept(rows if labels is None or not text[side] else labelled(rows, labels, side))
-        for side, rows in enumerate((users, items))
-    ]
-    for rows in users, items:
-        rows.unpersist()
-    return Outcome(factors[0], factors[1], seen(data, labels, text, slots), losses, engine)
+        made = [users, items]
+    held += made
+    users, items = (
+        stored(factors if labels is None or not text[side] else labelled(factors, labels, side))
+        for side, factors in enumerate((users, items))
+    )
+    _unpersist(made)
+    return Outcome(users, items, seen(data, labels, text, slots), losses, engine)
 
 
 def _beginning(start: DataFrame, side: int, labels: DataFrame | None, text: tuple[bool, bool]) -> DataFrame:

@@ -91,13 +91,18 @@ def persisted(frame: Any) -> Any:
         conf.set(ADAPTIVE, before)
 
 
-def kept(frame: Any) -> Any:
-    """Compute a frame, and store it on two executors, for as long as any frame of Spark rests on it.
+def stored(frame: Any) -> Any:
+    """Compute a frame, and cut it off from what it was made of: in the checkpoint directory, or else on two executors.
 
-    So Spark does itself, of what a checkpoint stores; what is persisted stays until somebody says otherwise.
+    Those are Spark's to clear away when no frame rests on it any more; what is persisted stays until it is told.
     """
     from pyspark.storagelevel import StorageLevel
 
+    try:
+        return frame.checkpoint()
+    except Exception as error:  # classic Spark and Spark Connect say it each in its way
+        if "checkpoint" not in str(error).lower():
+            raise
     alone = str(frame.sparkSession.conf.get("spark.master")).startswith("local")
     level = StorageLevel.MEMORY_AND_DISK if alone else StorageLevel.MEMORY_AND_DISK_2
     return frame.localCheckpoint(storageLevel=level)

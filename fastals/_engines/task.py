@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .._core import AXES, LOGGER, DataError, FactorArray, FastalsError, ParameterError, tables
+from .._core import AXES, LOGGER, Axis, DataError, FactorArray, FastalsError, ParameterError, tables
 from .._data import Interactions, factorize, trusted
 from .._models import ExplicitALS, ImplicitALS
 from .ask import Ask
 from .block import drawn
 from .executors import cores, whole_executor
 from .pack import Cells, Packed
-from .pieces import PIECE_BYTES, SCHEMA, TOLD, Piece, batches, kept, pieces_of, told
+from .pieces import PIECE_BYTES, SCHEMA, TOLD, Piece, batches, persisted, pieces_of, told
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -51,13 +51,13 @@ CHUNK_CELL = 30
 """Bytes of a rating on the way from chunks to interactions, at most."""
 
 
-def fit_in_one_task(data: Packed, ask: Ask, slots: int) -> tuple[DataFrame, DataFrame, tuple[float, ...]]:
+def fit_in_one_task(data: Packed, ask: Ask, slots: int) -> tuple[DataFrame, tuple[float, ...]]:
     """Fit in one task, with all cores of its executor.
 
     Returns
     -------
-    user_factors, item_factors : DataFrame
-        ``id int, features array<float>``.
+    DataFrame
+        Persisted pieces, from which :func:`factors_of` makes each side's.
     losses : tuple of float
     """
     spark = data.frame.sparkSession
@@ -71,13 +71,13 @@ def fit_in_one_task(data: Packed, ask: Ask, slots: int) -> tuple[DataFrame, Data
         found = (piece for batch in rows for piece in pieces_of(batch))
         yield from batches(fitted_pieces(found, here, cores(master), slots))
 
-    done = kept(pieces.repartition(1).mapInArrow(work, SCHEMA, profile=profile))
+    done = persisted(pieces.repartition(1).mapInArrow(work, SCHEMA, profile=profile))
     [answer] = [piece.content for piece in told(done)]
     if "error" in answer:
+        done.unpersist()
         raise answer["error"]
     LOGGER.info("fitted in one task, with %d threads", answer["threads"])
-    users, items = (_unpacked(done.filter(done["kind"] == side), slots) for side in AXES)
-    return users, items, answer["losses"]
+    return done, answer["losses"]
 
 
 def fitted_pieces(pieces: Iterable[Piece], ask: Ask, threads: int, slots: int) -> Iterator[Piece]:
@@ -94,9 +94,7 @@ def fitted_pieces(pieces: Iterable[Piece], ask: Ask, threads: int, slots: int) -
         yield Piece(0, TOLD, 0, 0, {"error": error})
         return
     except MemoryError as error:
-        why = (
-            f"engine must be 'blocks' for this many ratings, got {ask.engine!r}: one task has no room for them: {error}"
-        )
+        why = f"engine must be 'blocks', got {ask.engine!r}: one task has no room for this many ratings ({error})"
         yield Piece(0, TOLD, 0, 0, {"error": ParameterError(why)})
         return
     yield Piece(0, TOLD, 0, 0, {"losses": tuple(model.loss_history_), "threads": threads})
@@ -167,8 +165,8 @@ def _packed_factors(kind: str, ids: NDArray[np.int32], factors: FactorArray, slo
         yield Piece(0, kind, 0, seq, Factors(ids[some], np.ascontiguousarray(factors[some], np.float32)))
 
 
-def _unpacked(pieces: DataFrame, slots: int) -> DataFrame:
-    """A row for each id."""
+def factors_of(pieces: DataFrame, axis: Axis, slots: int) -> DataFrame:
+    """``id int, features array<float>`` of a side."""
     from pyspark.sql.types import ArrayType, FloatType, IntegerType, StructField, StructType
 
     def unpack(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -181,7 +179,7 @@ def _unpacked(pieces: DataFrame, slots: int) -> DataFrame:
 
     features = StructField("features", ArrayType(FloatType(), containsNull=False))
     schema = StructType([StructField("id", IntegerType(), nullable=False), features])  # as Spark's ALS has it
-    return pieces.repartitionById(slots, pieces["seq"]).mapInArrow(unpack, schema)
+    return pieces.filter(pieces["kind"] == axis).repartitionById(slots, pieces["seq"]).mapInArrow(unpack, schema)
 
 
 def _shipped(factors: DataFrame, side: str, k: int) -> DataFrame:
