@@ -218,7 +218,7 @@ def _some_of(ids: NDArray[np.int32]) -> NDArray[np.int32]:
 def _number_of(some: list[NDArray[np.int32]]) -> int:
     """How many distinct ids there are, from some of those of each chunk: within 3 percent, mostly."""
     hashes = np.sort(_hashed(np.unique(np.concatenate(some))))
-    return len(hashes) if len(hashes) <= SAMPLES else int((SAMPLES - 1) / (float(hashes[SAMPLES - 1]) / 2.0**64))
+    return len(hashes) if len(hashes) < SAMPLES else int((SAMPLES - 1) / (float(hashes[SAMPLES - 1]) / 2.0**64))
 
 
 def _hashed(ids: NDArray[np.int32]) -> NDArray[np.uint64]:
