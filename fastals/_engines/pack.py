@@ -70,9 +70,9 @@ def packed(frame: DataFrame, columns: Columns) -> Packed:
     from pyspark.sql import functions
     from pyspark.storagelevel import StorageLevel
 
-    user, user_is_text = _column(frame, columns.user, text=True)
-    item, item_is_text = _column(frame, columns.item, text=True)
-    rating = _column(frame, columns.rating)[0] if columns.rating else functions.lit(1.0).cast("float")
+    user, user_is_text = column_of(frame, columns.user, text=True)
+    item, item_is_text = column_of(frame, columns.item, text=True)
+    rating = column_of(frame, columns.rating)[0] if columns.rating else functions.lit(1.0).cast("float")
     text = user_is_text, item_is_text
 
     def pack(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -82,7 +82,7 @@ def packed(frame: DataFrame, columns: Columns) -> Packed:
     return summed_up(cells.mapInArrow(pack, SCHEMA).persist(StorageLevel.MEMORY_AND_DISK), text)
 
 
-def _column(frame: DataFrame, name: str, *, text: bool = False) -> tuple[Any, bool]:
+def column_of(frame: DataFrame, name: str, *, text: bool = False) -> tuple[Any, bool]:
     """A column as Arrow can have it, and whether it is of strings."""
     from pyspark.errors import AnalysisException
     from pyspark.sql.types import DecimalType, NumericType, StringType

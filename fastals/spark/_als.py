@@ -12,12 +12,11 @@ from pyspark import keyword_only
 from pyspark.ml import Estimator
 from pyspark.ml.recommendation import _ALSParams
 from pyspark.ml.util import DefaultParamsReadable, MLWritable, MLWriter
-from pyspark.sql.types import NumericType, StringType
 
 from .._core import LOGGER, ArgumentTypeError, ParameterError
 from .._engines import Ask, Columns, estimator, fit
 from ._layout import content_of_fit
-from ._model import ALSModel, ModelParams, checked, one_of, type_of
+from ._model import ALSModel, ModelParams, checked, one_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -66,7 +65,7 @@ class ALS(Estimator, ModelParams, _ALSParams, MLWritable, DefaultParamsReadable)
     alpha : float, default 1.0
         At least 0. Confidence is 1 + alpha times the rating; with ``implicitPrefs`` only.
     userCol, itemCol : str, default "user", "item"
-        Columns of ids: whole numbers within 32 bits, of any numeric type, or text.
+        Columns of ids: whole numbers within 32 bits, of any numeric type, or strings.
     seed : int, optional
         Default 0.
     ratingCol : str, default "rating"
@@ -174,10 +173,6 @@ class ALS(Estimator, ModelParams, _ALSParams, MLWritable, DefaultParamsReadable)
 
     def _fit(self, dataset: DataFrame) -> ALSModel:
         columns = Columns(self.getUserCol(), self.getItemCol(), self.getRatingCol())
-        type_of(dataset, "userCol", columns.user, NumericType, StringType)
-        type_of(dataset, "itemCol", columns.item, NumericType, StringType)
-        if columns.rating:
-            type_of(dataset, "ratingCol", columns.rating, NumericType)
         ask = Ask(
             rank=self.getRank(),
             iterations=self.getMaxIter(),
@@ -324,4 +319,4 @@ class ParamsWriter(MLWriter):
             "defaultParamMap": {param.name: value for param, value in default.extractParamMap().items()},
         }
         frame = spark.createDataFrame([(json.dumps(metadata),)], ["value"]).coalesce(1)
-        frame.write.mode("overwrite" if self.shouldOverwrite else "errorifexists").text(f"{path}/metadata")
+        frame.write.mode("overwrite" if self.shouldOverwrite else "error").text(f"{path}/metadata")

@@ -12,16 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyspark import TaskContext
-from pyspark.errors import AnalysisException
 from pyspark.ml import Model
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.recommendation import _ALSModelParams
 from pyspark.ml.util import MLReadable, MLReader, MLWritable, MLWriter
 from pyspark.sql import functions as fn
-from pyspark.sql.types import ArrayType, DataType, FloatType, NumericType, StringType, StructField, StructType
+from pyspark.sql.types import ArrayType, DataType, FloatType, StringType, StructField, StructType
 
-from .._core import DataError, ParameterError, check_int, kernels
-from .._engines import Outcome
+from .._core import ArgumentTypeError, ParameterError, check_int, kernels
+from .._engines import Outcome, column_of, probe
 from .._topn import ItemLists, Panels, top_n
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def one_of(name: str, doc: str, *choices: str, any_case: bool = False) -> Any:
     return checked(param, rule, lambda value: (value.lower() if any_case else value) in choices)
 
 
-KINDS = "integers of 32 bits in a column of any numeric type, or text"
+KINDS = "integers of 32 bits in a column of any numeric type, or strings"
 
 
 class ModelParams(_ALSModelParams):
@@ -113,40 +112,31 @@ class ModelParams(_ALSModelParams):
 # columns
 
 
-def type_of(frame: DataFrame, param: str, name: str, *kinds: Any) -> DataType:
-    """The type of a column that a parameter names, which must be of one of some kinds."""
-    try:
-        kind = frame.select(frame[name]).schema[0].dataType
-    except AnalysisException:
-        has = ", ".join(map(repr, frame.columns))
-        raise DataError(f"{param} must name a column of the data frame, got {name!r}: it has {has}") from None
-    if not isinstance(kind, kinds):
-        rule = "numbers or text" if StringType in kinds else "numbers"
-        raise DataError(f"column {name!r} must hold {rule}, got {kind.simpleString()}: cast it")
-    return kind
+def column_like(ids: DataFrame, frame: DataFrame, name: str) -> Column:
+    """A column of a frame that can be compared with the ids of a model: of strings, or of numbers, as these are."""
+    column, is_text = column_of(frame, name, text=True)
+    if is_text != isinstance(ids.schema["id"].dataType, StringType):
+        rule, got = ("numbers", "strings") if is_text else ("strings", "numbers")
+        raise ArgumentTypeError(f"column {name!r} must hold {rule}, as in fit, got {got}: cast it")
+    return column
 
 
-def ids_in(frame: DataFrame, param: str, name: str, factors: DataFrame) -> Column:
+def ids_in(factors: DataFrame, frame: DataFrame, name: str) -> Column:
     """A column as ids of a model; one that cannot be an id ends the job that reads it, with an error that names it."""
-    known = factors.schema["id"].dataType
-    is_text = isinstance(known, StringType)
-    kind = type_of(frame, param, name, NumericType, StringType)
-    if is_text != isinstance(kind, StringType):
-        rule = "text, as it did in fit" if is_text else "numbers, as it did in fit"
-        raise DataError(f"column {name!r} must hold {rule}, got {kind.simpleString()}: cast it")
-    column, (rule, *limits) = frame[name], IDS[known.simpleString()]
+    column, kind = column_like(factors, frame, name), factors.schema["id"].dataType
+    rule, *limits = IDS[kind.simpleString()]
     good = column.isNotNull()
     if limits:
         good &= (column % 1 == 0) & column.between(*limits)
     got = fn.coalesce(column.cast("string"), fn.lit("null"))
     error = fn.concat(fn.lit(f"column {name!r} must hold {rule}, got "), got)
-    return fn.when(good, column.cast(known)).otherwise(fn.raise_error(error).cast(known))
+    return fn.when(good, column.cast(kind)).otherwise(fn.raise_error(error).cast(kind))
 
 
 IDS: dict[str, Any] = {
     "int": ("integers of 32 bits", -(1 << 31), (1 << 31) - 1),
     "bigint": ("integers of 64 bits", -(1 << 63), (1 << 63) - 1),
-    "string": ("text",),
+    "string": ("strings",),
 }
 """What ids of a type must be, and the least and the greatest."""
 
@@ -180,7 +170,7 @@ class Table(NamedTuple):
 
     @classmethod
     def of(cls, pieces: list[bytes], threads: int) -> Table:
-        """A table of what :func:`packed` has made of a frame."""
+        """A table of what :func:`shipped` has made of a frame."""
         ids, factors = zip(*map(pickle.loads, pieces), strict=True)
         ids = pa.concat_arrays(ids)
         order = pc.sort_indices(ids)
@@ -219,7 +209,7 @@ class Table(NamedTuple):
         return ItemLists(ends[:-1], ends[1:], places.to_numpy())
 
 
-def packed(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def shipped(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Each batch of factors (id, features) as one piece of a table."""
     for batch in rows:
         if len(batch):
@@ -248,11 +238,6 @@ def searching(n: int, names: tuple[str, str]) -> Any:
     return search
 
 
-def tasks_at_a_time(spark: SparkSession) -> int:
-    """How many tasks run at a time: so many parts a range has that nobody says otherwise of."""
-    return int(spark.range(1 << 12).select(fn.spark_partition_id()).distinct().count())
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -265,7 +250,7 @@ class ALSModel(Model, ModelParams, MLWritable, MLReadable):
     ----------
     rank : int
     userFactors, itemFactors : DataFrame
-        ``id, features``: ids as integers, or as text if they were that in the ratings.
+        ``id, features``: ids as integers, or strings if they were that in the ratings.
     seen : DataFrame or None
         ``id, items``: the items of each user in the ratings; None in a model that Spark's own ALS has fitted.
     losses : tuple of float
@@ -307,8 +292,8 @@ class ALSModel(Model, ModelParams, MLWritable, MLReadable):
         user, item, prediction = self.getUserCol(), self.getItemCol(), self.getPredictionCol()
         if prediction in dataset.columns:
             raise ParameterError(f"predictionCol must name a new column, got {prediction!r}: the data frame has it")
-        users = ids_in(dataset, "userCol", user, self.userFactors)
-        items = ids_in(dataset, "itemCol", item, self.itemFactors)
+        probe(dataset.sparkSession)
+        users, items = ids_in(self.userFactors, dataset, user), ids_in(self.itemFactors, dataset, item)
         how = "inner" if self.getColdStartStrategy().lower() == "drop" else "left"
         frame = dataset.withColumns({user: users, item: items})
         for name, features, factors in ((user, X, self.userFactors), (item, Y, self.itemFactors)):
@@ -317,7 +302,7 @@ class ALSModel(Model, ModelParams, MLWritable, MLReadable):
         score = fn.arrow_udf(predicted, "float")(fn.col(X), fn.col(Y))
         # never null, and as such in the schema
         score = fn.coalesce(score, fn.lit(float("nan")).cast("float"))
-        return frame.withColumn(prediction, score).drop(X, Y)
+        return self._keep(frame.withColumn(prediction, score).drop(X, Y))
 
     def recommendForAllUsers(self, numItems: int) -> DataFrame:
         """Find the best items for each user.
@@ -402,23 +387,20 @@ class ALSModel(Model, ModelParams, MLWritable, MLReadable):
         names, frames = (self.getUserCol(), self.getItemCol()), (self.userFactors, self.itemFactors)
         if side == "item":
             names, frames = names[::-1], frames[::-1]
-        (name, _), (source, other) = names, frames
+        name, (source, other) = names[0], frames
         known = [frame.schema["id"].dataType for frame in frames]
         if dataset is not None:
-            kind = type_of(dataset, f"{side}Col", name, NumericType, StringType)
-            if isinstance(kind, StringType) != isinstance(known[0], StringType):
-                raise DataError(f"column {name!r} must hold ids as in fit ({known[0].simpleString()}), got {kind}")
-            source = source.join(dataset.select(dataset[name].alias("id")), "id", "left_semi")
+            source = source.join(dataset.select(column_like(source, dataset, name).alias("id")), "id", "left_semi")
         if self.getExcludeSeen():
             source = source.join(self._seen(side), "id", "left")
         else:
             source = source.withColumn("items", fn.lit(None).cast(ArrayType(known[1])))
 
-        tasks = tasks_at_a_time(source.sparkSession)
+        tasks = probe(source.sparkSession).slots
         queries = source.select(
             fn.pmod(fn.hash("id"), fn.lit(tasks)).alias("task"), "id", "features", "items", no("binary").alias("piece")
         )
-        table = other.select("id", "features").mapInArrow(packed, "piece binary")
+        table = other.select("id", "features").mapInArrow(shipped, "piece binary")
         table = table.select(
             fn.explode(fn.sequence(fn.lit(0), fn.lit(tasks - 1))).alias("task"),
             *(no(queries.schema[each].dataType).alias(each) for each in ("id", "features", "items")),
@@ -427,7 +409,12 @@ class ALSModel(Model, ModelParams, MLWritable, MLReadable):
         rows = table.union(queries).repartitionById(tasks, "task").sortWithinPartitions(fn.col("piece").isNull())
         entry = StructType([StructField(names[1], known[1]), StructField("rating", FloatType())])
         schema = [StructField(name, known[0], nullable=False), StructField("recommendations", ArrayType(entry))]
-        return rows.mapInArrow(searching(n, names), StructType(schema))
+        return self._keep(rows.mapInArrow(searching(n, names), StructType(schema)))
+
+    def _keep(self, frame: DataFrame) -> DataFrame:
+        """The frame, which holds the model: factors are stored as long as one of the two is there."""
+        frame.__source_model__ = self
+        return frame
 
     def _seen(self, side: str) -> DataFrame:
         if self.seen is None:

@@ -9,10 +9,13 @@ from fastals._engines.ask import Outcome
 from fastals.spark import ALS, ALSModel
 
 ENGINES = ["task"]
+"""Those that the statements are tried with; all that there are give the same bits."""
 NAMES = ["user", "item", "rating"]
 
-pytestmark = pytest.mark.parametrize("engine", ENGINES)
-"""One list for all fits of this file."""
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request):
+    return request.param
 
 
 def ids_of(rng, n):
@@ -257,20 +260,20 @@ def lists(frame):
 
 
 @pytest.mark.parametrize("n", [2, 4, 6])
-def test_lists_for_all(example, engine, n):
+def test_lists_for_all(example, n):
     assert lists(example.recommendForAllUsers(n)) == {user: best[:n] for user, best in FOR_USERS.items()}
     assert lists(example.recommendForAllItems(n)) == {item: best[:n] for item, best in FOR_ITEMS.items()}
 
 
 @pytest.mark.parametrize("n", [2, 6])
-def test_lists_for_some(spark, example, engine, n):
+def test_lists_for_some(spark, example, n):
     users = spark.createDataFrame([(0,), (2,), (0,), (7,)], ["user"])  # repeats, and one whom nobody knows
     items = spark.createDataFrame([(3.0,), (5.0,), (5.5,), (3.0,)], ["item"])
     assert lists(example.recommendForUserSubset(users, n)) == {user: FOR_USERS[user][:n] for user in (0, 2)}
     assert lists(example.recommendForItemSubset(items, n)) == {item: FOR_ITEMS[item][:n] for item in (3, 5)}
 
 
-def test_a_subset_of_all_is_all(example, engine):
+def test_a_subset_of_all_is_all(example):
     users, items = (
         factors.withColumnRenamed("id", name)
         for factors, name in ((example.userFactors, "user"), (example.itemFactors, "item"))

@@ -5,6 +5,7 @@ import gc
 import inspect
 import logging
 import re
+import weakref
 
 import numpy as np
 import pytest
@@ -165,18 +166,15 @@ def test_values_of_the_wrong_type():
 
 def test_columns_are_looked_at_before_any_work(spark, cells):
     for settings, message in (
-        (
-            {"userCol": "who"},
-            "userCol must name a column of the data frame, got 'who': it has 'user', 'item', 'rating'",
-        ),
-        ({"itemCol": "what"}, "itemCol must name a column"),
-        ({"ratingCol": "stars"}, "ratingCol must name a column"),
-        ({"userCol": "flag"}, "column 'flag' must hold numbers or text, got boolean"),
-        ({"itemCol": "list"}, "column 'list' must hold numbers or text, got array<int>"),
+        ({"userCol": "who"}, "there must be one column 'who', got 'user', 'item', 'rating'"),
+        ({"itemCol": "what"}, "there must be one column 'what'"),
+        ({"ratingCol": "stars"}, "there must be one column 'stars'"),
+        ({"userCol": "flag"}, "column 'flag' must hold numbers or strings, got boolean"),
+        ({"itemCol": "list"}, "column 'list' must hold numbers or strings, got array<int>"),
         ({"ratingCol": "text"}, "column 'text' must hold numbers, got string"),
     ):
         frame = cells.selectExpr("*", "true flag", "array(1) list", "'5' text") if "who" not in message else cells
-        with pytest.raises(DataError, match=re.escape(message)):
+        with pytest.raises((DataError, ArgumentTypeError), match=re.escape(message)):
             ALS(**settings).fit(frame)
 
 
@@ -233,6 +231,19 @@ def test_a_model_has_what_the_estimator_was_told(cells, model):
         assert getattr(fitted, f"get{method}")() == value
 
 
+def test_what_a_model_has_made_holds_it(cells):
+    """Its factors are let go with it, and would be fitted once more by each job that needs them."""
+    model = ALS(rank=2, maxIter=1).fit(cells)
+    made, gone = [model.transform(cells), model.recommendForAllUsers(1)], weakref.ref(model)
+    del model
+    while made:
+        gc.collect()
+        assert gone() is not None
+        made.pop()
+    gc.collect()
+    assert gone() is None
+
+
 def test_several_settings_in_one_call(cells):
     als = ALS(rank=2, maxIter=1)
     models = als.fit(cells, [{als.rank: 1}, {als.maxIter: 2}])
@@ -285,6 +296,19 @@ def test_pipeline(named, tmp_path):
     assert als.uid == pipeline.getStages()[1].uid
     assert als.extractParamMap() == pipeline.getStages()[1].extractParamMap()
     assert RegressionEvaluator(labelCol="rating").evaluate(again.fit(named).transform(named)) == error
+
+
+def test_ids_may_be_strings(named):
+    als = ALS(userCol="who", itemCol="what", rank=2, maxIter=5, excludeSeen=True, coldStartStrategy="drop")
+    model = als.fit(named)
+    assert [each.simpleString() for each in model.userFactors.schema] == ["id:string", "features:array<float>"]
+    assert model.transform(named).count() == named.count()
+    seen = {tuple(row) for row in named.select("who", "what").collect()}
+    lists = model.recommendForAllUsers(20).collect()
+    assert len(lists) == 15
+    every = {(row.who, each.what) for row in lists for each in row.recommendations}
+    assert len(every) + len(seen) == 15 * 12
+    assert not every & seen
 
 
 @pytest.mark.filterwarnings("ignore:unclosed running multiprocessing pool:ResourceWarning")
