@@ -32,14 +32,19 @@ def native_blas() -> str | None:
     return str(candidates[0]) if candidates else None
 
 
-def frame(spark: Any, A: sparse.csr_array, folder: str) -> Any:
+def write(A: sparse.csr_array, folder: str) -> str:
+    """Cells as Parquet; returns the path."""
     import pyarrow
     import pyarrow.parquet
 
     cells = A.tocoo()
     table = pyarrow.table({"user": cells.row, "item": cells.col, "rating": cells.data})
     pyarrow.parquet.write_table(table, f"{folder}/cells.parquet")
-    cells_of = spark.read.parquet(f"{folder}/cells.parquet").cache()
+    return f"{folder}/cells.parquet"
+
+
+def frame(spark: Any, A: sparse.csr_array, folder: str) -> Any:
+    cells_of = spark.read.parquet(write(A, folder)).cache()
     cells_of.count()
     return cells_of
 
