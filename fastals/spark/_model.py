@@ -412,7 +412,7 @@ class ALSModel(Model, ModelParams, MLWritable, MLReadable):
         return self._keep(rows.mapInArrow(searching(n, names), StructType(schema)))
 
     def _keep(self, frame: DataFrame) -> DataFrame:
-        """The frame, which holds the model: factors are stored as long as one of the two is there."""
+        """The frame, which holds the model: what it has stored of its ratings is let go with it."""
         frame.__source_model__ = self
         return frame
 

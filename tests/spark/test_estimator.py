@@ -232,7 +232,7 @@ def test_a_model_has_what_the_estimator_was_told(cells, model):
 
 
 def test_what_a_model_has_made_holds_it(cells):
-    """Its factors are let go with it, and would be fitted once more by each job that needs them."""
+    """What it has stored is let go with it, and would be made once more by each job that needs it."""
     model = ALS(rank=2, maxIter=1).fit(cells)
     made, gone = [model.transform(cells), model.recommendForAllUsers(1)], weakref.ref(model)
     del model
