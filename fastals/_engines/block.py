@@ -256,22 +256,10 @@ def in_order(parts: Sequence[NDArray[np.float64]]) -> float:
 
 
 class RowFactors(NamedTuple):
-    """The factors of a block's rows.
-
-    Attributes
-    ----------
-    beyond : array, optional
-        What the next iteration goes on from, where that is not ``solved`` itself.
-    """
+    """The factors of some rows of a block."""
 
     ids: Ids
-    solved: FactorArray
-    beyond: FactorArray | None = None
-
-    @property
-    def latest(self) -> FactorArray:
-        """What others are to be told of these rows."""
-        return self.solved if self.beyond is None else self.beyond
+    factors: FactorArray
 
 
 class Described(NamedTuple):
@@ -284,7 +272,7 @@ class Described(NamedTuple):
     weighted : array, optional
         Those of the rows times the roots of their lambda; None also where no row has any.
     penalty : array
-        Of the rows as they were solved.
+        Of the rows as they were solved, which they may have gone beyond.
     """
 
     gram: NDArray[np.float64] | None
@@ -294,20 +282,28 @@ class Described(NamedTuple):
 
 
 def described(
-    lot: Lot, block: InBlock, factors: RowFactors, threads: int, *, gram: bool, weighted: bool, wide: bool = False
+    lot: Lot,
+    block: InBlock,
+    factors: FactorArray,
+    threads: int,
+    *,
+    gram: bool,
+    weighted: bool,
+    wide: bool = False,
+    solved: FactorArray | None = None,
 ) -> Described:
-    """Sum up what is asked for; the matrices are of the latest rows."""
-    lam, latest = lot.lam(block), factors.latest
+    """Sum up what is asked for of rows, and how they were ``solved`` where they have gone beyond that."""
+    lam, solved = lot.lam(block), factors if solved is None else solved
     weights, grams, of_lam = lot.equation.weights, None, None
     if gram:
         # as a sample of its rows' matrices is made: see Common.of
-        roots = None if weights.unobserved else np.sqrt(np.diff(block.indptr)).astype(latest.dtype)
-        grams = Summary.parts(latest, threads, wide, scale=roots)
+        roots = None if weights.unobserved else np.sqrt(np.diff(block.indptr)).astype(factors.dtype)
+        grams = Summary.parts(factors, threads, wide, scale=roots)
     if weighted and lam.any():
-        of_lam = Summary.parts(latest, threads, True, scale=np.sqrt(lam))
-    k = latest.shape[1]
-    penalties = [kernels.penalty(factors.solved[part], lam[part], k, 0.0, threads) for part in parts_of(len(lam))]
-    return Described(grams, of_lam, np.array(penalties), bool(np.isfinite(factors.solved).all()))
+        of_lam = Summary.parts(factors, threads, True, scale=np.sqrt(lam))
+    k = factors.shape[1]
+    penalties = [kernels.penalty(solved[part], lam[part], k, 0.0, threads) for part in parts_of(len(lam))]
+    return Described(grams, of_lam, np.array(penalties), bool(np.isfinite(solved).all()))
 
 
 class HalfSweep(NamedTuple):
@@ -365,8 +361,8 @@ def solved(
     places: NDArray[np.int32] | None,
     start: FactorArray | None,
     threads: int,
-) -> tuple[RowFactors, Solved]:
-    """Solve the rows of a block, exactly as :class:`ArraySide` does.
+) -> tuple[FactorArray, Solved]:
+    """Solve the rows of a block, exactly as :class:`ArraySide` does; returns what the next iteration goes on from.
 
     Parameters
     ----------
@@ -397,16 +393,15 @@ def solved(
     )
     nothing = lot.counts(block) == 0
     out[nothing], decrease[nothing] = 0, 0
-    beyond = None
+    latest = out
     if sweep.keep is not None:
         assert start is not None
-        beyond = start.copy()
-        kernels.go_beyond(beyond, out, sweep.keep, threads)
-    factors = RowFactors(block.ids, out, beyond)
+        latest = start.copy()
+        kernels.go_beyond(latest, out, sweep.keep, threads)
     with np.errstate(over="ignore"):
         squares = np.square(decrease)
-    about = described(lot, block, factors, threads, gram=sweep.gram, weighted=sweep.weighted)
-    return factors, Solved(in_parts(decrease), in_parts(squares), len(rescued), about)
+    about = described(lot, block, latest, threads, gram=sweep.gram, weighted=sweep.weighted, solved=out)
+    return latest, Solved(in_parts(decrease), in_parts(squares), len(rescued), about)
 
 
 class Lost(NamedTuple):

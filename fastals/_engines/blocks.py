@@ -32,12 +32,11 @@ from .build import MISSING, Blocks, Cuts, blocks, cuts
 from .pack import Packed
 from .pieces import ARROW, SCHEMA, batches, persisted, stored, told
 from .steps import (
-    AS_SOLVED,
     CARGO,
     OWN,
     PASSED,
     SENT,
-    Origin,
+    Turns,
     losing,
     moving,
     rows_in,
@@ -73,22 +72,39 @@ class Held:
     Parameters
     ----------
     made : Made, optional
-        Holds the rows, as ``origin`` says; None: they are drawn.
+        Holds the rows, before ``turns``; None: they are drawn, or made ``anew``.
     sent : Made, optional
         Holds them as they were sent to the blocks of the other side.
     about : sequence of Described, optional
         Of each block.
+    anew : callable, optional
+        Makes what holds the rows: those of an iteration that the next one has gone beyond are not stored, for they are
+        asked for only if that fails. It ``needs`` other frames.
     """
 
     def __init__(
         self,
         made: Made | None,
-        origin: Origin = AS_SOLVED,
+        turns: Turns = (),
         *,
         sent: Made | None = None,
         about: Sequence[Described] | None = None,
+        anew: Callable[[], Made] | None = None,
+        needs: Sequence[Made | None] = (),
     ) -> None:
-        self.made, self.origin, self.sent, self.about = made, origin, sent, about
+        self.made, self.turns, self.sent, self.about, self.anew, self.needs = made, turns, sent, about, anew, needs
+
+    @property
+    def known(self) -> bool:
+        """Some frame holds the rows, or can be made anew; else they are drawn."""
+        if self.made is None and self.anew is not None:
+            self.made, self.anew, self.needs = self.anew(), None, ()
+        return self.made is not None
+
+    @property
+    def all_made(self) -> list[Made]:
+        """All frames that it is in, or needs."""
+        return [made for made in (self.made, self.sent, *self.needs) if made is not None]
 
 
 class SparkSide(Side):
@@ -185,16 +201,16 @@ class SparkSide(Side):
 
     def _own(self, held: Held) -> list[DataFrame]:
         """What a job is sent to find the rows of this side."""
-        return [] if held.made is None else [self._pieces(held.made, of=OWN)]
+        return [self._pieces(held.made, of=OWN)] if held.known and held.made else []
 
     def offered(self, held: Held, *, weighted: bool = False) -> Held:
         """Rows of this side, sent and described."""
         if held.sent is None or held.about is None or weighted:
-            work = moving(self.lot, held.origin, gram=self._gram, weighted=weighted)
-            before = held.made
+            work = moving(self.lot, held.turns, gram=self._gram, weighted=weighted)
+            before = held.made if held.known else None
             sent = [] if before is None else [self._pieces(before, of=OWN, passed=CARGO if self._carries else "")]
             held.made, held.about = self._made(work, sent, before and before.carries)
-            held.sent, held.origin = held.made, AS_SOLVED
+            held.sent, held.turns = held.made, ()
         return held
 
     def _received(self, *, start: Held | None = None, passing: bool = False) -> list[DataFrame]:
@@ -203,14 +219,14 @@ class SparkSide(Side):
         assert self._others is not None
         sent = self._other.offered(self._others).sent
         assert sent is not None
-        carried = start is not None and start.made is not None and sent.carries is start.made.label
+        carried = start is not None and start.known and start.made is not None and sent.carries is start.made.label
         kinds = f"{SENT} {CARGO}" if carried else SENT
         frames = [self._pieces(sent, of=kinds, passed=OWN if passing else "")]
         return frames if start is None or carried else frames + self._own(start)
 
     def release(self, *held: Held | None) -> None:
         """Let go of all frames but those of these rows."""
-        used = {id(made) for each in held if each is not None for made in (each.made, each.sent)}
+        used = {id(made) for each in held if each is not None for made in each.all_made}
         for made in self._all:
             if id(made) not in used:
                 made.frame.unpersist()
@@ -218,7 +234,7 @@ class SparkSide(Side):
 
     def cut(self, *held: Held | None) -> None:
         """Store what these rows are in, so that it need not be computed again whatever is lost."""
-        used = {id(made) for each in held if each is not None for made in (each.made, each.sent)}
+        used = {id(made) for each in held if each is not None for made in each.all_made}
         for made in self._all:
             if id(made) in used:
                 before, made.frame = made.frame, stored(made.frame)
@@ -226,10 +242,10 @@ class SparkSide(Side):
 
     def rows_of(self, held: Held) -> DataFrame:
         """``id, features``, persisted."""
-        made = held.made or self.offered(held).made
+        made = held.made if held.known else self.offered(held).made
         assert made is not None
-        own, origin = self._pieces(made, of=OWN), held.origin
-        rows = persisted(own.mapInArrow(lambda batches: rows_out(batches, origin), "id int, features array<float>"))
+        own, turns = self._pieces(made, of=OWN), held.turns
+        rows = persisted(own.mapInArrow(lambda batches: rows_out(batches, turns), "id int, features array<float>"))
         rows.count()
         return rows
 
@@ -251,7 +267,7 @@ class SparkSide(Side):
 
     def turn(self, matrix: NDArray[np.float64]) -> None:
         held = self.factors
-        self.factors = Held(held.made, held.origin._replace(turns=(*held.origin.turns, matrix)))
+        self.factors = Held(held.made, (*held.turns, matrix), anew=held.anew, needs=held.needs)
 
     def level(self) -> float:
         return 0.0
@@ -287,18 +303,28 @@ class SparkSide(Side):
         sent = self._received(start=start if sweep.starts else None, passing=self._carries)
         assert self._others is not None
         assert self._others.sent is not None
-        carries, known = self._others.sent.label if self._carries else None, start.made is not None
+        carries, known = self._others.sent.label if self._carries else None, start.known
+
+        def solved(sweep: HalfSweep) -> tuple[Made, list[Solved]]:
+            return self._made(solving(self.lot, sweep, start.turns, known), sent, carries)
+
         try:
-            made, answers = self._made(solving(self.lot, sweep, start.origin, known), sent, carries)
+            made, answers = solved(sweep)
         except WideSumsNeeded:
             sweep = sweep._replace(common=sweep.common._replace(wide=self._common(solver, wide=True).wide))
-            made, answers = self._made(solving(self.lot, sweep, start.origin, known), sent, carries)
+            made, answers = solved(sweep)
         about = [answer.described for answer in answers]
-        self.factors, self.before = Held(made, sent=made, about=about), None
+        latest = Held(made, sent=made, about=about)
+        self.factors, self.before = latest, None
         if keep is not None:
-            # what is sent, and described but for the penalty, are the rows that the next iteration goes on from
-            self.before = Held(made, Origin(beyond=True), sent=made, about=about)
-            self.factors = Held(made, about=[each._replace(gram=None, weighted=None) for each in about])
+            # what is made, and described but for the penalty, is what the next iteration goes on from
+            self.before, once_more = latest, sweep._replace(keep=None)
+            self.factors = Held(
+                None,
+                about=[each._replace(gram=None, weighted=None) for each in about],
+                anew=lambda: solved(once_more)[0],
+                needs=(self._others.sent, start.made),
+            )
         return self._told(answers)
 
     def _told(self, answers: list[Solved]) -> float:
@@ -324,7 +350,7 @@ class SparkSide(Side):
 
     def _wide(self, held: Held) -> Summary:
         """The Gram matrix of rows of this side, of sums in float64."""
-        _, answers = self._run(summing(self.lot, held.origin), self._own(held), keep=False)
+        _, answers = self._run(summing(self.lot, held.turns), self._own(held), keep=False)
         k = self.equation.factors
         return Summary(np.zeros((k, k)), True).followed_by(np.concatenate([answer.gram for answer in answers]))
 
@@ -345,7 +371,7 @@ class SparkSide(Side):
         assert other is not None
         assert held is not None
         sent = self._received(start=self.factors)
-        _, answers = self._run(losing(self.lot, self.factors.origin), sent, keep=False)
+        _, answers = self._run(losing(self.lot, self.factors.turns), sent, keep=False)
         common = 0.0
         if unobserved:
             common = unobserved * float(np.sum(self._wide(self.factors).gram * other._wide(held).gram))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from .._core import Axis, FastalsError, kernels
 from .._equation import RowEquation
 from .block import Ids, InBlock, Lot, Measured, measured
 from .pack import Cells, Packed
-from .pieces import SCHEMA, TOLD, Piece, batches, contents, persisted, pieces_of, table, told
+from .pieces import SCHEMA, TOLD, Piece, batches, contents, packed_content, persisted, pieces_of, table, told
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -245,15 +244,14 @@ def blocks(packed: Packed, axis: Axis, both: tuple[Cuts, Cuts], equation: RowEqu
         yield from batches(_cells_of(rows, axis, own))
 
     def build(key: pa.Array, data: pa.Array) -> bytes:
-        return pickle.dumps(
-            _built(lot, key[0].as_py(), Cells(*map(np.concatenate, zip(*contents(data), strict=True))), others_from)
-        )
+        cells = Cells(*map(np.concatenate, zip(*contents(data), strict=True)))
+        return packed_content(_built(lot, key[0].as_py(), cells, others_from)).tobytes()
 
     chunks = packed.frame.mapInArrow(cut, SCHEMA).repartitionById(len(own.first_ids), "key")
     built = arrow_udf(build, "binary")(chunks["key"], chunks["data"])
     # an aggregate passes the key on as it is, so that Spark knows how the handles are partitioned
     handles = persisted(chunks.groupBy("key").agg(built.alias("handle")))
-    found = [pickle.loads(row.as_buffer()) for row in handles.toArrow().sort_by("key")["handle"]]
+    found = list(contents(handles.toArrow().sort_by("key")["handle"]))
     for each in found:
         if isinstance(each, FastalsError):
             raise each

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 SCHEMA = "key int, kind string, src int, seq int, data binary"
 ARROW = pa.schema(
@@ -48,9 +49,12 @@ class Piece(NamedTuple):
 def batches(pieces: Iterable[Piece]) -> Iterator[pa.RecordBatch]:
     """One batch for each piece."""
     for piece in pieces:
-        data = pickle.dumps(piece.content, protocol=pickle.HIGHEST_PROTOCOL)
-        columns = [[piece.key], [piece.kind], [piece.src], [piece.seq], [data]]
-        yield pa.record_batch([pa.array(c, t) for c, t in zip(columns, ARROW.types, strict=True)], schema=ARROW)
+        columns = [[piece.key], [piece.kind], [piece.src], [piece.seq]]
+        heads = [pa.array(column, kind) for column, kind in zip(columns, ARROW.types, strict=False)]
+        data = packed_content(piece.content)
+        ends = pa.py_buffer(np.array([0, len(data)], np.int32))
+        cell = pa.Array.from_buffers(pa.binary(), 1, [None, ends, pa.py_buffer(data)])
+        yield pa.record_batch([*heads, cell], schema=ARROW)
 
 
 def table(pieces: Iterable[Piece]) -> pa.Table:
@@ -63,13 +67,48 @@ def pieces_of(rows: pa.Table | pa.RecordBatch) -> Iterator[Piece]:
     keys, kinds, sources, numbers, data = (rows.column(name) for name in ARROW.names)
     order = np.lexsort((numbers.to_numpy(), sources.to_numpy())).tolist()
     for at in order:
-        content = pickle.loads(data[at].as_buffer())
+        content = content_of(data[at].as_buffer())
         yield Piece(keys[at].as_py(), kinds[at].as_py(), sources[at].as_py(), numbers[at].as_py(), content)
 
 
 def contents(data: pa.Array) -> Iterator[Any]:
     """What pieces hold."""
-    return (pickle.loads(each.as_buffer()) for each in data)
+    return (content_of(each.as_buffer()) for each in data)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# contents as bytes: what pickle says, and behind that arrays as they are, which are copied once and read in place
+
+ALIGNMENT = 64
+
+
+def packed_content(content: Any) -> NDArray[np.uint8]:
+    """The bytes of what a piece holds: lengths, the pickled structure, then the arrays."""
+    buffers = list[pickle.PickleBuffer]()
+    head = pickle.dumps(content, protocol=pickle.HIGHEST_PROTOCOL, buffer_callback=buffers.append)
+    parts = [memoryview(head), *(buffer.raw() for buffer in buffers)]
+    sizes = np.array([len(parts), *map(len, parts)], np.int64)
+    places = _places(sizes)
+    out = np.zeros(places[-1], np.uint8)
+    for part, first in zip([sizes.view(np.uint8), *parts], places, strict=False):
+        out[first : first + len(part)] = np.frombuffer(part, np.uint8)
+    return out
+
+
+def content_of(data: Any) -> Any:
+    """What is in these bytes; arrays are views of them, which nobody writes to."""
+    whole = memoryview(data)
+    n = int(np.frombuffer(whole, np.int64, 1)[0])
+    sizes = np.frombuffer(whole, np.int64, n + 1)
+    places = _places(sizes)
+    parts = [whole[first : first + size] for first, size in zip(places[1:], sizes[1:].tolist(), strict=False)]
+    return pickle.loads(parts[0], buffers=parts[1:])
+
+
+def _places(sizes: NDArray[np.int64]) -> list[int]:
+    """Where the lengths and the parts begin, and where all ends."""
+    room = [8 * len(sizes), *sizes[1:].tolist()]
+    return [0, *np.cumsum([-(-size // ALIGNMENT) * ALIGNMENT for size in room]).tolist()]
 
 
 ADAPTIVE = "spark.sql.adaptive.enabled"

@@ -25,38 +25,18 @@ Answers = Iterator[Piece]
 Task = Callable[..., pa.Table]
 
 
-class Origin(NamedTuple):
-    """How a block's rows come from the pieces that hold them.
-
-    Attributes
-    ----------
-    beyond : bool
-        They have gone beyond what was solved.
-    turns : tuple of arrays of shape (k, k)
-        They have been turned since.
-    """
-
-    beyond: bool = False
-    turns: tuple[NDArray[np.float64], ...] = ()
-
-    def rows(self, lot: Lot, block: InBlock, pieces: list[Piece], threads: int) -> FactorArray:
-        """The rows; those that no piece has are drawn."""
-        parts = [piece.content for piece in pieces if piece.kind in (OWN, CARGO)]
-        ids = np.concatenate([part.ids for part in parts]) if parts else block.ids[:0]
-        factors = np.concatenate([self.of(part) for part in parts]) if parts else lot.drawn(ids)
-        if len(ids) != len(block.ids) or (ids != block.ids).any():
-            factors = _aligned(lot, block, ids, factors)
-        return moved(factors, self.turns, threads)
-
-    def of(self, part: RowFactors) -> FactorArray:
-        """The rows of a piece, before any turn."""
-        if not self.beyond:
-            return part.solved
-        assert part.beyond is not None
-        return part.beyond
+Turns = tuple[NDArray[np.float64], ...]
+"""Matrices that rows have been turned by since they were written."""
 
 
-AS_SOLVED = Origin()
+def rows_of(lot: Lot, block: InBlock, pieces: list[Piece], turns: Turns, threads: int) -> FactorArray:
+    """The rows of a block, from the pieces that hold them; those that no piece has are drawn."""
+    parts: list[RowFactors] = [piece.content for piece in pieces if piece.kind in (OWN, CARGO)]
+    ids = np.concatenate([part.ids for part in parts]) if parts else block.ids[:0]
+    factors = np.concatenate([part.factors for part in parts]) if parts else lot.drawn(ids)
+    if len(ids) != len(block.ids) or (ids != block.ids).any():
+        factors = _aligned(lot, block, ids, factors)
+    return moved(factors, turns, threads)
 
 
 def _aligned(lot: Lot, block: InBlock, ids: Ids, factors: FactorArray) -> FactorArray:
@@ -95,12 +75,12 @@ def task_of(lot: Lot, others_from: Ids, work: Callable[[int, InBlock, list[Piece
 # what they work on
 
 
-def solving(lot: Lot, sweep: HalfSweep, origin: Origin, known: bool) -> Callable[..., Answers]:
-    """A half-sweep; the rows start from what they were, which come from ``origin`` if that is ``known``."""
+def solving(lot: Lot, sweep: HalfSweep, turns: Turns, known: bool) -> Callable[..., Answers]:
+    """A half-sweep; the rows start from what they were, which pieces hold if that is ``known``."""
 
     def work(number: int, block: InBlock, pieces: list[Piece], threads: int) -> Answers:
         others, places = received(block, pieces)
-        start = origin.rows(lot, block, pieces, threads) if sweep.starts and known else None
+        start = rows_of(lot, block, pieces, turns, threads) if sweep.starts and known else None
         factors, answer = solved(lot, number, block, sweep, others, places if sweep.numbered else None, start, threads)
         yield Piece(number, TOLD, number, 0, answer)
         yield from sent(lot, number, block, factors)
@@ -108,11 +88,11 @@ def solving(lot: Lot, sweep: HalfSweep, origin: Origin, known: bool) -> Callable
     return work
 
 
-def moving(lot: Lot, origin: Origin, *, gram: bool, weighted: bool) -> Callable[..., Answers]:
+def moving(lot: Lot, turns: Turns, *, gram: bool, weighted: bool) -> Callable[..., Answers]:
     """Rows as they are now, kept and sent to all who need them."""
 
     def work(number: int, block: InBlock, pieces: list[Piece], threads: int) -> Answers:
-        factors = RowFactors(block.ids, origin.rows(lot, block, pieces, threads))
+        factors = rows_of(lot, block, pieces, turns, threads)
         about = described(lot, block, factors, threads, gram=gram, weighted=weighted)
         yield Piece(number, TOLD, number, 0, about)
         yield from sent(lot, number, block, factors)
@@ -120,23 +100,23 @@ def moving(lot: Lot, origin: Origin, *, gram: bool, weighted: bool) -> Callable[
     return work
 
 
-def summing(lot: Lot, origin: Origin) -> Callable[..., Answers]:
+def summing(lot: Lot, turns: Turns) -> Callable[..., Answers]:
     """The wide sums of rows."""
 
     def work(number: int, block: InBlock, pieces: list[Piece], threads: int) -> Answers:
-        factors = RowFactors(block.ids, origin.rows(lot, block, pieces, threads))
+        factors = rows_of(lot, block, pieces, turns, threads)
         about = described(lot, block, factors, threads, gram=True, weighted=False, wide=True)
         yield Piece(number, TOLD, number, 0, about)
 
     return work
 
 
-def losing(lot: Lot, origin: Origin) -> Callable[..., Answers]:
+def losing(lot: Lot, turns: Turns) -> Callable[..., Answers]:
     """The objective of the cells."""
 
     def work(number: int, block: InBlock, pieces: list[Piece], threads: int) -> Answers:
         others, _ = received(block, pieces)
-        own = origin.rows(lot, block, pieces, threads)
+        own = rows_of(lot, block, pieces, turns, threads)
         yield Piece(number, TOLD, number, 0, lost(lot, block, own, others, threads))
 
     return work
@@ -149,18 +129,17 @@ class Message(NamedTuple):
     numbers: NDArray[np.int32] | None
 
 
-def sent(lot: Lot, number: int, block: InBlock, factors: RowFactors) -> Answers:
+def sent(lot: Lot, number: int, block: InBlock, factors: FactorArray) -> Answers:
     """All that others want of a block's rows, and these themselves."""
-    size = factors.solved.itemsize * factors.solved.shape[1]
-    for seq, part in enumerate(_slices(len(block.ids), 2 * size)):
-        beyond = None if factors.beyond is None else factors.beyond[part]
-        yield Piece(number, OWN, number, seq, RowFactors(factors.ids[part], factors.solved[part], beyond))
-    latest, first, numbered = factors.latest, lot.first_rows[number], lot.equation.sweep_solver == "cg"
+    size = factors.itemsize * factors.shape[1]
+    for seq, part in enumerate(_slices(len(block.ids), size)):
+        yield Piece(number, OWN, number, seq, RowFactors(block.ids[part], factors[part]))
+    first, numbered = lot.first_rows[number], lot.equation.sweep_solver == "cg"
     for other in range(block.n_blocks):
         rows = block.wanted_by(other)
         for seq, part in enumerate(_slices(len(rows), size)):
             numbers = (first + rows[part]).astype(np.int32) if numbered else None
-            yield Piece(other, SENT, number, seq, Message(latest[rows[part]], numbers))
+            yield Piece(other, SENT, number, seq, Message(factors[rows[part]], numbers))
 
 
 def _slices(n: int, row_bytes: int) -> Iterator[slice]:
@@ -185,13 +164,13 @@ def received(block: InBlock, pieces: list[Piece]) -> tuple[FactorArray, NDArray[
 # factors from and to frames of one row for each id
 
 
-def rows_out(rows: Iterator[pa.RecordBatch], origin: Origin) -> Iterator[pa.RecordBatch]:
+def rows_out(rows: Iterator[pa.RecordBatch], turns: Turns) -> Iterator[pa.RecordBatch]:
     """``id, features`` of own pieces."""
     for batch in rows:
         for piece in pieces_of(batch):
             if piece.kind == OWN:
                 part: RowFactors = piece.content
-                yield features(part.ids, moved(origin.of(part), origin.turns, 1))
+                yield features(part.ids, moved(part.factors, turns, 1))
 
 
 def features(ids: Ids, factors: FactorArray) -> pa.RecordBatch:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from fastals._engines.block import InBlock, drawn, in_order, in_parts, parts_of
 from fastals._engines.build import Cuts
 from fastals._engines.pack import Cells
+from fastals._engines.pieces import Piece, content_of, packed_content, pieces_of, table
 
 SIDES = st.sampled_from(["users", "items"])
 EDGES = st.lists(st.integers(-8, 20), max_size=3, unique=True)
@@ -101,3 +102,27 @@ def test_a_start_depends_on_seed_side_and_id_alone():
     many = drawn(0, 1, np.arange(50_000, dtype=np.int32), 8)
     assert np.abs(many.mean(axis=0)).max() < 0.01
     np.testing.assert_allclose(many.T @ many / len(many), np.eye(8) / 8, atol=0.005)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        ("text", 3, [b"bytes"]),
+        np.arange(7, dtype=np.int32)[::2],
+        (np.empty((0, 3), np.float32), {"a": np.ones((3, 5), np.float32)}, np.float64([1.5]), np.array([True])),
+    ],
+    ids=["nothing", "plain", "strided", "arrays"],
+)
+def test_what_pieces_hold_comes_back(content):
+    data = packed_content(content)
+    assert len(data) % 64 == 0
+    np.testing.assert_equal(content_of(data.tobytes()), content)
+    [piece] = pieces_of(table([Piece(3, "kind", 1, 2, content)]))
+    assert piece[:4] == (3, "kind", 1, 2)
+    np.testing.assert_equal(piece.content, content)
+
+
+def test_pieces_come_in_order_of_source_and_number():
+    order = [(1, 1), (0, 2), (1, 0), (0, 0)]
+    assert [each.content for each in pieces_of(table(Piece(0, "", *at, at) for at in order))] == sorted(order)
