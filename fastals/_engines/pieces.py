@@ -86,7 +86,8 @@ def packed_content(content: Any) -> NDArray[np.uint8]:
     """The bytes of what a piece holds: lengths, the pickled structure, then the arrays."""
     buffers = list[pickle.PickleBuffer]()
     head = pickle.dumps(content, protocol=pickle.HIGHEST_PROTOCOL, buffer_callback=buffers.append)
-    parts = [np.frombuffer(each, np.uint8) for each in (head, *(buffer.raw() for buffer in buffers))]
+    parts: list[NDArray[np.uint8]] = [np.frombuffer(head, np.uint8)]
+    parts += [np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers]
     sizes = np.array([len(parts), *map(len, parts)], np.int64)
     places = _places(sizes)
     out = np.zeros(places[-1], np.uint8)
