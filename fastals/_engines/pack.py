@@ -16,9 +16,12 @@ from .pieces import SCHEMA, TOLD, Piece, batches, this_task, told
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-CHUNK_CELLS, CHUNK_BYTES = 1 << 22, 1 << 28
-"""A chunk is made of so many ratings, or of rows of so many bytes, which may be long strings."""
-SAMPLES = 1024
+CHUNK_CELLS, CHUNK_BYTES = 1 << 20, 1 << 26
+"""A chunk is made of so many ratings, or of rows of so many bytes, which may be long strings.
+
+Java has several copies of a row in hand while it gives it to Python, for each core: 12 MB are no matter to it.
+"""
+SAMPLES = 512
 """Ids of a chunk that the driver sees, to cut the ids into ranges, and as many to say how many there are."""
 
 
@@ -216,7 +219,7 @@ def _some_of(ids: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def _number_of(some: list[NDArray[np.int32]]) -> int:
-    """How many distinct ids there are, from some of those of each chunk: within 3 percent, mostly."""
+    """How many distinct ids there are, from some of those of each chunk: within 5 percent, mostly."""
     hashes = np.sort(_hashed(np.unique(np.concatenate(some))))
     return len(hashes) if len(hashes) < SAMPLES else int((SAMPLES - 1) / (float(hashes[SAMPLES - 1]) / 2.0**64))
 
