@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .._core import DataError
-from .pack import Cells, Packed, chunk, summed_up
+from .pack import Cells, Packed, chunk, distinct, summed_up
 from .pieces import ARROW, SCHEMA, Piece, batches, pieces_of, table, this_task
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def seen(data: Packed, labels: DataFrame | None, text: tuple[bool, bool], slots:
         if not held["pairs"]:
             return schema.empty_table()
         users, items = (np.concatenate(each) for each in zip(*held["pairs"], strict=True))
-        pairs = np.unique(users.astype(np.int64) << 32 | (items.astype(np.int64) + (1 << 31)))
+        pairs = distinct(users.astype(np.int64) << 32 | (items.astype(np.int64) + (1 << 31)))
         users, items = (pairs >> 32).astype(np.int32), ((pairs & 0xFFFFFFFF) - (1 << 31)).astype(np.int32)
         first = np.flatnonzero(np.append(True, users[1:] != users[:-1]))
         ends = pa.array(np.append(first, len(users)).astype(np.int32))

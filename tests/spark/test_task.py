@@ -306,9 +306,9 @@ def test_a_task_that_no_executor_holds(spark, monkeypatch):
 
 @pytest.mark.parametrize("user", ["id * 7", "id % 3000"], ids=["each in one chunk", "all in all chunks"])
 def test_sizes_are_told_within_a_few_percent(spark, user):
-    frame = spark.range(60_000).selectExpr(f"{user} AS user", "id % 900 AS item", "1.0 AS rating").repartition(3)
+    frame = spark.range(60_000).selectExpr(f"{user} AS user", "id % 300 AS item", "1.0 AS rating").repartition(3)
     data = packed(frame, COLUMNS)
-    assert (data.n_cells, data.n_items) == (60_000, 900)
+    assert (data.n_cells, data.n_items) == (60_000, 300)
     assert data.n_users == pytest.approx(60_000 if "*" in user else 3_000, rel=0.1)
     data.frame.unpersist()
 
