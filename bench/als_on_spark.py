@@ -1,7 +1,7 @@
 """fastals.spark beside Spark's own ALS: seconds of a fit, of all users' lists, bytes shuffled, memory of the driver.
 
     python bench/als_on_spark.py                       # ml-1m and 20 M cells, rank 16, 64, 128, both engines
-    python bench/als_on_spark.py --lists               # recommendForAllUsers(10), 138 k users x 27 k items
+    python bench/als_on_spark.py --data 20m --factors 64 --lists   # also recommendForAllUsers(10), 138 k x 27 k
     python bench/als_on_spark.py --bytes               # shuffled in an iteration, counted and by Spark's metrics
     python bench/als_on_spark.py --driver              # memory of the driver, 1 M and 20 M ratings
     python bench/als_on_spark.py --data ml-1m --factors 16 --rounds 1
@@ -266,31 +266,25 @@ def fits(arguments: argparse.Namespace) -> list[dict[str, Any]]:
                     run["blocks"] = 2 if contestant == "blocks" else 0
                     found[contestant].append(in_a_process(**run))
                     print(data, factors, contestant, json.dumps(found[contestant][-1]), file=sys.stderr, flush=True)
-            rows += table_rows(data, factors, found, arguments.lists)
+            rows += table_rows(data, factors, found)
     return rows
 
 
-def table_rows(data: str, factors: int, found: dict[str, list[dict[str, Any]]], lists: bool) -> list[dict[str, Any]]:
+def table_rows(data: str, factors: int, found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     rows = []
-    what = "lists" if lists else "seconds"
-    medians = {c: statistics.median(run[what] for run in runs) for c, runs in found.items()}
     losses = {c: runs[0]["loss"] for c, runs in found.items()}
+    if "spark" in losses:
+        assert max(losses.values()) <= losses["spark"] + TIE * abs(losses["spark"]), losses
     for contestant, runs in found.items():
-        if "spark" in losses:
-            assert losses[contestant] <= losses["spark"] + TIE * abs(losses["spark"]), losses
-        rows.append(
-            {
-                "data": data,
-                "rank": factors,
-                "contestant": contestant,
-                "seconds": round(medians[contestant], 2),
-                "times faster": round(medians["spark"] / medians[contestant], 2) if "spark" in medians else None,
-                "loss": losses[contestant],
-                "runs": len(runs),
-                "an iteration": statistics.median(runs[0]["iterations"]) if runs[0]["iterations"] else None,
-                "load": max(run["load"] for run in runs),
-            }
-        )
+        row = {"data": data, "rank": factors, "contestant": contestant}
+        for what in ("seconds", "lists"):
+            mine, theirs = ([run.get(what) for run in found.get(c, [])] for c in (contestant, "spark"))
+            if all(mine):
+                row[what] = statistics.median(mine)
+            row[f"{what}: x faster"] = statistics.median(theirs) / row[what] if all(mine) and theirs else None
+        iterations = [each for run in runs for each in run["iterations"]]
+        row |= {"an iteration": statistics.median(iterations) if iterations else None, "loss": losses[contestant]}
+        rows.append({"lists": None, **row, "rounds": len(runs), "load": max(run["load"] for run in runs)})
     return rows
 
 
@@ -301,7 +295,7 @@ def main() -> None:
     parser.add_argument("--contestants", nargs="+", default=["task", "blocks", "spark"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--iterations", type=int, default=10)
-    parser.add_argument("--lists", action="store_true", help="time recommendForAllUsers(10) instead of the fits")
+    parser.add_argument("--lists", action="store_true", help="time recommendForAllUsers(10), too")
     parser.add_argument("--bytes", action="store_true", help="what is shuffled, instead of times")
     parser.add_argument("--driver", action="store_true", help="memory of the driver, instead of times")
     parser.add_argument("--quick", action="store_true", help="a minute, and nothing is recorded")
@@ -315,15 +309,16 @@ def main() -> None:
     ask = bytes_of if arguments.bytes else driver if arguments.driver else fits
     machine = report.machine()
     rows = ask(arguments)
-    columns = list(rows[0])
-    name = "bytes" if arguments.bytes else "driver" if arguments.driver else "lists" if arguments.lists else "fits"
+    name = "bytes" if arguments.bytes else "driver" if arguments.driver else "fits"
+    columns = list(rows[-1])
     table = report.table(TITLES[name], columns, [[row[column] for column in columns] for row in rows])
-    report.save(f"spark-{name}", machine, [table], rows, quick=arguments.quick)
+    file = f"spark-{name}" if name != "fits" or len(arguments.data) > 1 else f"spark-fits-{arguments.data[0]}"
+    report.save(file, machine, [table], rows, quick=arguments.quick)
 
 
 TITLES = {
-    "fits": "10 iterations on local[2], what is cut included, beside Spark's own ALS with OpenBLAS",
-    "lists": "recommendForAllUsers(10): fastals leaves out what is seen, Spark does not",
+    "fits": "Ten iterations on local[2], all that comes before them included, beside Spark's own ALS with OpenBLAS; "
+    "recommendForAllUsers(10), where fastals leaves out what is seen",
     "bytes": "Shuffled in an iteration, 20 M cells, as counted and as Spark's stages tell",
     "driver": "Peak memory of the driver, blocks on a standalone cluster, rank 64",
 }
