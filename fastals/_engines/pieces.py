@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterable, Iterator
+from threading import Lock
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -123,29 +125,38 @@ def persisted(frame: Any) -> Any:
     made here and now, so that nothing else meets this setting.
     """
     conf = frame.sparkSession.conf
-    before = conf.get(ADAPTIVE)
-    conf.set(ADAPTIVE, "false")
-    try:
-        return frame.persist()
-    finally:
-        conf.set(ADAPTIVE, before)
+    with _planning:  # fits of other threads may have the same session
+        before = conf.get(ADAPTIVE)
+        conf.set(ADAPTIVE, "false")
+        try:
+            return frame.persist()
+        finally:
+            conf.set(ADAPTIVE, before)
+
+
+_planning = Lock()
 
 
 def stored(frame: Any) -> Any:
     """Compute a frame, and cut it off from what it was made of: in the checkpoint directory, or else on two executors.
 
-    Those are Spark's to clear away when no frame rests on it any more; what is persisted stays until it is told.
+    Those are Spark's to clear away when no frame rests on it any more; what is persisted stays until it is told. It is
+    told of by a name, since Spark Connect cannot be sent a checkpoint of what took more than some fifty steps.
     """
     from pyspark.storagelevel import StorageLevel
 
+    spark, name = frame.sparkSession, f"fastals_{uuid4().hex}"
+    alone = str(spark.conf.get("spark.master")).startswith("local")
+    frame.createOrReplaceTempView(name)
     try:
-        return frame.checkpoint()
+        return spark.table(name).checkpoint()
     except Exception as error:  # classic Spark and Spark Connect say it each in its way
         if "checkpoint" not in str(error).lower():
             raise
-    alone = str(frame.sparkSession.conf.get("spark.master")).startswith("local")
-    level = StorageLevel.MEMORY_AND_DISK if alone else StorageLevel.MEMORY_AND_DISK_2
-    return frame.localCheckpoint(storageLevel=level)
+        level = StorageLevel.MEMORY_AND_DISK if alone else StorageLevel.MEMORY_AND_DISK_2
+        return spark.table(name).localCheckpoint(storageLevel=level)
+    finally:
+        spark.catalog.dropTempView(name)
 
 
 def this_task() -> Any:
