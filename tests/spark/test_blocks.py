@@ -135,7 +135,7 @@ def test_messages_are_cut_into_pieces(spark, path, monkeypatch):
     block = build.InBlock.of("users", build.Cells(*(np.arange(3, dtype=t) for t in "iif")), np.array([0], np.int32))
     lot = steps.Lot("users", blocks.equation_of(Ask(rank=2, solver="cg")), 0, (0,), 3, 3, 3)
     factors = np.arange(6, dtype=np.float32).reshape(3, 2)
-    pieces = list(steps.sent(lot, 0, block, steps.RowFactors(block.ids, factors)))
+    pieces = list(steps.sent(lot, 0, block, factors))
     assert [piece.kind for piece in pieces] == ["own"] * 3 + ["sent"] * 3
     rows, numbers = steps.received(block, pieces)
     np.testing.assert_array_equal(rows, factors)
