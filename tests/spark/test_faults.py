@@ -1,8 +1,12 @@
 """kill -9 to executors in the midst of a fit, on a real cluster: the fit goes on, and ends with the same bits."""
 
+import logging
 import time
 
 import pytest
+
+from fastals._engines import blocks
+from fastals.spark import ALS
 
 from .cluster import processes
 from .data import digest_of, on_one_machine, ratings
@@ -42,8 +46,7 @@ def alone(path):
     return digest_of(on_one_machine(path, implicit=True, **BLOCKS))
 
 
-@pytest.mark.parametrize("lost", [[0], [1, 0]], ids=["one", "both"])
-@pytest.mark.parametrize("checkpoints", [True, False])
+@pytest.mark.parametrize(("lost", "checkpoints"), [([0], False), ([1, 0], True)], ids=["one", "both"])
 def test_executors_die_while_blocks_are_fitted(cluster, path, alone, tmp_path, lost, checkpoints):
     """After the third iteration: the second is in the checkpoint, if there is a directory."""
     directory = str(tmp_path / "checkpoints") if checkpoints else ""
@@ -54,6 +57,20 @@ def test_executors_die_while_blocks_are_fitted(cluster, path, alone, tmp_path, l
             cluster.kill_executor(number)
         program.say("go on")
         assert program.told() == ["blocks", alone]
+
+
+def test_a_fit_begins_anew_where_both_are_lost_without_a_checkpoint_directory(spark, path, monkeypatch, caplog):
+    def lose(frame):
+        raise RuntimeError(f"[{blocks.GONE}] as Spark says it")
+
+    monkeypatch.setattr(blocks, "stored", lose)
+    als = ALS(rank=4, maxIter=3, solver="cholesky", seed=7, implicitPrefs=True, engine="blocks", checkpointInterval=1)
+    with caplog.at_level(logging.WARNING, "fastals"):
+        model = als.fit(spark.read.parquet(path))
+    assert "begins anew" in caplog.text
+    assert model.losses == tuple(
+        on_one_machine(path, implicit=True, rank=4, iterations=3, solver="cholesky").loss_history_
+    )
 
 
 def test_an_executor_dies_with_the_one_task_of_a_fit(cluster, path):
