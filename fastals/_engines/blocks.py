@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -440,12 +441,26 @@ def fit_in_blocks(packed: Packed, ask: Ask, slots: int) -> Fit:
 def _fit(packed: Packed, ask: Ask, slots: int) -> Fit:
     equation = equation_of(ask)
     both = cuts(packed, slots, (ask.user_blocks or slots, ask.item_blocks or slots))
-    sides = [
-        SparkSide(blocks(packed, axis, both, equation, ask.seed), _start(ask, axis, both), equation.sweep_solver)
-        for axis in AXES
-    ]
-    users, items = sides
-    training = Training(users.factors, items.factors)  # type: ignore[arg-type]
+    sides = list[SparkSide]()
+    try:
+        for axis in AXES:
+            built = blocks(packed, axis, both, equation, ask.seed)
+            sides.append(SparkSide(built, _start(ask, axis, both), equation.sweep_solver))
+        training = _trained(sides[0], sides[1], ask)
+        held: Any = training.X, training.Y
+        users, items = (side.rows_of(rows) for side, rows in zip(sides, held, strict=True))
+        return users, items, tuple(loss for loss, _ in training.history)
+    finally:
+        for side in sides:
+            side.release()
+            with suppress(Exception):  # of a fit that has failed, executors may be gone, and with them all this
+                side.blocks.remove()
+
+
+def _trained(users: SparkSide, items: SparkSide, ask: Ask) -> Training:
+    """Train on both sides, from what they are."""
+    equation, start = users.equation, (users.factors, items.factors)
+    training = Training(*start)  # type: ignore[arg-type]
     descent = Descent(
         training,
         users,
@@ -461,12 +476,9 @@ def _fit(packed: Packed, ask: Ask, slots: int) -> Fit:
     def after(done: int, loss: float, metrics: Mapping[str, float], seconds: float) -> None:
         LOGGER.info("iteration %d of %d: loss %.6g, %.3g s", done, ask.iterations, loss, seconds)
         if ask.checkpoint_interval > 0 and done % ask.checkpoint_interval == 0 and done < ask.iterations:
-            for side, held in ((users, training.X), (items, training.Y)):
-                side.cut(held, training.before)  # type: ignore[arg-type]
+            held: Any = training.X, training.Y, training.before
+            users.cut(*held)
+            items.cut(*held)
 
-    train(descent, training, iterations=ask.iterations, callback=after, progress=False)
-    frames = [side.rows_of(held) for side, held in zip(sides, (training.X, training.Y), strict=True)]  # type: ignore[arg-type]
-    for side in sides:
-        side.release()
-        side.blocks.remove()
-    return frames[0], frames[1], tuple(loss for loss, _ in training.history)
+    train(descent, training, iterations=ask.iterations, callback=after, progress=False, keep=False)
+    return training

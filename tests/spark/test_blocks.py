@@ -123,10 +123,13 @@ def test_tasks_that_do_not_find_their_blocks_are_given_them(spark, path, monkeyp
     assert outcome.losses == tuple(alone.loss_history_)
 
 
-def test_errors_of_the_arithmetic_come_as_they_are(spark):
+def test_errors_of_the_arithmetic_come_as_they_are_and_leave_nothing_behind(spark):
+    persisted = spark.sparkContext._jsc.getPersistentRDDs
+    before = set(persisted().keySet())
     frame = spark.createDataFrame([(0, 0, 3e38), (1, 1, 3e38), (1, 0, -3e38)], "user int, item int, rating float")
     with pytest.raises(fastals.NumericalError, match="float"):
         als(rank=2, iterations=3).fit(frame)
+    assert not set(persisted().keySet()) - before
 
 
 def test_messages_are_cut_into_pieces(spark, path, monkeypatch):
