@@ -169,9 +169,8 @@ def in_a_process(**run: Any) -> dict[str, Any]:
 def counted_bytes(A: sparse.csr_array, n_blocks: int, k: int, conjugate: bool) -> int:
     """What an iteration of blocks sends through shuffles: each row once to each block that has a cell of it.
 
-    A row is 4 k bytes. With conjugate gradients it has its number beside it, 4 bytes, and what a side starts from
-    travels through the tasks of the other one, so twice in an iteration: of the side that is solved last (users) also
-    as it goes beyond its solution.
+    A row is 4 k bytes. With conjugate gradients it has its number beside it, 4 bytes, and what a side starts from, with
+    its ids, travels through the tasks of the other one, so twice in an iteration.
     """
     from fastals._engines.build import Cuts
 
@@ -183,7 +182,7 @@ def counted_bytes(A: sparse.csr_array, n_blocks: int, k: int, conjugate: bool) -
         counts = counts[counts > 0]
         starts = np.arange(0, len(counts), 4096)
         cuts.append(Cuts.of(starts.astype(np.int32), np.add.reduceat(counts, starts), len(counts), n_blocks))
-    for side, other, passes in ((0, 1, 2), (1, 0, 1)):
+    for side, other in ((0, 1), (1, 0)):
         matrix = sides[side]
         held = np.cumsum(np.diff(sides[other].indptr) > 0) - 1  # of others without cells Spark knows nothing
         block = cuts[other].blocks_of(held.astype(np.int32))[matrix.indices]
@@ -192,7 +191,7 @@ def counted_bytes(A: sparse.csr_array, n_blocks: int, k: int, conjugate: bool) -
         pairs[rows, block] = True
         total += int(pairs.sum()) * (4 * k + 4 * conjugate)
         if conjugate:
-            total += 2 * cuts[side].n_rows * (4 * k * passes + 4)
+            total += 2 * cuts[side].n_rows * (4 * k + 4)
     return total
 
 
