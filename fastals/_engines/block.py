@@ -72,7 +72,7 @@ class InBlock:
         # by column and then by row: each row's columns ascend
         by_column = tables.bucket(columns, rows, cells.values, len(need), np.float32, 1)
         indptr, indices, values = tables.transpose(*by_column, len(ids), np.float32, 1)
-        _order_repeats(indptr, indices, values)
+        order_repeats(indptr, indices, values)
         blocks = np.searchsorted(others_from, need, side="right").astype(np.int32) - 1
         wanted, starts = _wanted(indptr, blocks[indices], len(others_from))
         return cls(ids, need, indptr, indices, values, wanted, starts)
@@ -122,7 +122,7 @@ def numbered(ids: Ids) -> tuple[NDArray[np.int32], Ids]:
     return inverse.astype(np.int32), labels
 
 
-def _order_repeats(indptr: NDArray[np.int64], indices: NDArray[np.int32], values: NDArray[np.float32]) -> None:
+def order_repeats(indptr: NDArray[np.int64], indices: NDArray[np.int32], values: NDArray[np.float32]) -> None:
     """Put the values of repeated cells in order: nothing may depend on how the ratings were partitioned."""
     again = np.zeros(len(indices), bool)
     again[1:] = indices[1:] == indices[:-1]

@@ -14,7 +14,7 @@ from .._core import AXES, LOGGER, Axis, DataError, FactorArray, FastalsError, Pa
 from .._data import Interactions, factorize, trusted
 from .._models import ExplicitALS, ImplicitALS
 from .ask import Ask
-from .block import drawn
+from .block import drawn, order_repeats
 from .executors import cores, whole_executor
 from .pack import Cells, Packed
 from .pieces import PIECE_BYTES, SCHEMA, TOLD, Piece, batches, persisted, pieces_of, told
@@ -120,12 +120,7 @@ def canonical(chunks: list[Cells], threads: int) -> Interactions:
     del users, items
     indptr, indices, values = tables.transpose(*columns, len(user_labels), np.float32, threads)
     del columns
-    again = np.append(False, indices[1:] == indices[:-1])
-    again[indptr[:-1]] = False
-    if again.any():
-        places = np.flatnonzero(again | np.append(again[1:], False))
-        cells = np.cumsum(~again)[places]
-        values[places] = values[places][np.lexsort((values[places], cells))]
+    order_repeats(indptr, indices, values)
     columns = tables.transpose(indptr, indices, values, len(item_labels), np.float32, threads)
     return trusted((indptr, indices, values), columns, user_labels, item_labels)
 
