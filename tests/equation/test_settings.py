@@ -641,11 +641,17 @@ def test_settings_of_a_file_are_checked(ratings, tmp_path):
         edit(path, settings={**model.settings_, name: bad})
         with pytest.raises(fastals.FileFormatError, match=f"{path}.*(settings|{name})"):
             fastals.load(path)
-    for settings in ([], "auto", {}, {"regularization": 0.1}):
+    for settings in ([], "auto", {"regularization": 0.1}):
         explicit.save(path)
         edit(path, settings=settings)
         with pytest.raises(fastals.FileFormatError, match="settings"):
             fastals.load(path)
+    explicit.save(path)
+    edit(path, settings={})  # as of a model that Spark has saved: nobody knows
+    silent = fastals.load(path)
+    np.testing.assert_array_equal(silent.user_factors_, explicit.user_factors_)
+    with pytest.raises(fastals.NotFittedError, match="does not say by which equation"):
+        silent.fold_in(ratings)
     explicit.save(path)
     edit(path, settings=None)  # "auto" alone says nothing
     with pytest.raises(fastals.FileFormatError, match="'settings' is missing"):
