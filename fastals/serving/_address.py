@@ -124,7 +124,7 @@ class Address:
             yield
         except (errors.RedisError, errors.RedisClusterException) as error:
             self._clean(error)
-            text = " ".join(str(error).split())
+            text = " ".join(str(error).split()).partition(" script: ")[0]  # whose number says nothing
             if isinstance(error, (errors.AuthenticationError, errors.NoPermissionError)):
                 what = f"refuses the user and password of the address, or what they may do: {text}"
             elif isinstance(error, errors.OutOfMemoryError):

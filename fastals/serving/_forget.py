@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 from typing import Any
 
@@ -48,7 +49,8 @@ def forget(url: str, users: Iterable[Any], *, prefix: str = "fastals") -> int:
     address, check = Address(url), check_prefix(prefix)
     names = asked_keys("users", users)
     client = address.connect()
-    versions = Versions(client, address, check, "forget")
+    # another one's are other users: its lock is nobody's to take over
+    versions = Versions(client, address, check, f"forget{secrets.token_hex(4)}")
     try:
         with address.told():
             versions.lock()

@@ -6,6 +6,7 @@ One version is kept beside the current one: for readers that have just looked up
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .._core import ServingError
 from ._address import Address
 from ._resp import command
-from ._versions import Versions
+from ._versions import Step, Versions
 
 if TYPE_CHECKING:
     from ._resp import Layout
@@ -52,14 +53,15 @@ def push(address: Address, layout: Layout, *, watch: Callable[[int], object] = l
                 layout.prepare(client)
             versions.begin()
             if not address.cluster:
-                _check_room(client, layout, address)
+                evicts = _check_room(client, layout, address)
                 evicted = client.info("stats")["evicted_keys"]
-                # after a crash the server's log is a prefix of what was sent: what `done` says is there
-                done = 0 if versions.is_new else int(client.hget(layout.key(f"meta:{layout.version}"), "done") or 0)
-            if layout.ttl is not None or done > layout.size:
-                done = 0  # lists pushed before would expire before the others
+                # after a crash the server's log is a prefix of what was sent: what `done` says is there, unless it
+                # was evicted, or expires before the others
+                if not (versions.is_new or evicts or layout.ttl is not None):
+                    done = _progress(client.hget(layout.key(f"meta:{layout.version}"), "done"), layout.size)
             watch(done)
             with (_ClusterSender if address.cluster else _Sender)(client, layout, versions) as sender:
+                sender.start(done)
                 for batch in layout.batches(done):
                     for pushed in sender.send(batch):
                         done = pushed
@@ -72,11 +74,12 @@ def push(address: Address, layout: Layout, *, watch: Callable[[int], object] = l
                     f"{address} has evicted keys during the push, perhaps of these lists: its maxmemory-policy "
                     f"must be noeviction, or its maxmemory larger{consequence()}"
                 )
-            versions.switch()
+            versions.switch(layout.size)
     except ServingError as error:
-        if isinstance(error.__cause__, redis.exceptions.OutOfMemoryError):
-            with suppress(ServingError, redis.exceptions.RedisError):  # the error that is under way says more
+        with suppress(ServingError, redis.exceptions.RedisError):  # the error that is under way says more
+            if isinstance(error.__cause__, redis.exceptions.OutOfMemoryError):
                 versions.drop(layout.version)
+            versions.forsake()
         raise
     finally:
         versions.release()
@@ -84,8 +87,13 @@ def push(address: Address, layout: Layout, *, watch: Callable[[int], object] = l
     return layout.version
 
 
-def _check_room(client: Any, layout: Layout, address: Address) -> None:
-    """Refuse a server that would evict other lists to make room for these."""
+def _progress(noted: bytes | None, size: int) -> int:
+    """Return how many rows of a version are there, by what its description says; 0 where that is no such number."""
+    return int(noted) if noted and re.fullmatch(rb"0|[1-9]\d{0,9}", noted) and int(noted) <= size else 0
+
+
+def _check_room(client: Any, layout: Layout, address: Address) -> bool:
+    """Refuse a server that would evict other lists to make room for these; returns whether it evicts any at all."""
     memory = client.info("memory")
     limit, policy = int(memory.get("maxmemory", 0)), str(memory.get("maxmemory_policy", "noeviction"))
     need_bytes = layout.size * layout.bytes_each
@@ -95,6 +103,7 @@ def _check_room(client: Any, layout: Layout, address: Address) -> None:
             f"{address} has maxmemory {limit:,} and maxmemory-policy {policy}: it would evict lists that are "
             f"served to make room for about {need_bytes:,} bytes of new ones; nothing was pushed"
         )
+    return evicts
 
 
 class _Sender:
@@ -104,21 +113,28 @@ class _Sender:
         self.client, self.layout, self.versions = client, layout, versions
         self.connection = client.connection_pool.get_connection()
         self.in_flight: deque[tuple[int, int]] = deque()
+        self.sent = 0
 
     def __enter__(self) -> _Sender:
-        for parts in self.layout.before():
-            self.connection.send_packed_command([command(*parts)])
-            self._read()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.connection.disconnect()
         self.client.connection_pool.release(self.connection)
 
+    def start(self, done: int) -> None:
+        """Write what comes before the rows, unless some of these are there, and so that is."""
+        self.sent = done
+        if not done:
+            for step in self.layout.first_steps():
+                self._write([step])
+                self._read()
+
     def send(self, batch: Any) -> Iterator[int]:
-        payload, answers = self.layout.payload(batch, self.versions.noted(batch.done))
-        self.connection.send_packed_command([payload])
-        self.in_flight.append((answers, batch.done))
+        steps = self.layout.steps(batch, self.sent)
+        self._write(steps)
+        self.sent = batch.done
+        self.in_flight.append((len(steps), batch.done))
         while len(self.in_flight) >= IN_FLIGHT:
             yield self._answered()
 
@@ -128,13 +144,15 @@ class _Sender:
 
     def _answered(self) -> int:
         answers, done = self.in_flight.popleft()
-        for _ in range(answers - 1):
+        for _ in range(answers):
             self._read()
-        self.versions.check(self._read())
         return done
 
+    def _write(self, steps: list[Step]) -> None:
+        self.connection.send_packed_command([b"".join(command(*self.versions.writing(step)) for step in steps)])
+
     def _read(self) -> Any:
-        return self.connection.read_response()
+        return self.versions.heard(self.connection.read_response)
 
 
 class _ClusterSender:
@@ -144,19 +162,23 @@ class _ClusterSender:
         self.client, self.layout, self.versions = client, layout, versions
 
     def __enter__(self) -> _ClusterSender:
-        for parts in self.layout.before():
-            self.client.execute_command(parts[0].decode(), *parts[1:])
         return self
 
     def __exit__(self, *exception: object) -> None:
         pass
 
+    def start(self, done: int) -> None:
+        for parts in self.layout.before():
+            self.client.execute_command(parts[0].decode(), *parts[1:])
+
     def send(self, batch: Any) -> Iterator[int]:
+        self.versions.renew(now=True)
+        name, keys, arguments = self.layout.written(batch)
+        width = len(arguments) // max(len(keys), 1)
         with self.client.pipeline() as pipe:
-            for parts in self.layout.each(batch):
-                pipe.execute_command(parts[0].decode(), *parts[1:])
+            for place, key in enumerate(keys):
+                pipe.execute_command(name.decode(), key, *arguments[place * width : (place + 1) * width])
             pipe.execute()
-        self.versions.renew()
         yield batch.done
 
     def finish(self) -> Iterator[int]:

@@ -19,18 +19,16 @@ from numpy.typing import NDArray
 
 from .._core import LabelArray, ParameterError, check_choice, check_int
 from ._lists import Batch, Lists, text_of
+from ._versions import BEGIN, CONTROL, RELEASE, SWITCH, TAKE, Publisher, Step
 
 SCORES = {"float16": "<f2", "float32": "<f4"}
 FORMAT = b"1"
-
-SET_EXPIRING = b"for i, key in ipairs(KEYS) do redis.call('SET', key, ARGV[i + 1], 'EX', ARGV[1]) end return 'OK'"
-"""MSET with an expiry, which Redis has not."""
 
 BLOCK = 1 << 16
 """Item labels in one field."""
 
 GROUP = 1024
-"""Lists in one command."""
+"""Lists in one step: nobody else is answered meanwhile."""
 
 
 class Layout(ABC):
@@ -74,26 +72,38 @@ class Layout(ABC):
         """Commands that come before that."""
 
     @abstractmethod
-    def each(self, batch: Any) -> Iterator[tuple[bytes, ...]]:
-        """Yield one command for each row of a batch, as a cluster needs them."""
+    def written(self, batch: Any) -> tuple[bytes, list[bytes], list[bytes]]:
+        """Return the command that writes what a batch has, its keys, and the arguments of each, equally many."""
 
-    @abstractmethod
-    def payload(self, batch: Any, noted: tuple[bytes, ...]) -> tuple[bytes, int]:
-        """Return a batch's commands and their number; the last notes the progress."""
+    def first_steps(self) -> list[Step]:
+        """Return the steps that come before the rows."""
+        commands = list(self.before())
+        numbers = range(1 - len(commands), 1)
+        return [
+            Step(parts[0], [parts[1]], list(parts[2:]), number, None if place == 0 else number - 1, self._meta)
+            for place, (number, parts) in enumerate(zip(numbers, commands, strict=True))
+        ]
+
+    def steps(self, batch: Any, after: int) -> list[Step]:
+        """Return the steps that write a batch whose rows begin with ``after``; one without any has one, too."""
+        name, keys, arguments = self.written(batch)
+        width, found, last = len(arguments) // max(len(keys), 1), [], after
+        for at in range(0, max(len(keys), 1), GROUP):
+            end = at + GROUP
+            done = batch.done if end >= len(keys) else after + end  # so many rows or more: not each has a key
+            found.append(Step(name, keys[at:end], arguments[at * width : end * width], done, last, self._meta))
+            last = done
+        return found
+
+    @property
+    def _meta(self) -> bytes:
+        return self.key(f"meta:{self.version}")
 
     def facts(self, **facts: bytes) -> tuple[bytes, ...]:
         """The command that describes the version."""
         given = {"format": FORMAT, **facts}
         parts = (part for name, value in given.items() for part in (name.encode(), value))
-        return b"HSET", self.key(f"meta:{self.version}"), *parts
-
-    def switch(self) -> tuple[bytes, ...]:
-        """The command that makes this version the one that is served."""
-        return b"SET", self.key("current"), self.version.encode()
-
-    def progress(self, done: int) -> tuple[bytes, ...]:
-        """The command that notes how many rows are there."""
-        return b"HSET", self.key(f"meta:{self.version}"), b"done", b"%d" % done
+        return b"HSET", self._meta, *parts
 
 
 class ListLayout(Layout):
@@ -105,7 +115,8 @@ class ListLayout(Layout):
         super().__init__(prefix, lists.size, 90 + lists.n * (4 + self.dtype.itemsize) + len(str(prefix)))
         self.lists = lists
         self.ttl = None if ttl is None else check_int("ttl", ttl, low=1)
-        self.version = lists.fingerprint(score_dtype)
+        # with the same name, what was to stay would go on from lists that expire
+        self.version = lists.fingerprint(score_dtype, *([] if self.ttl is None else [self.ttl]))
         values = lists.items.values
         small = values is None or (
             lists.titles is None  # which are found by index
@@ -148,11 +159,12 @@ class ListLayout(Layout):
         keys = keys_of(self.key(f"{self.version}:"), self.lists.labels(batch.rows))
         return keys, [data[at : at + size] for at, size in zip(range(0, width * len(sizes), width), sizes, strict=True)]
 
-    def each(self, batch: Batch) -> Iterator[tuple[bytes, ...]]:
-        """Yield one command for each list of a batch, as a cluster needs them."""
-        expiry = () if self.ttl is None else (b"EX", b"%d" % self.ttl)
-        for key, value in zip(*self.values(batch), strict=True):
-            yield b"SET", key, value, *expiry
+    def written(self, batch: Batch) -> tuple[bytes, list[bytes], list[bytes]]:
+        """Return the command that sets lists, their keys, and their values, with the expiry of each."""
+        keys, values = self.values(batch)
+        if self.ttl is not None:
+            values = [part for value in values for part in (value, b"EX", b"%d" % self.ttl)]
+        return b"SET", keys, values
 
     def before(self) -> Iterator[tuple[bytes, ...]]:
         """Commands that come before the lists."""
@@ -178,24 +190,6 @@ class ListLayout(Layout):
             block = json.dumps([_plain(label) for label in labels[at : at + BLOCK].tolist()]).encode()
             yield b"HSET", self.key(f"{name}:{self.version}"), b"%d" % number, block
 
-    def payload(self, batch: Batch, noted: tuple[bytes, ...]) -> tuple[bytes, int]:
-        """Return a batch's commands and their number; the last notes the progress."""
-        keys, values = self.values(batch)
-        out = []
-        for at in range(0, len(keys), GROUP):
-            out.append(self._group(keys[at : at + GROUP], values[at : at + GROUP]))
-        out.append(command(*noted))
-        return b"".join(out), len(out)
-
-    def _group(self, keys: list[bytes], values: list[bytes]) -> bytes:
-        """Return one command that sets many keys: one answer to read, not one for each."""
-        if self.ttl is None:
-            pairs = zip(keys, values, strict=True)
-            return b"*%d\r\n$4\r\nMSET\r\n" % (1 + 2 * len(keys)) + b"".join(
-                [b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(key), key, len(value), value) for key, value in pairs]
-            )
-        return command(b"EVAL", SET_EXPIRING, b"%d" % len(keys), *keys, b"%d" % self.ttl, *values)
-
 
 def check_prefix(prefix: Any) -> str:
     """Return what all keys begin with."""
@@ -214,16 +208,27 @@ def keys_of(head: bytes, labels: LabelArray) -> list[bytes]:
 
 def command(*parts: bytes) -> bytes:
     """Return one command in the protocol (RESP)."""
-    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
+    return b"*%d\r\n" % len(parts) + b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
 
 
 def protocol(layout: Layout, batches: Iterable[Batch]) -> Iterator[bytes]:
-    """Yield all commands of a publication, the switch last: what ``redis-cli --pipe`` reads."""
-    yield command(b"SADD", layout.key("versions"), layout.version.encode())
-    yield b"".join(command(*parts) for parts in layout.before())
+    """Yield all commands of a publication, the switch last: what ``redis-cli --pipe`` reads.
+
+    They are those that a publisher sends, so that one of them that fails lets all behind it fail.
+    """
+    keys = [layout.key(name) for name in (*CONTROL, "current")]
+    caller = Publisher(keys, f"{layout.version}:file".encode(), layout.version)
+    yield command(*caller.calling(TAKE, f"{layout.version}:".encode()))
+    yield command(*caller.calling(BEGIN))
+    for step in layout.first_steps():
+        yield command(*caller.writing(step))
+    done = 0
     for batch in batches:
-        yield layout.payload(batch, layout.progress(batch.done))[0]
-    yield command(*layout.switch())
+        for step in layout.steps(batch, done):
+            yield command(*caller.writing(step))
+        done = batch.done
+    yield command(*caller.calling(SWITCH, b"%d" % layout.size, keys=[layout.key(f"meta:{layout.version}")]))
+    yield command(*caller.calling(RELEASE))
 
 
 def _plain(label: Any) -> Any:

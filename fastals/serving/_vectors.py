@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .._core import LabelArray, ParameterError, check_choice, check_int
 from .._topn import FactorFitted, Recommender
 from ._lists import fingerprint
-from ._resp import Layout, command, keys_of
+from ._resp import Layout, keys_of
 
 if TYPE_CHECKING:
     from .._data import Labels
@@ -126,22 +126,16 @@ class VectorLayout(Layout):
             what = (b"TYPE", b"FLOAT32", b"DIM", b"%d" % vectors.dim, b"DISTANCE_METRIC", DISTANCES[vectors.metric])
             yield b"FT.CREATE", key, *where, *what
 
-    def each(self, batch: VectorBatch) -> Iterator[tuple[bytes, ...]]:
-        """Yield one command for each vector."""
-        key = self.key(self.version)
-        head = b"" if self.form == "vectorset" else key + b":"
-        names = keys_of(head, self.vectors.labels(batch.rows))
-        for name, vector in zip(names, batch.vectors.astype("<f4", copy=False), strict=True):
-            if self.form == "vectorset":
-                # eight bits would lose what tells the items apart: most of a vector is the column that evens the norms
-                yield b"VADD", key, b"FP32", vector.tobytes(), name, b"NOQUANT"
-            else:
-                yield b"HSET", name, b"vector", vector.tobytes()
-
-    def payload(self, batch: VectorBatch, noted: tuple[bytes, ...]) -> tuple[bytes, int]:
-        """Return a batch's commands and their number; the last notes the progress."""
-        commands = [command(*parts) for parts in (*self.each(batch), noted)]
-        return b"".join(commands), len(commands)
+    def written(self, batch: VectorBatch) -> tuple[bytes, list[bytes], list[bytes]]:
+        """Return the command that sets vectors, their keys, and the arguments of each."""
+        key, vectors = self.key(self.version), [row.tobytes() for row in batch.vectors.astype("<f4", copy=False)]
+        labels = self.vectors.labels(batch.rows)
+        if self.form == "hash":
+            return b"HSET", keys_of(key + b":", labels), [part for row in vectors for part in (b"vector", row)]
+        # eight bits would lose what tells the items apart: most of a vector is the column that evens the norms
+        named = zip(vectors, keys_of(b"", labels), strict=True)
+        arguments = [part for row, name in named for part in (b"FP32", row, name, b"NOQUANT")]
+        return b"VADD", [key] * len(vectors), arguments
 
 
 def _knows(client: Any, name: str) -> bool:

@@ -24,7 +24,7 @@ from served import connection, expected, fit, read_all
 from servers import Cluster, Redis
 
 import fastals
-from fastals.serving import RedisRecommendations, _redis, _versions, publish
+from fastals.serving import RedisRecommendations, _redis, _versions, forget, publish
 
 redis = pytest.importorskip("redis")
 
@@ -125,7 +125,77 @@ def storm(url, seconds, *, n_publishers=2, seed=0):
     wanted = expected(fit(seed=9), 10)
     publish(fit(seed=9), url, n=10)
     assert read_all(RedisRecommendations(url), list(wanted)) == wanted
+    assert "+cluster" in url or not left_behind(url)  # there, one may die in the batch that it wakes up in
     return told
+
+
+def left_behind(url, prefix="fastals"):
+    """Keys of no version that is known, and known ones that are neither served nor the one before."""
+    client, control = connection(url), {}
+    for head in (prefix, f"{{{prefix}:current}}"):
+        control |= {kind: f"{head}:{kind}".encode() for kind in ("versions", "going", "lock", "publisher")}
+        if client.exists(control["versions"]):
+            break
+    versions = client.smembers(control["versions"])
+    known = {control["versions"], f"{prefix}:current".encode()}
+    strays = [
+        key for key in client.keys("*") if key not in known and not any(b":%b" % version in key for version in versions)
+    ]
+    client.close()
+    return strays + ([versions] if len(versions) > 2 else [])
+
+
+class Killed:
+    """A connection whose process dies at the given command, when this is sent in part or not at all."""
+
+    def __init__(self, number, part):
+        self.left, self.part = number, part
+
+    def __enter__(self):
+        self.real = redis.connection.AbstractConnection.send_packed_command
+
+        def send(connection, command, check_health=True):
+            self.left -= 1
+            if self.left:
+                return self.real(connection, command, check_health)
+            whole = command if isinstance(command, bytes) else b"".join(command)
+            self.real(connection, [whole[: int(len(whole) * self.part)]], check_health)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        redis.connection.AbstractConnection.send_packed_command = send
+
+    def __exit__(self, *exception):
+        redis.connection.AbstractConnection.send_packed_command = self.real
+
+
+def kill_everywhere(url):
+    """Kill publishers at each command that they send; what is served stays whole, and the next one leaves nothing."""
+    models = [fit(seed=seed) for seed in SEEDS]
+    whole = [expected(model, 10) for model in models]
+    client, kills = connection(url), 0
+    for part in (0, 0.5, 0.99):
+        for number in range(1, 1000):
+            client.flushall()
+            for model in models[:2]:
+                publish(model, url, n=10, batch_size=150)
+            child = os.fork()
+            if not child:
+                with Killed(number, part):
+                    publish(models[2], url, n=10, batch_size=150)
+                os._exit(0)
+            ended = os.waitpid(child, 0)[1]
+            served = [shown.items for shown in RedisRecommendations(url).get_many(whole[0])]
+            assert any(served == [one.get(user) for user in whole[0]] for one in whole[1:3]), number
+            client.delete("fastals:lock")  # it expires
+            which = 3 if number % 2 else 2  # other lists, or the same ones
+            publish(models[which], url, n=10, batch_size=150)
+            assert read_all(RedisRecommendations(url), list(whole[which])) == whole[which], number
+            assert not left_behind(url), number
+            if not ended:
+                break
+            assert os.WTERMSIG(ended) == signal.SIGKILL
+            kills += 1
+    return kills
 
 
 def test_publishers_that_are_killed_and_stopped(url):
@@ -139,6 +209,14 @@ def test_publishers_of_a_cluster(cluster):
     told = storm(cluster.address, 4)
     assert told["read"] > 20
     assert told["published"]
+
+
+def test_a_publisher_that_is_killed_at_each_command(url):
+    one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # no threads where a process is forked
+    command = [sys.executable, __file__, "--kill", url]
+    told = subprocess.run(command, env={**os.environ, **one}, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    assert int(told.stdout.split()[0]) > 50
 
 
 # --- step by step ----------------------------------------------------------------------------------------------------
@@ -297,6 +375,189 @@ def test_what_a_killed_publisher_was_removing_goes_with_the_next(url, monkeypatc
     assert not client.keys(f"fastals:*{first}*")
 
 
+def test_a_publisher_that_wakes_up_too_late_writes_nothing(url, monkeypatch):
+    """The fault that was: lists were written without a look at the lock, and nobody removed them."""
+    publish(fit(seed=1), url, n=5)
+
+    def meanwhile():
+        monkeypatch.undo()
+        connection(url).delete("fastals:lock")
+        publish(fit(seed=3), url, n=5)
+
+    at_batch(monkeypatch, 2, meanwhile)
+    with pytest.raises(fastals.ServingError, match="run it again"):
+        publish(fit(seed=2), url, n=5, batch_size=50)
+    assert not left_behind(url)
+
+
+def test_a_publisher_of_a_cluster_that_wakes_up_too_late(cluster, monkeypatch):
+    """What it has written goes with the next."""
+    publish(fit(seed=1), cluster.address, n=5)
+    real, woken = _versions.Versions.renew, []
+
+    def renew(self, **options):
+        real(self, **options)
+        if not woken:
+            woken.append(True)
+            connection(cluster.url).delete("{fastals:current}:lock")
+            publish(fit(seed=3), cluster.address, n=5)
+
+    monkeypatch.setattr(_versions.Versions, "renew", renew)
+    with pytest.raises(fastals.ServingError, match="run it again"):
+        publish(fit(seed=2), cluster.address, n=5, batch_size=50)
+    publish(fit(seed=4), cluster.address, n=5)
+    assert len(connection(cluster.url).smembers("{fastals:current}:versions")) == 2
+    assert left_behind(cluster.url) == []
+
+
+@pytest.mark.parametrize("name", ["current", "similar", "popular", "meta", "lock", "", "*", "fastals"])
+def test_what_is_no_version_is_not_removed(url, name):
+    """The fault that was: the keys of whatever stood among the versions were removed, those of others too."""
+    models, client = [fit(seed=seed) for seed in (1, 2, 3)], connection(url)
+    publish(models[0], url, n=5, what="similar_items")
+    publish(models[0], url, n=5)
+    for kind in ("versions", "going"):
+        client.sadd(f"fastals:{kind}", name)
+    publish(models[1], url, n=5)
+    before = {key for key in client.keys("*")}
+    at = before - {key for key in before if client.get("fastals:current") in key}
+    client.set("fastals:current", "nothing") if name == "current" else None
+    publish(models[2], url, n=5)
+    first = [key for key in at if b"similar" in key or key.endswith((b"versions", b"going", b"current"))]
+    assert client.exists(*first) == len(first)
+    wanted = expected(models[2], 5)
+    reader = RedisRecommendations(url)
+    assert read_all(reader, list(wanted)) == wanted
+    assert reader.similar("i3").items
+
+
+def test_lists_that_were_to_expire_and_now_are_to_stay(url, model):
+    publish(model, url, n=5, ttl=1)
+    publish(model, url, n=5)
+    time.sleep(1.2)
+    wanted = expected(model, 5)
+    assert read_all(RedisRecommendations(url), list(wanted)) == wanted
+
+
+@pytest.mark.parametrize("noted", ["many", "-5", "1e2", "300000", "07", ""])
+def test_progress_that_is_none_begins_anew(url, model, noted):
+    version = publish(model, url, n=5).version
+    client = connection(url)
+    client.hset(f"fastals:meta:{version}", "done", noted)
+    client.delete(f"fastals:{version}:u0001")
+    publish(model, url, n=5)
+    wanted = expected(model, 5)
+    assert read_all(RedisRecommendations(url), list(wanted)) == wanted
+
+
+def test_what_was_evicted_is_pushed_again(tmp_path, monkeypatch):
+    server, model = Redis(tmp_path / "redis"), fit(3000)
+    client = connection(server.url)
+
+    def fill():
+        monkeypatch.undo()
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        client.config_set("maxmemory", client.info("memory")["used_memory"] - 20_000)
+
+    try:
+        at_batch(monkeypatch, 40, fill)
+        with pytest.raises(fastals.ServingError, match=r"has evicted keys during the push|run it again"):
+            publish(model, server.url, n=5, batch_size=50)
+        client.config_set("maxmemory", 0)
+        publish(model, server.url, n=5)
+        wanted = expected(model, 5)
+        assert read_all(RedisRecommendations(server.url), list(wanted)) == wanted
+    finally:
+        server.stop()
+
+
+def test_what_somebody_removes_during_a_push_is_not_served(url, monkeypatch):
+    publish(fit(seed=1), url, n=5)
+    version = publish(fit(seed=2), url, n=5).version
+    at_batch(monkeypatch, 3, lambda: connection(url).delete(*connection(url).keys("fastals:meta:*")))
+    with pytest.raises(fastals.ServingError, match="what was written before is not there"):
+        publish(fit(seed=3), url, n=5, batch_size=50)
+    assert connection(url).get("fastals:current") == version.encode()
+
+
+def test_two_who_forget_at_once(url, model, monkeypatch):
+    """The fault that was: the second took the lock of the first, whose users stayed."""
+    publish(model, url, n=5)
+    real, refused = _versions.Versions.unlink, []
+
+    def unlink(self, keys):
+        monkeypatch.undo()
+        with pytest.raises(fastals.ServingError, match="lists are being removed by another process; if it has died"):
+            forget(url, ["u0002"])
+        refused.append(True)
+        return real(self, keys)
+
+    monkeypatch.setattr(_versions.Versions, "unlink", unlink)
+    assert forget(url, ["u0001"]) == 1
+    assert refused
+    assert forget(url, ["u0002"]) == 1
+
+
+def test_a_lock_that_never_expires(url, model):
+    connection(url).set("fastals:lock", b"abcdefgh:\xff\r\nx")
+    with pytest.raises(fastals.ServingError, match="if it has died, delete its lock, the key 'fastals:lock'"):
+        publish(model, url)
+
+
+# --- protocol files --------------------------------------------------------------------------------------------------
+
+
+def pipe(url, *parts, between=lambda: None):
+    """Return what redis-cli says to a protocol file, in the middle of which something else is done."""
+    command = ["redis-cli", "-u", url, "--pipe"]
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, **streams) as process:
+        for number, part in enumerate(parts):
+            if number:
+                between()
+            process.stdin.write(part)
+            process.stdin.flush()
+            time.sleep(0.3)
+        return process.communicate()[0].decode()
+
+
+def test_a_protocol_file_takes_the_lock(url, tmp_path):
+    """The fault that was: it knew none, and what a publisher had removed of it was served."""
+    publish(fit(seed=1), url, n=5)
+    publish(fit(seed=2), tmp_path / "lists.resp", n=5, batch_size=50)
+    data, wanted = (tmp_path / "lists.resp").read_bytes(), expected(fit(seed=2), 5)
+
+    def refused():
+        with pytest.raises(fastals.ServingError, match="being published by another process"):
+            publish(fit(seed=3), url, n=5)
+
+    assert "errors: 0" in pipe(url, data[: len(data) // 2], data[len(data) // 2 :], between=refused)
+    assert read_all(RedisRecommendations(url), list(wanted)) == wanted
+
+    def overtaken():
+        connection(url).delete("fastals:lock")
+        publish(fit(seed=3), url, n=5)
+
+    connection(url).flushall()
+    told = pipe(url, data[: len(data) // 2], data[len(data) // 2 :], between=overtaken)
+    assert "LOST" in told
+    assert "errors: 0" not in told
+    wanted = expected(fit(seed=3), 5)
+    assert read_all(RedisRecommendations(url), list(wanted)) == wanted
+    assert not left_behind(url)
+
+
+def test_a_protocol_file_that_does_not_fit_is_not_served(tmp_path, model):
+    server = Redis(tmp_path / "redis", "--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
+    try:
+        version = publish(model, server.url, n=5).version
+        publish(fit(20_000), tmp_path / "lists.resp", n=20)
+        assert "OOM" in pipe(server.url, (tmp_path / "lists.resp").read_bytes())
+        assert RedisRecommendations(server.url).version == version
+    finally:
+        server.stop()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60)
@@ -304,9 +565,13 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cluster", action="store_true")
     parser.add_argument("--publish", metavar="URL", help=argparse.SUPPRESS)
+    parser.add_argument("--kill", metavar="URL", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.publish:
         publish_for_ever(options.publish)
+    if options.kill:
+        print(kill_everywhere(options.kill), "kills")
+        return
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
         server = Cluster(directory) if options.cluster else Redis(directory)
         stack.callback(server.stop)
