@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 import numpy as np
@@ -16,7 +17,19 @@ from .._core import FastalsError, ParameterError, ServingError, check_int, check
 from ._address import Address
 from ._lists import asked_keys
 from ._publish import PARTS
-from ._resp import BLOCK, FORMAT, SCORES, check_prefix
+from ._resp import BLOCK, FORMAT, LARGEST, SCORES, check_prefix
+
+Asked: TypeAlias = tuple[Any, ...]
+"""A method of redis-py's client, and its arguments."""
+
+FACTS = ("format", "items", "scores", "n", "n_items", "n_users")
+"""What is read of the description of a version."""
+
+LONGEST = 250
+"""Bytes of such a fact, and of the name of a version."""
+
+MOST_BLOCKS = 2**31 // BLOCK
+"""An index of items has 32 bits."""
 
 
 class ServedList(NamedTuple):
@@ -42,6 +55,7 @@ class ServedList(NamedTuple):
 class _Version(NamedTuple):
     name: bytes
     scores: np.dtype[Any]
+    n: int
     n_items: int | None
     items: NDArray[Any] | None
     titles: list[str | None] | None
@@ -153,6 +167,7 @@ class _Reader:
 
     def __init__(self, address: Address, client: Any, prefix: str, trust: float) -> None:
         self._address, self._client, self._prefix, self._trust = address, client, prefix, trust
+        self._pointer = (f"{prefix}:current", 0, LONGEST)
         self._version: _Version | None = None
         self._looked = -np.inf
 
@@ -168,40 +183,64 @@ class _Reader:
             values = self._read(version, names)
             while any(value is None for value in values):
                 # there is no list, or the version is going: there is none if it is served while we look
-                served, values = self._together(*(("get", key) for key in self._keys(version, names)))
-                if served == version.name:
+                asked = self._asked(version, names)
+                found = self._while_served(version.name, *asked, *(("exists", key) for _, key, *_ in asked))
+                if found is not None:
+                    values = [
+                        value if there else None for value, there in zip(found, found[len(asked) :], strict=False)
+                    ]
                     break
                 version = self._current(fresh=True)
                 values = self._read(version, names)
         return [self._list(version, name, value, n) for name, value in zip(names, values, strict=True)]
 
-    def _keys(self, version: _Version, names: list[bytes]) -> list[bytes]:
-        return [f"{self._prefix}:".encode() + version.name + b":" + name for name in names]
+    def _longest(self, version: _Version) -> int:
+        """The most bytes that a list of a version may have; one more is asked for, so that a longer one is seen."""
+        return min(version.n * (4 + version.scores.itemsize), LARGEST)
+
+    def _asked(self, version: _Version, names: list[bytes]) -> list[Asked]:
+        head = f"{self._prefix}:".encode() + version.name + b":"
+        return [("getrange", head + name, 0, self._longest(version)) for name in names]
 
     def _read(self, version: _Version, names: list[bytes]) -> list[bytes | None]:
-        keys = self._keys(version, names)
-        if len(keys) == 1:
-            return [self._client.get(keys[0])]
+        """Return lists; None where there is none, or one without items."""
+        asked = self._asked(version, names)
+        if len(asked) == 1:
+            return [self._fetched(*asked[0][1:]) or None]
         with self._client.pipeline(transaction=False) as pipe:
-            for key in keys:
-                pipe.get(key)
-            values: list[bytes | None] = pipe.execute()
-        return values
+            for command, *given in asked:
+                getattr(pipe, command)(*given)
+            return [value or None for value in pipe.execute()]
 
-    def _together(self, *commands: tuple[str, Any]) -> tuple[bytes | None, list[Any]]:
+    def _fetched(self, key: Any, *between: int) -> Any:
+        """Return a part of a value; an error names the key, as those of pipelines do."""
+        import redis
+
+        try:
+            return self._client.getrange(key, *between)
+        except redis.exceptions.ResponseError as error:
+            error.args = (f"{key.decode('utf-8', 'replace') if isinstance(key, bytes) else key}: {error}",)
+            raise
+
+    def _while_served(self, name: bytes, *commands: Asked) -> list[Any] | None:
+        """Return the answers of a version that is served, None where it is not."""
+        served, answers = self._together(*commands)
+        return answers if served == name else None
+
+    def _together(self, *commands: Asked) -> tuple[bytes | None, list[Any]]:
         """Return the version that is served, and answers that were given while it was.
 
         A version may go and come back between two looks, under the same name: so all is asked in one step. A cluster
         has none, and never the same name twice: a version that is served afterwards was so all the time.
         """
-        pointer, cluster = f"{self._prefix}:current", hasattr(self._client, "get_nodes")
+        cluster = hasattr(self._client, "get_nodes")
         with self._client.pipeline(transaction=not cluster) as pipe:
-            for command, key in commands:
-                getattr(pipe, command)(key)
+            for command, *given in commands:
+                getattr(pipe, command)(*given)
             if not cluster:
-                pipe.get(pointer)
+                pipe.getrange(*self._pointer)
             answers = pipe.execute()
-        return (self._client.get(pointer) if cluster else answers.pop()), answers
+        return (self._fetched(*self._pointer) if cluster else answers.pop()), answers
 
     def _list(self, version: _Version, name: bytes, value: bytes | None, n: int | None) -> ServedList:
         popular = value is None and version.popular is not None
@@ -210,11 +249,15 @@ class _Reader:
         count, rest = divmod(len(value), width)
         ids = np.frombuffer(value, "<i4", count)
         scores = np.frombuffer(value, version.scores, count, 4 * count)
+        which = f"popular:{version.name.decode()}" if popular else f"{version.name.decode()}:{_shown(name)[1:-1]}"
+        which = f"the key {self._prefix}:{which}"
+        if len(value) > self._longest(version) and not popular:
+            raise self._broken(f"{which} is longer than the {version.n:,} items that a list may have")
         # scores that do not fall are ids, of a list that was cut off
         if rest or not (np.isfinite(scores).all() and (scores[:-1] >= scores[1:]).all()):
-            raise self._broken(f"the list of {_shown(name)} is cut off or is none")
+            raise self._broken(f"{which} is cut off or no list")
         if version.n_items is not None and count and (ids.min() < 0 or ids.max() >= version.n_items):
-            raise self._broken(f"the list of {_shown(name)} names items that are not there")
+            raise self._broken(f"{which} names items that are not there: there are {version.n_items:,}")
         ids, scores = ids[:n], scores[:n]
         items = (ids if version.items is None else version.items[ids]).tolist()
         if version.titles is None:
@@ -226,55 +269,80 @@ class _Reader:
         if self._version is not None and not fresh and now - self._looked < self._trust:
             return self._version
         for _ in range(10):
-            name = self._client.get(f"{self._prefix}:current")
+            name = self._fetched(*self._pointer)
             if isinstance(name, str):
                 raise ParameterError("client must be made with decode_responses=False: lists are bytes")
-            if name is None:
+            if not name:
                 raise ServingError(f"{self._address} holds no lists under the prefix {self._prefix!r}: publish some")
             if self._version is None or self._version.name != name:
                 self._version = self._load(name)
             if self._version is not None:
                 self._looked = now
                 return self._version
-        raise self._broken(f"the version {_shown(name)}, which is to be served, is not there")
+        raise self._broken(f"the version {_shown(name)}, which the key {self._prefix}:current names, is not there")
 
     def _load(self, name: bytes) -> _Version | None:
-        """Return what is known of a version, None if it is going away."""
-        with self._understood(f"the version {_shown(name)}"):
+        """Return what is known of a version, None if it is going away. Nothing is fetched whose size is not known."""
+        with self._understood(f"the key {self._prefix}:current, which is {_shown(name)},"):
             text = name.decode()
-        kinds = ("meta", "hgetall"), ("popular", "get"), ("items", "hgetall"), ("titles", "hgetall")
-        asked = ((command, f"{self._prefix}:{kind}:{text}") for kind, command in kinds)
-        served, (meta, popular, labels, called) = self._together(*asked)
-        if served != name or not meta:
+        meta, popular, *tables = (f"{self._prefix}:{kind}:{text}" for kind in ("meta", "popular", "items", "titles"))
+        described = [("hstrlen", meta, fact) for fact in FACTS]
+        sizes = self._while_served(name, *described, ("strlen", popular), *(("hlen", table) for table in tables))
+        if sizes is None or not any(sizes[: len(FACTS)]):
             return None
-        with self._understood(f"the description of version {text}"):
-            if meta[b"format"] != FORMAT:
-                raise self._broken(f"the lists are of format {_shown(meta[b'format'])}, not {_shown(FORMAT)}")
-            kind, dtype = meta[b"items"].decode(), meta[b"scores"].decode()
+        counts = sizes[-len(tables) :]
+        for table, count in zip(tables, counts, strict=True):
+            self._bounded(f"the key {table}", count, MOST_BLOCKS, "blocks")
+        blocks = [(table, number) for table, count in zip(tables, counts, strict=True) for number in range(count)]
+        more = self._while_served(name, *(("hstrlen", *block) for block in blocks)) if blocks else []
+        if more is None:
+            return None
+        for fact, size in zip(FACTS, sizes, strict=False):
+            self._bounded(f"{fact!r} of the key {meta}", size, LONGEST)
+        self._bounded(f"the key {popular}", sizes[len(FACTS)], LARGEST)
+        for (table, number), size in zip(blocks, more, strict=True):
+            self._bounded(f"block {number} of the key {table}", size, LARGEST)
+        found = self._while_served(
+            name, ("hmget", meta, FACTS), ("get", popular), *(("hget", *block) for block in blocks)
+        )
+        if found is None:
+            return None
+        facts, listed, *fetched = found
+        labels, called = fetched[: counts[0]], fetched[counts[0] :]
+        return self._described(name, meta, dict(zip(FACTS, facts, strict=True)), listed, labels, called)
+
+    def _described(
+        self,
+        name: bytes,
+        meta: str,
+        facts: dict[str, bytes | None],
+        popular: bytes | None,
+        labels: list[bytes | None],
+        called: list[bytes | None],
+    ) -> _Version:
+        """Return a version by what has been fetched of it."""
+        text = name.decode()
+        with self._understood(f"the key {meta}"):
+            if facts["format"] != FORMAT:
+                raise self._broken(f"the lists are of format {_shown(facts['format'])}, not {_shown(FORMAT)}")
+            kind, dtype = (_stated(facts, fact).decode() for fact in ("items", "scores"))
             if dtype not in SCORES.values():
                 raise self._broken(f"the scores are of an unknown kind, {dtype!r}")
-            n_items = int(meta[b"n_items"]) if b"n_items" in meta else None
-            if popular is None and b"n_users" in meta:
-                raise self._broken("the popular items are not there")
+            if kind not in ("int32", *_READ):
+                raise self._broken(f"the items are of an unknown kind, {kind!r}")
+            n, n_items = (_count(facts, fact) for fact in ("n", "n_items"))
+        if popular is None and facts["n_users"] is not None:
+            raise self._broken(f"the key {self._prefix}:popular:{text} is not there")
         items = titles = None
         if kind != "int32":
-            with self._understood(f"the items of version {text}"):
-                read = list(map(_READ[kind], self._labels(labels, n_items)))
+            with self._understood(f"the key {self._prefix}:items:{text}"):
+                read = list(map(_READ[kind], _together_again(labels, n_items)))
                 items = np.fromiter(read, object, len(read))
-                n_items = len(read)
         if called:
-            with self._understood(f"the titles of version {text}"):
-                titles = [None if title is None else _text(title) for title in self._labels(called, n_items)]
+            with self._understood(f"the key {self._prefix}:titles:{text}"):
+                titles = [None if title is None else _text(title) for title in _together_again(called, n_items)]
         indexed = n_items if items is not None or titles is not None else None  # else lists may hold labels
-        return _Version(name, np.dtype(dtype), indexed, items, titles, popular)
-
-    def _labels(self, blocks: dict[bytes, bytes], size: int | None) -> list[Any]:
-        """Put blocks of labels together, if they are all there."""
-        lists = [json.loads(blocks[b"%d" % number]) for number in range(len(blocks))]
-        labels = [label for each in lists for label in each]
-        if any(len(each) != BLOCK for each in lists[:-1]) or not labels or len(labels) != (size or len(labels)):
-            raise ValueError(f"{len(labels)} labels in {len(lists)} blocks, not {size}")
-        return labels
+        return _Version(name, np.dtype(dtype), n, indexed, items, titles, popular)
 
     @contextmanager
     def _understood(self, what: str) -> Iterator[None]:
@@ -283,7 +351,11 @@ class _Reader:
         except FastalsError:
             raise
         except (LookupError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-            raise self._broken(f"{what} cannot be read: {type(error).__name__}: {error}") from error
+            raise self._broken(f"{what} cannot be read: {type(error).__name__}: {str(error)[:100]}") from error
+
+    def _bounded(self, what: str, size: int, largest: int, unit: str = "bytes") -> None:
+        if size > largest:
+            raise self._broken(f"{what} has {size:,} {unit}, which must be at most {largest:,}")
 
     def _broken(self, what: str) -> ServingError:
         return ServingError(
@@ -292,8 +364,32 @@ class _Reader:
         )
 
 
-def _shown(text: bytes) -> str:
-    return repr(text[:80].decode("utf-8", "backslashreplace"))
+def _shown(text: bytes | None) -> str:
+    return repr((text or b"")[:80].decode("utf-8", "backslashreplace"))
+
+
+def _stated(facts: dict[str, bytes | None], name: str) -> bytes:
+    if (value := facts[name]) is None:
+        raise ValueError(f"there is no {name}")
+    return value
+
+
+def _count(facts: dict[str, bytes | None], name: str) -> int:
+    value = _stated(facts, name)
+    if not re.fullmatch(rb"[0-9]{1,10}", value) or int(value) >= 2**31:
+        raise ValueError(f"{name} is {_shown(value)}")
+    return int(value)
+
+
+def _together_again(blocks: list[bytes | None], size: int) -> list[Any]:
+    """Put blocks of labels together, if they are all there."""
+    lists = [json.loads(block or b"") for block in blocks]
+    if not all(isinstance(each, list) for each in lists):
+        raise TypeError("a block is no list")
+    labels = [label for each in lists for label in each]
+    if any(len(each) != BLOCK for each in lists[:-1]) or len(labels) != size or not size:
+        raise ValueError(f"{len(labels)} labels in {len(lists)} blocks, not {size}")
+    return labels
 
 
 def _text(label: Any) -> str:
@@ -303,7 +399,7 @@ def _text(label: Any) -> str:
 
 
 def _number(label: Any) -> int:
-    if not isinstance(label, int):
+    if not isinstance(label, int) or isinstance(label, bool):
         raise TypeError(f"{label!r} is no integer")
     return label
 

@@ -27,6 +27,9 @@ FORMAT = b"1"
 BLOCK = 1 << 16
 """Item labels in one field."""
 
+LARGEST = 1 << 26
+"""Bytes of a list, or of a block of labels: nothing larger is written, nor read."""
+
 GROUP = 1024
 """Lists in one step: nobody else is answered meanwhile."""
 
@@ -113,6 +116,8 @@ class ListLayout(Layout):
         check_choice("score_dtype", score_dtype, tuple(SCORES))
         self.dtype = np.dtype(SCORES[score_dtype])
         super().__init__(prefix, lists.size, 90 + lists.n * (4 + self.dtype.itemsize) + len(str(prefix)))
+        if (bytes_each := min(lists.n, len(lists.items)) * (4 + self.dtype.itemsize)) > LARGEST:
+            raise ParameterError(f"n must be less than {lists.n:,}: a list would have {bytes_each:,} bytes in Redis")
         self.lists = lists
         self.ttl = None if ttl is None else check_int("ttl", ttl, low=1)
         # with the same name, what was to stay would go on from lists that expire
@@ -188,6 +193,10 @@ class ListLayout(Layout):
     def _blocks(self, name: str, labels: LabelArray) -> Iterator[tuple[bytes, ...]]:
         for number, at in enumerate(range(0, len(labels), BLOCK)):
             block = json.dumps([_plain(label) for label in labels[at : at + BLOCK].tolist()]).encode()
+            if len(block) > LARGEST:
+                raise ParameterError(
+                    f"the {name} must be shorter: {BLOCK:,} of them have {len(block):,} bytes, at most {LARGEST:,} fit"
+                )
             yield b"HSET", self.key(f"{name}:{self.version}"), b"%d" % number, block
 
 
