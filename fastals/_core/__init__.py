@@ -50,6 +50,7 @@ from .names import (
     __version__,
     is_remote,
     told_address,
+    without_addresses,
     without_secrets,
 )
 from .public import show_as
@@ -110,6 +111,7 @@ __all__ = [
     "single_threaded_blas",
     "tables",
     "told_address",
+    "without_addresses",
     "without_secrets",
     "write_tensors",
 ]

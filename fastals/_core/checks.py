@@ -113,7 +113,9 @@ def check_path(name: str, path: Any) -> str:
     try:
         return os.fsdecode(path)
     except TypeError:
-        raise ArgumentTypeError(f"{name} must be a string or path-like, got {path!r}") from None
+        # a list may hold an address, and that a password
+        shown = repr(path) if isinstance(path, (int, float, type(None))) else type(path).__name__
+        raise ArgumentTypeError(f"{name} must be a string or path-like, got {shown}") from None
 
 
 def check_dtype(name: str, value: Any) -> "np.dtype[Any]":

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
 from numpy.typing import NDArray
@@ -29,6 +30,9 @@ NOTE = 25
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # two letters at least: C:\ is a drive
 
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]*)(:[0-9]{1,5})?", re.ASCII)
+_MISSPELT = re.compile(r"\s*((rediss?|unix)(\+\w+)?)(:|//)", re.IGNORECASE)
+
 
 def is_remote(name: str) -> bool:
     """Whether a name is an address of another file system than the local one."""
@@ -42,7 +46,26 @@ def told_address(name: str) -> str:
 
 
 def without_secrets(address: str) -> str:
-    """Return an address without what stands before an @ or behind a ?."""
-    scheme, separator, rest = address.partition("://") if "://" in address else ("", "", address)
-    _, at, place = rest.rpartition("@")
-    return f"{scheme}{separator}{'***@' if at else ''}{place.partition('?')[0]}"
+    """Return an address made anew of its scheme, host and path; where these cannot be told from a password, of less."""
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        if found := _MISSPELT.match(address):
+            return f"{found[1]}…"
+        scheme, rest = "", address
+    user, at, place = rest.rpartition("@")
+    place = place.partition("?")[0]
+    if separator:
+        place = place.partition("#")[0]
+    if "?" in user or "#" in user or (separator and not _HOST.fullmatch(place.partition("/")[0])):
+        return f"{scheme}{separator}…"
+    return f"{scheme}{separator}{'***@' if at else ''}{place}"
+
+
+def without_addresses(text: str, given: Iterable[str]) -> str:
+    """Return a text with what was given as messages have it, wherever it is one of the addresses in ``given``."""
+    for one in sorted(given, key=len, reverse=True):
+        told = without_secrets(one)
+        if told != one and ("://" in one or told.endswith("…")):
+            for written in (one, repr(one)[1:-1], " ".join(one.split())):
+                text = text.replace(written, told)
+    return text

@@ -37,8 +37,12 @@ def read_settings_file(name: str) -> Any:
 
         try:
             return yaml.safe_load(text)
+        except yaml.MarkedYAMLError as error:  # whose text repeats the lines, with their passwords
+            mark = error.problem_mark or error.context_mark
+            place = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
+            raise ValueError(f"{error.problem or error.context}{place}") from None
         except yaml.YAMLError as error:
-            raise ValueError(" ".join(str(error).split())) from error
+            raise ValueError(" ".join(str(error).split())) from None
     except ValueError as error:
         if isinstance(error, FastalsError):
             raise

@@ -22,7 +22,7 @@ from copy import deepcopy
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
-from .._core import FastalsError, ParameterError
+from .._core import FastalsError, ParameterError, without_addresses
 from .._files import parse_toml
 
 MANUAL = __doc__
@@ -165,8 +165,9 @@ def resolve(settings: Any, assignments: Sequence[str] = ()) -> tuple[Any, Parame
 
 
 def _shown(text: str) -> str:
-    """Return an assignment as messages have it: without the passwords of addresses."""
-    return re.sub(r"://\S*@", "://***@", text)
+    """Return an assignment as messages have it: without the secrets of addresses."""
+    key, equals, value = text.partition("=")
+    return without_addresses(f"{key}{equals}{value}", [part.strip(" \t\n\"'[{,}]") for part in (key, value)])
 
 
 def _parsed(text: str) -> dict[str, Any]:

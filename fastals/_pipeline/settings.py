@@ -31,12 +31,12 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import evaluation, scoring, serving
-from .._core import FastalsError, ParameterError, check_choice, check_path, check_real
+from .._core import FastalsError, ParameterError, check_choice, check_path, check_real, without_addresses
 from .._files import OF_ALL_EVENTS, READING, is_remote, read_settings_file
 from .._models import ALS, ExplicitALS, ImplicitALS
 from .models import NONE
@@ -105,7 +105,16 @@ class Pipeline:
         """Make a pipeline of plain mappings; relative paths are from ``directory``."""
         if not isinstance(settings, Mapping):
             raise ParameterError(f"a pipeline must be a table of {', '.join(SECTIONS)}, got {type(settings).__name__}")
-        settings, parameters = resolve(settings, assignments)
+        resolved: Any = {}
+        try:
+            resolved, parameters = resolve(settings, assignments)
+            return cls._of(resolved, parameters.shown, directory)
+        except FastalsError as error:  # which repeats what is wrong, be it an address
+            texts = {*_texts([settings, resolved]), *(text.partition("=")[2] for text in assignments)}
+            raise type(error)(without_addresses(str(error), texts)) from None
+
+    @classmethod
+    def _of(cls, settings: dict[str, Any], shown: dict[str, Any], directory: str) -> Pipeline:
         for name, section in settings.items():
             check_choice("section", name, SECTIONS)
             if not isinstance(section, Mapping) and not (name == "publish" and isinstance(section, list)):
@@ -154,8 +163,20 @@ class Pipeline:
             evaluated,
             publish,
             report,
-            parameters.shown,
+            shown,
         )
+
+
+def _texts(settings: Any) -> Iterator[str]:
+    """Yield all keys and values that are text."""
+    rest, seen = [settings], set()
+    while rest:
+        one = rest.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, (Mapping, list)) and id(one) not in seen:
+            seen.add(id(one))
+            rest += [*one, *one.values()] if isinstance(one, Mapping) else one
 
 
 def _located(section: str, given: Any, directory: str) -> Any:

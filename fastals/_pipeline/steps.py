@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .. import evaluation, scoring, serving
-from .._core import LOGGER, NOTE, DataError, FileFormatError, GateError, ParameterError
+from .._core import LOGGER, NOTE, DataError, FileFormatError, GateError, ParameterError, told_address
 from .._data import Ids, Interactions, with_ids
 from .._equation import told
 from .._files import check_target, is_remote, locate
@@ -57,10 +57,8 @@ class _Run:
         self.pipeline, self.quiet, self.facts = pipeline, quiet, facts
         self.progress = False if quiet else None
         self.result, self.spec = Result(pipeline.model), pipeline.spec
-        shown = {  # an address may hold a password
-            name: serving.told_target(value) if "://" in str(value) else value
-            for name, value in pipeline.parameters.items()
-        }
+        targets = [str(target["to"]) for target in pipeline.publish]
+        shown = {name: _told(value, targets) for name, value in pipeline.parameters.items()}
         facts |= {"parameters": shown, "steps": self.result.seconds}
 
     def run(self, keep_measured: bool, first: str, last: str) -> Result:
@@ -73,7 +71,7 @@ class _Run:
         if first == "publish":
             start = time.perf_counter()
             self.result.model = load(pipeline.out)
-            self._tell("loaded", start, f"{self.result.model}: {pipeline.out}")
+            self._tell("loaded", start, f"{self.result.model}: {told_address(pipeline.out)}")
         else:
             data = self._score()
             if pipeline.evaluate is not None:
@@ -168,7 +166,9 @@ class _Run:
         model = pipeline.model.fit(data, progress=self.progress)
         model.scoring_ = pipeline.spec.to_dict() if data.scoring is None else data.scoring
         save(model, pipeline.out)
-        self._tell("trained", start, f"{model}: {model.n_iter_} iterations, loss {loss(model)}, {pipeline.out}")
+        self._tell(
+            "trained", start, f"{model}: {model.n_iter_} iterations, loss {loss(model)}, {told_address(pipeline.out)}"
+        )
         self.facts["model"] = model_facts(model) | {"out": pipeline.out}
         settings = told(model.settings_)
         if not self.quiet:
@@ -197,8 +197,16 @@ class _Run:
         options = dict(options)
         out = options.pop("out")
         report.write_report(result.model, out, metrics=result.metrics, baseline=result.baseline, **options)
-        self._tell("reported", start, out)
+        self._tell("reported", start, told_address(out))
         self.facts["report"] = out
+
+
+def _told(value: Any, targets: list[str]) -> Any:
+    """Return a parameter as it may be told: not what stands in an address where nothing is told of it."""
+    text = str(value)
+    if "://" in text:
+        return serving.told_target(text)
+    return "***" if text and any(to.count(text) > serving.told_target(to).count(text) for to in targets) else value
 
 
 def _exists(path: str) -> bool:

@@ -44,7 +44,7 @@ from typing import Any
 
 import numpy as np
 
-from .._core import __version__
+from .._core import __version__, told_address
 from .._files import check_target, replacing
 
 SCHEMA = 1
@@ -107,4 +107,6 @@ def plain(value: Any) -> Any:
         value = value.item()
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+    if isinstance(value, str):
+        return told_address(value)  # that of a file, which may hold a key
+    return value if value is None or isinstance(value, (bool, int)) else str(value)

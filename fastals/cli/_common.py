@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
 
-from .._core import ParameterError
+from .._core import ParameterError, without_addresses
 from .._data import DUPLICATES, Interactions, is_stored
 from .._files import MAX_BAD_ROWS, Source, format_of
 from .._fitted import DUE
@@ -61,14 +62,25 @@ def id_(text: str) -> str:
     return text.removeprefix(_ID)
 
 
+def words(given: Iterable[str]) -> list[str]:
+    """Return the arguments of a command, and the values behind the = of options."""
+    return [word for text in given for word in (text, text.partition("=")[2])]
+
+
 class Parser(argparse.ArgumentParser):
     """Takes what follows an option of ids for an id unless it is an option; --user=-v is one in any case."""
 
     _actions: list[argparse.Action]  # argparse's own: all options, those of groups too
+    _given: list[str] = []  # noqa: RUF012
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Mark ids that begin with "-", and parse."""
-        return super().parse_known_args(None if args is None else self._marked(list(args)), namespace)
+        self._given = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(self._marked(self._given), namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Tell wrong usage, without the secrets of addresses."""
+        super().error(without_addresses(message, words(self._given)))
 
     def _marked(self, args: list[str]) -> list[str]:
         ids = {name for action in self._actions if action.type is id_ for name in action.option_strings}

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from .. import serving
-from .._core import ParameterError, remove_leftovers
+from .._core import ParameterError, remove_leftovers, told_address
 from .._data import Labels
 from .._files import check_target, is_remote, open_file
 from .._fitted import move_in, place_for
@@ -97,7 +97,7 @@ def _forget(arguments: argparse.Namespace, named: dict[str, list[str] | None]) -
     if not arguments.quiet:
         unknown = f"; {told.unknown:,} unknown to the model" if told.unknown else ""
         print(f"forgot   {told.users:,} users, {told.items:,} items, {told.cells:,} interactions{unknown}")
-        print(f"wrote    {out}{size(out)}")
+        print(f"wrote    {told_address(out)}{size(out)}")
     return ids["users"]
 
 

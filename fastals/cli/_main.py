@@ -28,11 +28,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from .._core import LOGGER, NOTE, FastalsError, GateError, __version__
+from .._core import LOGGER, NOTE, FastalsError, GateError, __version__, without_addresses
 from .._equation import interruptible
 from .._pipeline import Summary, command, demo
 from . import _compare, _evaluate, _forget, _info, _publish, _recommend, _report, _score, _train, _update
-from ._common import Parser
+from ._common import Parser, words
 
 COMMANDS: dict[str, Any] = {
     "score": _score,
@@ -68,13 +68,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.facts = summary.facts
     arguments.quiet |= summary.path == "-"  # which is all that standard output then is to hold
     with _telling(arguments), _stoppable():
-        code = _done(summary.check)[0]
+        given = words(sys.argv[1:] if argv is None else argv)
+        code = _done(summary.check, given)[0]
         if code:
             return code
-        code, error, message = _done(lambda: arguments.command(arguments))
+        code, error, message = _done(lambda: arguments.command(arguments), given)
         if code != 141:
             # a summary that cannot be written is an error of its own
-            code = _done(lambda: summary.write(code, error, message))[0] or code
+            code = _done(lambda: summary.write(code, error, message), given)[0] or code
     return code
 
 
@@ -96,8 +97,8 @@ def _stoppable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _done(work: Callable[[], None]) -> tuple[int, BaseException | None, str]:
-    """Do some work; returns the exit code, the error and its text, which is told."""
+def _done(work: Callable[[], None], given: list[str]) -> tuple[int, BaseException | None, str]:
+    """Do some work; returns the exit code, the error and its text, which is told; ``given``: words of the command."""
     try:
         with interruptible():
             work()
@@ -111,11 +112,11 @@ def _done(work: Callable[[], None]) -> tuple[int, BaseException | None, str]:
         LOGGER.critical("%s", text)
         return 130, error, text
     except GateError as error:
-        LOGGER.error("%s", _in_one_line(error))
-        return 3, error, _in_one_line(error)
+        LOGGER.error("%s", _in_one_line(error, given))
+        return 3, error, _in_one_line(error, given)
     except (FastalsError, OSError, ImportError, MemoryError, UnicodeEncodeError) as error:
-        LOGGER.error("%s", _in_one_line(error))
-        return 1, error, _in_one_line(error)
+        LOGGER.error("%s", _in_one_line(error, given))
+        return 1, error, _in_one_line(error, given)
     return 0, None, ""
 
 
@@ -187,11 +188,11 @@ def _telling(arguments: argparse.Namespace) -> Iterator[None]:
         LOGGER.removeHandler(handler)
 
 
-def _in_one_line(error: BaseException) -> str:
+def _in_one_line(error: BaseException, given: list[str]) -> str:
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     elif isinstance(error, MemoryError):
         text = f"not enough memory: {error}" if str(error) else "not enough memory"
     else:
         text = str(error)
-    return " ".join(text.split())
+    return without_addresses(" ".join(text.split()), given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from .._core import told_address
 from .._files import check_target
 from ._common import add_data_options, add_model, add_title_options, load, read, size, title_options
 
@@ -27,4 +28,4 @@ def command(arguments: argparse.Namespace) -> None:
     test = read(arguments, ratings=model.state_.ratings) if arguments.data else None
     report.write_report(model, arguments.out, test=test, **title_options(arguments))
     if not arguments.quiet:
-        print(f"wrote    {arguments.out}{size(arguments.out)}")
+        print(f"wrote    {told_address(arguments.out)}{size(arguments.out)}")

@@ -6,6 +6,7 @@ import argparse
 import time
 
 from .. import scoring
+from .._core import told_address
 from .._files import check_target
 from ._common import THREADS, add_format_options, event_facts, format_options, score, told_events
 
@@ -41,6 +42,6 @@ def command(arguments: argparse.Namespace) -> None:
         n = scores.write(arguments.out)
         arguments.facts |= {"events": event_facts(scores, n), "out": arguments.out}
         if not arguments.quiet:
-            name = ", ".join(arguments.events) or "the query"
+            name = ", ".join(map(told_address, arguments.events)) or "the query"
             print(f"read     {name}: {told_events(scores)}")
-            print(f"wrote    {arguments.out}: {n:,} scores in {time.perf_counter() - start:.1f} s")
+            print(f"wrote    {told_address(arguments.out)}: {n:,} scores in {time.perf_counter() - start:.1f} s")

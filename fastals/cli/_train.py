@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .._core import LOGGER, NOTE
+from .._core import LOGGER, NOTE, told_address
 from .._data import is_stored
 from .._equation import told
 from .._files import check_target
@@ -112,10 +112,10 @@ def command(arguments: argparse.Namespace) -> None:
     save(model, arguments.out)
     arguments.facts["model"] = model_facts(model) | {"out": arguments.out}
     if not arguments.quiet:
-        print(f"read     {arguments.data}: {count(data)}")
+        print(f"read     {told_address(arguments.data)}: {count(data)}")
         print(f"trained  {model}: {model.n_iter_} iterations in {seconds:.1f} s, loss {loss(model)}")
         print(f"settings {told(model.settings_)}")
-        print(f"wrote    {arguments.out}{size(arguments.out)}", flush=True)
+        print(f"wrote    {told_address(arguments.out)}{size(arguments.out)}", flush=True)
         compared = check(model)
         for line in compared.lines() if compared.measured else ():
             LOGGER.log(NOTE, "%s", line)

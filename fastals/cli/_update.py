@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import Any
 
-from .._core import ParameterError
+from .._core import ParameterError, told_address
 from .._files import check_target
 from .._models import ALS
 from ._common import (
@@ -52,7 +52,7 @@ def command(arguments: argparse.Namespace) -> None:
     model = load(arguments.model)
     if not isinstance(model, ALS):
         raise ParameterError(f"{type(model).__name__} cannot be updated: fit it again on all events")
-    names = ", ".join(arguments.data)
+    names = ", ".join(map(told_address, arguments.data))
     known = len(model.state_.users), len(model.state_.items)
     told = _scored(model, arguments) if model.scoring_ else _plain(model, arguments)
     save(model, out)
@@ -63,7 +63,7 @@ def command(arguments: argparse.Namespace) -> None:
         print(f"read     {names}: {told}")
         print(f"updated  {new[0]:,} new users and {new[1]:,} new items in {time.perf_counter() - start:.1f} s")
         print(f"updates  {told_updates(model.n_updates_, model.updated_)}")
-        print(f"wrote    {out}{size(out)}")
+        print(f"wrote    {told_address(out)}{size(out)}")
 
 
 def _scored(model: ALS, arguments: argparse.Namespace) -> str:

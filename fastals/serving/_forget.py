@@ -52,7 +52,7 @@ def forget(url: str, users: Iterable[Any], *, prefix: str = "fastals") -> int:
     # another one's are other users: its lock is nobody's to take over
     versions = Versions(client, address, check, f"forget{secrets.token_hex(4)}")
     try:
-        with address.told():
+        with address.told(alone=True):
             versions.lock()
             heads = [versions.key(f"{name}:") for name in versions.names()]
             keys = [head + name for head in heads for name in names]

@@ -172,13 +172,13 @@ class _Reader:
         self._looked = -np.inf
 
     def version(self) -> str:
-        with self._address.told():
+        with self._address.told(alone=True):
             return self._current(fresh=True).name.decode()
 
     def get_many(self, name: str, owners: Iterable[Any], n: int | None) -> list[ServedList]:
         n = None if n is None else check_int("n", n, low=1)
         names = asked_keys(name, owners)
-        with self._address.told():
+        with self._address.told(alone=True):
             version = self._current(fresh=False)
             values = self._read(version, names)
             while any(value is None for value in values):

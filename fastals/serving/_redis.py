@@ -48,10 +48,11 @@ def push(address: Address, layout: Layout, *, watch: Callable[[int], object] = l
         return f"; {done:,} of {layout.size:,} were pushed, {what}; run it again to go on"
 
     try:
-        with address.told(consequence):
+        with address.told(consequence, alone=True):
             if not address.cluster:
                 layout.prepare(client)
             versions.begin()
+        with address.told(consequence):
             if not address.cluster:
                 evicts = _check_room(client, layout, address)
                 evicted = client.info("stats")["evicted_keys"]
