@@ -13,7 +13,8 @@ The layout in Redis, for readers in any language, for a prefix P and a version V
 ``P:items:V``    hash: number of a block of 65,536 items -> JSON list of their labels; absent where the labels are
                  integers of 32 bits, which then stand in the lists themselves (not where there are titles)
 ``P:titles:V``   hash: the same of their titles, null where an item has none; absent where none were given
-``P:meta:V``     hash: format, scores ("<f2" or "<f4"), items (kind of labels), n, n_items, n_users, done
+``P:meta:V``     hash: format, scores ("<f2" or "<f4"), items (kind of labels), n, n_items, n_users; done: of how many
+                 users or items the lists are there, below 0 before any is
 ``P:versions``   set of the versions that may have keys; ``P:going``: of those that are being removed
 ``P:lock``       the version that is being published, and by which process; expires a minute after the last sign of
                  life. ``P:publisher``: the process that took it last

@@ -147,7 +147,8 @@ def publish(
     to : str
         redis://, rediss:// (TLS), unix://, redis+cluster:// or rediss+cluster://, with user, password and database as
         redis-py reads them; or a file, local or as hdfs://, s3://, gs://, whose name ends in .parquet, .csv, .jsonl,
-        or .resp: the protocol file for ``redis-cli --pipe``.
+        or .resp: the protocol file for ``redis-cli --pipe``, which takes the lock of a publisher, and is served only if
+        all of it was written; a server in a cluster refuses it.
     what : {"recommendations", "similar_items", "item_vectors"}
         Each user's best items; each item's most similar ones, as :meth:`~fastals.ImplicitALS.similar_items` finds
         them; or each item's vector, as :func:`item_vectors` gives it, to Redis or to Parquet. Each has keys and a

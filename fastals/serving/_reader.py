@@ -233,8 +233,18 @@ class _Reader:
         A version may go and come back between two looks, under the same name: so all is asked in one step. A cluster
         has none, and never the same name twice: a version that is served afterwards was so all the time.
         """
+        import redis
+
         cluster = hasattr(self._client, "get_nodes")
-        with self._client.pipeline(transaction=not cluster) as pipe:
+        try:
+            return self._asking(commands, cluster, transaction=not cluster)
+        except redis.exceptions.OutOfMemoryError:  # then nothing is asked in one step, nor does anybody publish
+            return self._asking(commands, cluster, transaction=False)
+
+    def _asking(
+        self, commands: tuple[Asked, ...], cluster: bool, *, transaction: bool
+    ) -> tuple[bytes | None, list[Any]]:
+        with self._client.pipeline(transaction=transaction) as pipe:
             for command, *given in commands:
                 getattr(pipe, command)(*given)
             if not cluster:

@@ -191,6 +191,16 @@ def test_lists_without_items_and_those_that_are_not_there(url, model):
     assert RedisRecommendations(url).get("u0001").items == []
 
 
+def test_a_server_without_memory_is_read(own_server, model):
+    """It refuses to do several commands in one step, be they reads."""
+    publish(model, own_server.url, n=10)
+    connection(own_server.url).config_set("maxmemory", 500_000)
+    wanted = expected(model, 10)
+    reader = RedisRecommendations(own_server.url)
+    assert read_all(reader, list(wanted)) == wanted
+    assert reader.get("nobody").popular
+
+
 def test_what_could_not_be_read_is_not_written(url, model, monkeypatch):
     from fastals.serving import _resp
 
