@@ -190,6 +190,7 @@ static const struct {
 typedef struct {
     const FA_T(fa_kernels) * K;
     FA_T(fa_side) side;
+    FA_T(fa_own) own;
     ptrdiff_t n, rows, at;
     const int32_t *idx; /* `rows` rows of n cells */
     real *val, *Q, *Z, *A, *system, *rhs, *x;
@@ -209,7 +210,7 @@ static void FA_T(rotate)(void *argument) {
 
 static void FA_T(row_gram)(void *argument) {
     FA_T(bench) *b = argument;
-    b->K->row_gram(&b->side, b->n, b->idx, b->val, 1, b->A, b->rhs, b->work);
+    b->K->row_gram(&b->side, b->n, b->idx, b->val, &b->own, b->A, b->rhs, b->work);
 }
 
 /* posv destroys its system: the copy that it needs, and posv with it. */
@@ -228,7 +229,7 @@ static void FA_T(copy_posv)(void *argument) {
 
 static void FA_T(solve_next)(FA_T(bench) * b, FA_T(fa_row_solver) solve) {
     double decrease;
-    if (solve(&b->side, b->n, b->idx + b->at * b->n, b->val, 1, b->x, &decrease, b->work)) abort();
+    if (solve(&b->side, b->n, b->idx + b->at * b->n, b->val, &b->own, b->x, &decrease, b->work)) abort();
     b->at = (b->at + 1) % b->rows;
 }
 
@@ -252,7 +253,7 @@ static void FA_T(solve_nnls)(void *argument) {
 /* Rows of n cells each out of a table of n_other factor rows. */
 static FA_T(bench) FA_T(set_up)(const FA_T(fa_kernels) * K, ptrdiff_t k, ptrdiff_t n, ptrdiff_t rows,
                                ptrdiff_t n_other) {
-    FA_T(bench) b = {.K = K, .n = n, .rows = rows};
+    FA_T(bench) b = {.K = K, .own = {.lambda = 1, .share = 1}, .n = n, .rows = rows};
     const ptrdiff_t ld = K->padded(k), matrix = K->system_rows(ld) * K->system_ld(k) * (ptrdiff_t)sizeof(real);
     const ptrdiff_t most = n_other > n ? n_other : n, vector = K->system_ld(k) * (ptrdiff_t)sizeof(real);
     real *Z = aligned(most * ld * (ptrdiff_t)sizeof(real)), *base = aligned(vector);
@@ -281,7 +282,7 @@ static FA_T(bench) FA_T(set_up)(const FA_T(fa_kernels) * K, ptrdiff_t k, ptrdiff
     b.A = aligned(matrix), b.system = aligned(matrix), b.Q = aligned(k * ld * (ptrdiff_t)sizeof(real));
     b.rhs = aligned(vector), b.x = aligned(vector), b.Z = aligned(n * ld * (ptrdiff_t)sizeof(real));
     b.G = aligned(k * k * 8), b.work = aligned((ptrdiff_t)K->workspace(k, 0));
-    K->row_gram(&b.side, n, idx, b.val, 1, b.system, b.rhs, b.work);
+    K->row_gram(&b.side, n, idx, b.val, &b.own, b.system, b.rhs, b.work);
     return b;
 }
 

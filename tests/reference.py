@@ -2,7 +2,9 @@
 
 A row of a half-sweep, with the other side's factors Y (n_other, k) fixed:
 
-    ( w0 Y'Y + sum_j a_j y_j y_j' + lambda I ) x = sum_j b_j y_j          j over the stored cells of the row
+    ( w0 p Y'Y + sum_j a_j y_j y_j' + (lambda + mu) I ) x = sum_j b_j y_j + mu m          j over the row's stored cells
+
+p is the row's share of the common term, 1 unless rows have weights; m a mean that it is drawn to, mu how strongly.
 
 Nothing here imports fastals: what is tested must not be its own judge. Matrices come as CSR parts (indptr, indices and
 one array per weight), rows are what is solved. A Gram matrix G stands for Y'Y; where the caller has rotated, it is
@@ -72,11 +74,17 @@ def cell_weights(
     return s * (a0 + a1 * np.abs(r)), s * (np.where(r > 0, b, 0) if positive_only else b)
 
 
-def row_system(G: object, Y: object, a: object, b: object, lam: float) -> tuple[Floats, Floats]:
-    """A (k, k) and rhs (k,) of one row: G = w0 Y'Y of all rows, Y (n, k) those of the stored cells."""
+def row_system(
+    G: object, Y: object, a: object, b: object, lam: float, share: float = 1.0, prior: tuple[object, object] = (0, 0)
+) -> tuple[Floats, Floats]:
+    """A (k, k) and rhs (k,) of one row: G = w0 Y'Y of all rows, Y (n, k) those of the stored cells.
+
+    ``prior``: the mean that it is drawn to, and its strength, a number or one for each coordinate.
+    """
     Y, a, b = float64(Y), float64(a), float64(b)
-    A = float64(G) + (Y.T * a) @ Y + lam * np.eye(Y.shape[1])
-    return A, Y.T @ b
+    mean, mu = np.broadcast_to(float64(prior[0]), Y.shape[1]), np.broadcast_to(float64(prior[1]), Y.shape[1])
+    A = share * float64(G) + (Y.T * a) @ Y + np.diag(lam + mu)
+    return A, Y.T @ b + mu * mean
 
 
 def solve(A: Floats, rhs: Floats) -> Floats:

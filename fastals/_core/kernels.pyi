@@ -44,7 +44,16 @@ def last_column(X: _Reals, held: NDArray[np.bool_], num_threads: int) -> NDArray
 def shift_last_column(X: _Reals, held: NDArray[np.bool_], by: float, num_threads: int) -> None: ...
 def rotate(Y: _Reals, Q: _Reals | None, num_threads: int, ones: bool = False) -> _Reals: ...
 def sum_rows(values: NDArray[np.float64]) -> float: ...
-def penalty(X: _Reals, lam: _Reals, ridged: int, own: float, num_threads: int) -> float: ...
+def penalty(
+    X: _Reals,
+    lam: _Reals,
+    ridged: int,
+    own: float,
+    num_threads: int,
+    means: _Reals | None = None,
+    strength: _Reals | None = None,
+    last: _Reals | None = None,
+) -> float: ...
 def constant(
     weights: _Weights,
     unobserved: float,
@@ -98,6 +107,10 @@ def half_sweep(
     num_threads: int,
     n_other: int = -1,
     cuts: NDArray[np.int32] | None = None,
+    share: _Reals | None = None,
+    means: _Reals | None = None,
+    strength: _Reals | None = None,
+    last: _Reals | None = None,
 ) -> None: ...
 def row_system(
     Z: _Reals,

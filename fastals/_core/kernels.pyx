@@ -76,10 +76,34 @@ cdef extern from "core/fastals.h" nogil:
         const double *wide
         const int32_t *cuts
 
-    ctypedef int (*fa_row_solver_f32)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, float *,
-                                      double *, void *) noexcept nogil
-    ctypedef int (*fa_row_solver_f64)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double,
-                                      double *, double *, void *) noexcept nogil
+    ctypedef struct fa_own_f32:
+        float lambda_ "lambda"
+        float last, share
+        const float *pull
+
+    ctypedef struct fa_own_f64:
+        double lambda_ "lambda"
+        double last, share
+        const double *pull
+
+    ctypedef struct fa_owns_f32:
+        const float *lambda_ "lambda"
+        const float *share
+        const float *means
+        const float *strength
+        const float *last
+
+    ctypedef struct fa_owns_f64:
+        const double *lambda_ "lambda"
+        const double *share
+        const double *means
+        const double *strength
+        const double *last
+
+    ctypedef int (*fa_row_solver_f32)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *,
+                                      const fa_own_f32 *, float *, double *, void *) noexcept nogil
+    ctypedef int (*fa_row_solver_f64)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *,
+                                      const fa_own_f64 *, double *, double *, void *) noexcept nogil
 
     ctypedef struct fa_items_f32:
         Py_ssize_t k, n_items, panels
@@ -101,16 +125,16 @@ cdef extern from "core/fastals.h" nogil:
         Py_ssize_t (*short_limit)(Py_ssize_t) noexcept nogil
         void (*gram)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, double *, void *) noexcept nogil
         void (*rotate)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *, float *) noexcept nogil
-        void (*row_gram)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, float *, float *,
-                         void *) noexcept nogil
+        void (*row_gram)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, const fa_own_f32 *, float *,
+                         float *, void *) noexcept nogil
         void (*add_system)(Py_ssize_t, const float *, const float *, float *, float *) noexcept nogil
-        void (*row_system)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, double *,
+        void (*row_system)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, const fa_own_f32 *, double *,
                            double *) noexcept nogil
-        double (*row_decrease)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, const float *,
-                               double *) noexcept nogil
+        double (*row_decrease)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, const fa_own_f32 *,
+                               const float *, double *) noexcept nogil
         int (*posv)(Py_ssize_t, float *, float *, float *) noexcept nogil
-        int (*refine)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, float, const float *, float *, double,
-                      double *, void *) noexcept nogil
+        int (*refine)(const fa_side_f32 *, Py_ssize_t, const int32_t *, const float *, const fa_own_f32 *, const float *,
+                      float *, double, double *, void *) noexcept nogil
         fa_row_solver_f32 solve_row
         fa_row_solver_f32 solve_row_given
         fa_row_solver_f32 solve_row_cg
@@ -119,8 +143,8 @@ cdef extern from "core/fastals.h" nogil:
         Py_ssize_t (*cg_block)(Py_ssize_t) noexcept nogil
         Py_ssize_t (*cg_group)(Py_ssize_t) noexcept nogil
         void (*solve_rows)(const fa_side_f32 *, fa_row_solver_f32, int, Py_ssize_t, const int32_t *, const int64_t *,
-                           const int32_t *, const float *, const float *, const float *, const float *, const float *,
-                           float, float *, double *, int32_t *, void *) noexcept nogil
+                           const int32_t *, const float *, const fa_owns_f32 *, const float *, const float *,
+                           const float *, float, float *, double *, int32_t *, void *) noexcept nogil
         void (*pack_panel)(Py_ssize_t, const float *, const int32_t *, float *, unsigned char *, fa_panel *) noexcept nogil
         int (*top_n)(const fa_items_f32 *, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const fa_lists *,
                      const fa_lists *, int32_t *, float *, void *) noexcept nogil
@@ -148,16 +172,16 @@ cdef extern from "core/fastals.h" nogil:
         Py_ssize_t (*short_limit)(Py_ssize_t) noexcept nogil
         void (*gram)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double *, void *) noexcept nogil
         void (*rotate)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *, double *) noexcept nogil
-        void (*row_gram)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double, double *, double *,
-                         void *) noexcept nogil
+        void (*row_gram)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, const fa_own_f64 *, double *,
+                         double *, void *) noexcept nogil
         void (*add_system)(Py_ssize_t, const double *, const double *, double *, double *) noexcept nogil
-        void (*row_system)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double, double *,
+        void (*row_system)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, const fa_own_f64 *, double *,
                            double *) noexcept nogil
-        double (*row_decrease)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double, const double *,
-                               double *) noexcept nogil
+        double (*row_decrease)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, const fa_own_f64 *,
+                               const double *, double *) noexcept nogil
         int (*posv)(Py_ssize_t, double *, double *, double *) noexcept nogil
-        int (*refine)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, double, const double *, double *, double,
-                      double *, void *) noexcept nogil
+        int (*refine)(const fa_side_f64 *, Py_ssize_t, const int32_t *, const double *, const fa_own_f64 *, const double *,
+                      double *, double, double *, void *) noexcept nogil
         fa_row_solver_f64 solve_row
         fa_row_solver_f64 solve_row_given
         fa_row_solver_f64 solve_row_cg
@@ -166,7 +190,7 @@ cdef extern from "core/fastals.h" nogil:
         Py_ssize_t (*cg_block)(Py_ssize_t) noexcept nogil
         Py_ssize_t (*cg_group)(Py_ssize_t) noexcept nogil
         void (*solve_rows)(const fa_side_f64 *, fa_row_solver_f64, int, Py_ssize_t, const int32_t *, const int64_t *,
-                           const int32_t *, const double *, const double *, const double *, const double *,
+                           const int32_t *, const double *, const fa_owns_f64 *, const double *, const double *,
                            const double *, double, double *, double *, int32_t *, void *) noexcept nogil
         void (*pack_panel)(Py_ssize_t, const double *, const int32_t *, double *, unsigned char *, fa_panel *) noexcept nogil
         int (*top_n)(const fa_items_f64 *, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const fa_lists *,
@@ -396,10 +420,29 @@ def sum_rows(const double[::1] values not None):
     return in_order(parts)
 
 
+cdef int check_prior(const real[:, ::1] means, const real[::1] strength, const real[::1] last, Py_ssize_t n,
+                     Py_ssize_t k) except -1:
+    """Means (n, k), strength (n,) and last (n,), or all None."""
+    if means is None and strength is None and last is None:
+        return 0
+    if means is None or strength is None or last is None:
+        raise ValueError("means, strength and last go together")
+    fits("means", means.shape, n, k)
+    fits("strength", strength.shape, n)
+    fits("last", last.shape, n)
+    return 0
+
+
 def penalty(const real[:, ::1] X not None, const real[::1] lam not None, Py_ssize_t ridged, double own,
-            int num_threads):
-    """Sum of lam_u |x_u|^2 over the first ``ridged`` columns, and of own x^2 over the others; in parts of rows."""
+            int num_threads, const real[:, ::1] means=None, const real[::1] strength=None, const real[::1] last=None):
+    """Sum of lam_u |x_u|^2 over the first ``ridged`` columns, and of own x^2 over the others; in parts of rows.
+
+    With means (n, k) also of strength_u |x_u - m_u|^2 over the first ``ridged`` columns, of last_u (x - m)^2 over the
+    others.
+    """
     cdef Py_ssize_t n = X.shape[0], k = X.shape[1], t, i, c
+    cdef bint drawn = means is not None
+    check_prior(means, strength, last, n, k)
     fits("lam", lam.shape, n)
     within("ridged", ridged, 0, k)
     within("num_threads", num_threads, 1, MOST)
@@ -416,6 +459,15 @@ def penalty(const real[:, ::1] X not None, const real[::1] lam not None, Py_ssiz
             for c in range(ridged, k):
                 x = <double>X[i, c]
                 part = part + own * x * x
+            if drawn:
+                row = 0
+                for c in range(ridged):
+                    x = <double>X[i, c] - <double>means[i, c]
+                    row = row + x * x
+                part = part + <double>strength[i] * row
+                for c in range(ridged, k):
+                    x = <double>X[i, c] - <double>means[i, c]
+                    part = part + <double>last[i] * x * x
         parts[t] = part
     return in_order(parts)
 
@@ -485,6 +537,8 @@ def decrease_of_cells(const real[:, ::1] X not None, const real[:, ::1] Z not No
     cdef const real *z = &Z[0, 0] if Z.shape[0] else NULL
     cdef fa_side_f32 side32
     cdef fa_side_f64 side64
+    cdef fa_own_f32 own32 = fa_own_f32(0, 0, 0, NULL)
+    cdef fa_own_f64 own64 = fa_own_f64(0, 0, 0, NULL)
     if real is float:
         side32 = fa_side_f32(k, ld, Z.shape[0], z, &base[0], 0, weights[0], weights[1], weights[2], weights[3], weights[4],
                              0, 0, 1, cells + indices.shape[0], cell_values, cell_scale, NULL, 0, NULL, NULL, NULL)
@@ -497,11 +551,11 @@ def decrease_of_cells(const real[:, ::1] X not None, const real[:, ::1] Z not No
         for i in range(t * ROWS, min((t + 1) * ROWS, n)):
             memcpy(&rows[tid, 0], &X[i, 0], <size_t>k * sizeof(real))
             if real is float:
-                row = K32.row_decrease(&side32, indptr[i + 1] - indptr[i], cells + indptr[i], cell_values + indptr[i], 0,
-                                       &rows[tid, 0], NULL)
+                row = K32.row_decrease(&side32, indptr[i + 1] - indptr[i], cells + indptr[i], cell_values + indptr[i],
+                                       &own32, &rows[tid, 0], NULL)
             else:
-                row = K64.row_decrease(&side64, indptr[i + 1] - indptr[i], cells + indptr[i], cell_values + indptr[i], 0,
-                                       &rows[tid, 0], NULL)
+                row = K64.row_decrease(&side64, indptr[i + 1] - indptr[i], cells + indptr[i], cell_values + indptr[i],
+                                       &own64, &rows[tid, 0], NULL)
             part = part + row
             if told:
                 of_rows[i] = row
@@ -682,12 +736,12 @@ cdef inline double sum_of(Py_ssize_t k, const double *y, const double *rhs) noex
     return total
 
 
-cdef inline void add_wide(Py_ssize_t k, const double *wide, double *A) noexcept nogil:
-    """The common term that row_system leaves out where nothing is turned."""
+cdef inline void add_wide(Py_ssize_t k, const double *wide, double share, double *A) noexcept nogil:
+    """A row's share of the common term, which row_system leaves out where nothing is turned."""
     cdef Py_ssize_t p
     if wide != NULL:
         for p in range(k * k):
-            A[p] += wide[p]
+            A[p] += share * wide[p]
 
 
 cdef inline int least_norm(Py_ssize_t k, Py_ssize_t ridged, const double *A, const double *rhs, double null, double *y,
@@ -773,8 +827,8 @@ cdef inline int rescue_row(Py_ssize_t k, Py_ssize_t ridged, double *work, real l
     return 0
 
 
-cdef int lapack_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, const float *val, float lam, float *x,
-                    double *decrease, void *work) noexcept nogil:
+cdef int lapack_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, const float *val, const fa_own_f32 *own,
+                    float *x, double *decrease, void *work) noexcept nogil:
     cdef Py_ssize_t ld = K32.system_ld(side.k), p
     cdef float *A = <float *>work
     cdef float *rhs = A + K32.system_rows(side.ld) * ld
@@ -782,24 +836,24 @@ cdef int lapack_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, c
     cdef double right = 0
     for p in range(side.ld):
         x[p] = 0
-    if n == 0:
+    if n == 0 and own.pull == NULL:
         return 0
-    K32.row_gram(side, n, idx, val, lam, A, rhs, rhs + 2 * ld)
+    K32.row_gram(side, n, idx, val, own, A, rhs, rhs + 2 * ld)
     info = posv_row(side.k, ld, A, rhs, x, rhs + ld)
     decrease[0] = 0
     for p in range(side.k):
         decrease[0] += <double>x[p] * rhs[p]
         right += <double>rhs[p] * rhs[p]
     if info == 0:
-        info = K32.refine(side, n, idx, val, lam, A, x, right, decrease, rhs + 2 * ld)
+        info = K32.refine(side, n, idx, val, own, A, x, right, decrease, rhs + 2 * ld)
     if info:
         decrease[0] = 0
         memset(x, 0, <size_t>side.ld * sizeof(float))
     return info
 
 
-cdef int lapack_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, const double *val, double lam, double *x,
-                    double *decrease, void *work) noexcept nogil:
+cdef int lapack_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, const double *val, const fa_own_f64 *own,
+                    double *x, double *decrease, void *work) noexcept nogil:
     cdef Py_ssize_t ld = K64.system_ld(side.k), p
     cdef double *A = <double *>work
     cdef double *rhs = A + K64.system_rows(side.ld) * ld
@@ -807,36 +861,36 @@ cdef int lapack_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, c
     cdef double right = 0
     for p in range(side.ld):
         x[p] = 0
-    if n == 0:
+    if n == 0 and own.pull == NULL:
         return 0
-    K64.row_gram(side, n, idx, val, lam, A, rhs, rhs + 2 * ld)
+    K64.row_gram(side, n, idx, val, own, A, rhs, rhs + 2 * ld)
     info = posv_row(side.k, ld, A, rhs, x, rhs + ld)
     decrease[0] = 0
     for p in range(side.k):
         decrease[0] += <double>x[p] * rhs[p]
         right += <double>rhs[p] * rhs[p]
     if info == 0:
-        info = K64.refine(side, n, idx, val, lam, A, x, right, decrease, rhs + 2 * ld)
+        info = K64.refine(side, n, idx, val, own, A, x, right, decrease, rhs + 2 * ld)
     if info:
         decrease[0] = 0
         memset(x, 0, <size_t>side.ld * sizeof(double))
     return info
 
 
-cdef int rescue_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, const float *val, float lam, float *x,
-                    double *decrease, void *work) noexcept nogil:
+cdef int rescue_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, const float *val, const fa_own_f32 *own,
+                    float *x, double *decrease, void *work) noexcept nogil:
     memset(x, 0, <size_t>side.ld * sizeof(float))
-    K32.row_system(side, n, idx, val, lam, <double *>work, <double *>work + side.k * side.k)
-    add_wide(side.k, side.wide, <double *>work)
-    return rescue_row(side.k, side.ridged, <double *>work, lam, x, decrease)
+    K32.row_system(side, n, idx, val, own, <double *>work, <double *>work + side.k * side.k)
+    add_wide(side.k, side.wide, own.share, <double *>work)
+    return rescue_row(side.k, side.ridged, <double *>work, own.lambda_, x, decrease)
 
 
-cdef int rescue_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, const double *val, double lam, double *x,
-                    double *decrease, void *work) noexcept nogil:
+cdef int rescue_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, const double *val, const fa_own_f64 *own,
+                    double *x, double *decrease, void *work) noexcept nogil:
     memset(x, 0, <size_t>side.ld * sizeof(double))
-    K64.row_system(side, n, idx, val, lam, <double *>work, <double *>work + side.k * side.k)
-    add_wide(side.k, side.wide, <double *>work)
-    return rescue_row(side.k, side.ridged, <double *>work, lam, x, decrease)
+    K64.row_system(side, n, idx, val, own, <double *>work, <double *>work + side.k * side.k)
+    add_wide(side.k, side.wide, own.share, <double *>work)
+    return rescue_row(side.k, side.ridged, <double *>work, own.lambda_, x, decrease)
 
 
 cdef inline Py_ssize_t rescue_nnls_bytes(Py_ssize_t k) noexcept nogil:
@@ -876,21 +930,21 @@ cdef inline int rescue_nnls_row(Py_ssize_t k, Py_ssize_t bounded, double *system
     return 1
 
 
-cdef int rescue_nnls_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, const float *val, float lam, float *x,
-                         double *decrease, void *work) noexcept nogil:
+cdef int rescue_nnls_f32(const fa_side_f32 *side, Py_ssize_t n, const int32_t *idx, const float *val, const fa_own_f32 *own,
+                         float *x, double *decrease, void *work) noexcept nogil:
     cdef double *system = <double *>work + (2 * K64.system_rows(side.k) + 10) * K64.system_ld(side.k)
     memset(x, 0, <size_t>side.ld * sizeof(float))
-    K32.row_system(side, n, idx, val, lam, system, system + side.k * side.k)
-    add_wide(side.k, side.wide, system)
+    K32.row_system(side, n, idx, val, own, system, system + side.k * side.k)
+    add_wide(side.k, side.wide, own.share, system)
     return rescue_nnls_row[float](side.k, side.bounded, system, <double *>work, x, decrease)
 
 
-cdef int rescue_nnls_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, const double *val, double lam,
+cdef int rescue_nnls_f64(const fa_side_f64 *side, Py_ssize_t n, const int32_t *idx, const double *val, const fa_own_f64 *own,
                          double *x, double *decrease, void *work) noexcept nogil:
     cdef double *system = <double *>work + (2 * K64.system_rows(side.k) + 10) * K64.system_ld(side.k)
     memset(x, 0, <size_t>side.ld * sizeof(double))
-    K64.row_system(side, n, idx, val, lam, system, system + side.k * side.k)
-    add_wide(side.k, side.wide, system)
+    K64.row_system(side, n, idx, val, own, system, system + side.k * side.k)
+    add_wide(side.k, side.wide, own.share, system)
     return rescue_nnls_row[double](side.k, side.bounded, system, <double *>work, x, decrease)
 
 
@@ -925,7 +979,8 @@ def half_sweep(str solver not None, const real[:, ::1] Z not None, const real[::
                const real[::1] lam not None, const real[:, ::1] common, const double[:, ::1] wide, Py_ssize_t bounded,
                const real[:, ::1] Q, const real[:, ::1] QT, const real[:, ::1] start, double relaxation,
                real[:, ::1] X not None, double[::1] decrease not None, int32_t[::1] status not None, int num_threads,
-               Py_ssize_t n_other=-1, const int32_t[::1] cuts=None):
+               Py_ssize_t n_other=-1, const int32_t[::1] cuts=None, const real[::1] share=None,
+               const real[:, ::1] means=None, const real[::1] strength=None, const real[::1] last=None):
     """Solve the rows ``order``, task t being ``order[tasks[t]:tasks[t + 1]]``, into X.
 
     The first ``n_groups`` tasks are groups of up to cg_group long rows for "cg", the others hold up to TASK_ROWS rows. The
@@ -939,6 +994,8 @@ def half_sweep(str solver not None, const real[:, ::1] Z not None, const real[::
     nnls", as in ``fa_side``.
 
     Where Z holds but some rows of the other side, ascending, n_other is how many that has, and cuts as in ``fa_side``.
+
+    share (n,) is that of ``fa_owns``, likewise means (n, k), strength (n,) and last (n,), or all three are None.
     """
     dtype = np.float32 if real is float else np.float64
     cdef Py_ssize_t n = X.shape[0], k = X.shape[1], ld = padded(dtype, k), n_tasks = tasks.shape[0] - 1, t, tid
@@ -955,6 +1012,9 @@ def half_sweep(str solver not None, const real[:, ::1] Z not None, const real[::
     fits("lam", lam.shape, n)
     within("rows of decrease", decrease.shape[0], n, MOST)
     fits("status", status.shape, n)
+    if share is not None:
+        fits("share", share.shape, n)
+    check_prior(means, strength, last, n, k)
     cdef Py_ssize_t group = check_tasks(order, tasks, n_groups, cg_group(dtype, k), n)
     indices_within("split", split, 0, n)
     if n_other < 0:
@@ -995,21 +1055,33 @@ def half_sweep(str solver not None, const real[:, ::1] Z not None, const real[::
     cdef fa_side_f64 side64
     cdef fa_row_solver_f32 solve32
     cdef fa_row_solver_f64 solve64
+    cdef const real *shares = &share[0] if share is not None else NULL
+    cdef bint drawn = means is not None
+    cdef const real *to = &means[0, 0] if drawn else NULL
+    cdef const real *by = &strength[0] if drawn else NULL
+    cdef const real *own_by = &last[0] if drawn else NULL
+    cdef fa_owns_f32 owns32
+    cdef fa_owns_f64 owns64
     if real is float:
+        owns32 = fa_owns_f32(&lam[0], shares, to, by, own_by)
         side32 = fa_side_f32(k, Z.shape[1], n_other, z, &base[0], ridged, weights[0], weights[1], weights[2], weights[3],
                              weights[4], short_limit, cg_above, cg_steps, cells + indices.shape[0], cell_values, cell_scale,
                              shared, bounded, NULL, wide_term, cut)
         solve32 = (K32.solve_row if which == 0 else lapack_f32 if which == 1 else rescue_f32 if which == 2 else
                    K32.solve_row_cg if which == 3 else K32.solve_row_nnls if which == 4 else rescue_nnls_f32)
     else:
+        owns64 = fa_owns_f64(&lam[0], shares, to, by, own_by)
         side64 = fa_side_f64(k, Z.shape[1], n_other, z, &base[0], ridged, weights[0], weights[1], weights[2], weights[3],
                              weights[4], short_limit, cg_above, cg_steps, cells + indices.shape[0], cell_values, cell_scale,
                              shared, bounded, NULL, wide_term, cut)
         solve64 = (K64.solve_row if which == 0 else lapack_f64 if which == 1 else rescue_f64 if which == 2 else
                    K64.solve_row_cg if which == 3 else K64.solve_row_nnls if which == 4 else rescue_nnls_f64)
-    # the parts of a row behind the first leave the diagonal out
+    # the parts of a row behind the first leave the diagonal out; a prior is added to their sum
     cdef fa_side_f32 bare32
     cdef fa_side_f64 bare64
+    cdef fa_own_f32 own32, none32 = fa_own_f32(0, 0, 0, NULL)
+    cdef fa_own_f64 own64, none64 = fa_own_f64(0, 0, 0, NULL)
+    cdef real ridge, rest, part
     cdef Py_ssize_t s, first, size, parts, at, some
     cdef Py_ssize_t rhs_at = (K32.system_rows(k) * K32.system_ld(k) if real is float else
                               K64.system_rows(k) * K64.system_ld(k))
@@ -1029,6 +1101,13 @@ def half_sweep(str solver not None, const real[:, ::1] Z not None, const real[::
     for s in range(split.shape[0]):
         first = indptr[split[s]]
         size = indptr[split[s] + 1] - first
+        ridge = lam[split[s]] + (strength[split[s]] if drawn else 0)
+        rest = last[split[s]] if drawn else 0
+        part = shares[split[s]] if shares != NULL else 1
+        if real is float:
+            own32 = fa_own_f32(ridge, rest, part, NULL)
+        else:
+            own64 = fa_own_f64(ridge, rest, part, NULL)
         parts = (size + FA_PART_CELLS - 1) // FA_PART_CELLS
         for at in range(0, parts, at_once):
             some = min(at_once, parts - at)
@@ -1037,12 +1116,12 @@ def half_sweep(str solver not None, const real[:, ::1] Z not None, const real[::
                 if real is float:
                     K32.row_gram(&bare32 if at + t else &side32, min(FA_PART_CELLS, size - (at + t) * FA_PART_CELLS),
                                  cells + first + (at + t) * FA_PART_CELLS, cell_values + first + (at + t) * FA_PART_CELLS,
-                                 0 if at + t else lam[split[s]], &systems[1 + t, 0], &systems[1 + t, rhs_at],
+                                 &none32 if at + t else &own32, &systems[1 + t, 0], &systems[1 + t, rhs_at],
                                  &work[tid * stride])
                 else:
                     K64.row_gram(&bare64 if at + t else &side64, min(FA_PART_CELLS, size - (at + t) * FA_PART_CELLS),
                                  cells + first + (at + t) * FA_PART_CELLS, cell_values + first + (at + t) * FA_PART_CELLS,
-                                 0 if at + t else lam[split[s]], &systems[1 + t, 0], &systems[1 + t, rhs_at],
+                                 &none64 if at + t else &own64, &systems[1 + t, 0], &systems[1 + t, rhs_at],
                                  &work[tid * stride])
             for t in range(some):
                 if at + t == 0:
@@ -1052,20 +1131,20 @@ def half_sweep(str solver not None, const real[:, ::1] Z not None, const real[::
                 else:
                     K64.add_system(k, &systems[1 + t, 0], &systems[1 + t, rhs_at], &systems[0, 0], &systems[0, rhs_at])
         if real is float:
-            K32.solve_rows(&side32, K32.solve_row_given, 0, 1, &split[s], &indptr[0], cells, cell_values, &lam[0], q, qt,
+            K32.solve_rows(&side32, K32.solve_row_given, 0, 1, &split[s], &indptr[0], cells, cell_values, &owns32, q, qt,
                            begin, relaxation, &X[0, 0], &decrease[0], &status[0], &work[0])
         else:
-            K64.solve_rows(&side64, K64.solve_row_given, 0, 1, &split[s], &indptr[0], cells, cell_values, &lam[0], q, qt,
+            K64.solve_rows(&side64, K64.solve_row_given, 0, 1, &split[s], &indptr[0], cells, cell_values, &owns64, q, qt,
                            begin, relaxation, &X[0, 0], &decrease[0], &status[0], &work[0])
     for t in prange(n_tasks, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
         tid = threadid()
         if real is float:
             K32.solve_rows(&side32, solve32, t < n_groups, tasks[t + 1] - tasks[t], &order[tasks[t]], &indptr[0], cells,
-                           cell_values, &lam[0], q, qt, begin, relaxation, &X[0, 0], &decrease[0], &status[0],
+                           cell_values, &owns32, q, qt, begin, relaxation, &X[0, 0], &decrease[0], &status[0],
                            &work[tid * stride])
         else:
             K64.solve_rows(&side64, solve64, t < n_groups, tasks[t + 1] - tasks[t], &order[tasks[t]], &indptr[0], cells,
-                           cell_values, &lam[0], q, qt, begin, relaxation, &X[0, 0], &decrease[0], &status[0],
+                           cell_values, &owns64, q, qt, begin, relaxation, &X[0, 0], &decrease[0], &status[0],
                            &work[tid * stride])
 
 
@@ -1095,14 +1174,18 @@ def row_system(const real[:, ::1] Z not None, const real[::1] base not None, tup
         cell_scale = &scale[0]
     cdef fa_side_f32 side32
     cdef fa_side_f64 side64
+    cdef fa_own_f32 own32
+    cdef fa_own_f64 own64
     if real is float:
         side32 = fa_side_f32(k, Z.shape[1], Z.shape[0], &Z[0, 0], &base[0], k, weights[0], weights[1], weights[2], weights[3],
                              weights[4], 0, 0, 1, cells + n, cell_values, cell_scale, NULL, 0, NULL, NULL, NULL)
-        K32.row_gram(&side32, n, cells, cell_values, lam, &a[0, 0], &r[0], &work[0])
+        own32 = fa_own_f32(lam, 0, 1, NULL)
+        K32.row_gram(&side32, n, cells, cell_values, &own32, &a[0, 0], &r[0], &work[0])
     else:
         side64 = fa_side_f64(k, Z.shape[1], Z.shape[0], &Z[0, 0], &base[0], k, weights[0], weights[1], weights[2], weights[3],
                              weights[4], 0, 0, 1, cells + n, cell_values, cell_scale, NULL, 0, NULL, NULL, NULL)
-        K64.row_gram(&side64, n, cells, cell_values, lam, &a[0, 0], &r[0], &work[0])
+        own64 = fa_own_f64(lam, 0, 1, NULL)
+        K64.row_gram(&side64, n, cells, cell_values, &own64, &a[0, 0], &r[0], &work[0])
     return np.triu(A[:k, :k]) + np.triu(A[:k, :k], 1).T, rhs[:k].copy()
 
 

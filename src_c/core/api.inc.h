@@ -25,12 +25,31 @@ typedef struct {
                             * many of the first cg_block, 2 cg_block, … rows are among them, the last entry being all. */
 } FA_T(fa_side);
 
+/* What a row's equation has beside its cells: D, a diagonal, and a part of its right-hand side. D is share base + lambda
+ * in the first `ridged` coordinates and base + last in the others. */
+typedef struct {
+    real lambda;      /* the ridge, and the strength mu of a prior where there is one */
+    real last;        /* the strength of the prior of biases */
+    real share;       /* >= 0, of the common term: 1, or the weight of the row */
+    const real *pull; /* (padded) the prior's mean times its strength, in the basis of Z; NULL: no prior */
+} FA_T(fa_own);
+
+/* The same of all rows, as solve_rows reads it: row u has the ridge lambda[u], and the prior mean m_u of strength mu_u,
+ * which adds mu_u |x_u - m_u|^2 to the objective. */
+typedef struct {
+    const real *lambda;   /* >= 0 */
+    const real *share;    /* NULL: all are 1 */
+    const real *means;    /* (., k), not turned; NULL: no row has a prior, and the rest is not read */
+    const real *strength; /* mu >= 0 of the first `ridged` coordinates; where it and `last` are 0, there is no prior */
+    const real *last;     /* mu >= 0 of the other coordinates */
+} FA_T(fa_owns);
+
 /* Solves one row: x (padded) in the rotated basis. *decrease gets 2 x'rhs - x'Ax of the x that is returned: by so much the
  * row's part of the objective lies below that of x = 0. Returns 0, or a non-zero status: x is then zero and the caller's
  * to mend. x holds the row's previous value on entry, for solvers that start from it, and zeros in its padding.
  * What comes out depends on the row and Z alone: not on the other rows of a call, nor on who solves it. */
 typedef int (*FA_T(fa_row_solver))(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val,
-                                   real lambda, real *x, double *decrease, void *work);
+                                   const FA_T(fa_own) * own, real *x, double *decrease, void *work);
 
 /* The items of a top-N search, in columns by descending norm, FA_PANEL to a panel; the last panel is filled up with
  * zeros. */
@@ -67,19 +86,19 @@ typedef struct {
     void (*rotate)(ptrdiff_t n, ptrdiff_t k, const real *Y, ptrdiff_t ldy, const real *Q, real *Z);
 
     /* A (system_rows, system_ld), upper triangle = diag(D) + sum_j a_j z_j z_j', rhs (padded) = sum_j b_j z_j for the n
-     * stored cells (idx, val) of a row; D = base + lambda, 1 on the padding. A (lower triangle: arbitrary, finite) and
-     * rhs must not overlap Z. More than FA_PART_CELLS cells are summed in parts of so many, which add_system adds in order.
+     * stored cells (idx, val) of a row, and pull; D as fa_own says, 1 on the padding. A (lower triangle: arbitrary,
+     * finite) and rhs must not overlap Z. More than FA_PART_CELLS cells are summed in parts of so many, which add_system adds in order.
      * n k(k+1) + 2 n k flop; reads each z_j once. */
-    void (*row_gram)(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda, real *A,
-                     real *rhs, void *work);
+    void (*row_gram)(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val,
+                     const FA_T(fa_own) * own, real *A, real *rhs, void *work);
 
-    /* A += B and rhs += more, systems of row_gram, B with base = lambda = 0. */
+    /* A += B and rhs += more, systems of row_gram, B with D = 0 and no pull. */
     void (*add_system)(ptrdiff_t k, const real *B, const real *more, real *A, real *rhs);
 
     /* The same system in float64 whatever the dtype: A (k, k) whole, rhs (k), neither padded. For rows whose matrix is
      * singular to the dtype's precision; not fast. */
-    void (*row_system)(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                       double *A, double *rhs);
+    void (*row_system)(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val,
+                       const FA_T(fa_own) * own, double *A, double *rhs);
 
     /* Solves A x = rhs by Cholesky, A as row_gram leaves it. A: the factor U (A = U'U); rhs: destroyed; x (padded).
      * Returns 0, or 1 + the first pivot that is not safely positive; x is then arbitrary. k^3/3 + 2 k^2 flop. */
@@ -87,21 +106,22 @@ typedef struct {
 
     /* 2 x'rhs - x'Ax of any x (padded), summed in double from the cells, and if residual (padded) is not NULL
      * rhs - A x, likewise. 4 n k flop. */
-    double (*row_decrease)(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                           const real *x, double *residual);
+    double (*row_decrease)(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val,
+                           const FA_T(fa_own) * own, const real *x, double *residual);
 
     /* Looks at the factor U (A = U'U, as posv or LAPACK leaves it); `right` is the squared length of rhs. Where the pivots show that digits were lost, improves
      * x (padded) as long as a step lowers the objective, and corrects *decrease: 4 n k + 2 k^2 flop a step, residuals in
      * double. Returns 1 where that leaves more to gain than rounding, or where some pivot is nothing but rounding, or so
      * small that the rounding of Z shows in x: the row then wants float64, or the solution of minimum norm. */
-    int (*refine)(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                  const real *U, real *x, double right, double *decrease, void *work);
+    int (*refine)(const FA_T(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val,
+                  const FA_T(fa_own) * own, const real *U, real *x, double right, double *decrease, void *work);
 
     /* The exact solver: k x k or n x n form, whichever costs less. Status: 1 + a pivot that is not safely positive. An
-     * empty row gives x = 0. */
+     * empty row gives D^-1 pull. */
     FA_T(fa_row_solver) solve_row;
 
-    /* The same from side->system: of a very long row, whose parts several threads have summed. k^3/3 + 2 k^2 flop. */
+    /* The same from side->system, which lacks the pull: of a very long row, whose parts several threads have summed.
+     * k^3/3 + 2 k^2 flop. */
     FA_T(fa_row_solver) solve_row_given;
 
     /* cg_steps steps of conjugate gradients from the row's previous value, preconditioned by the diagonal of A; each is
@@ -133,8 +153,8 @@ typedef struct {
      * status[row] and decrease[row] get what the solver returned. */
     void (*solve_rows)(const FA_T(fa_side) * side, FA_T(fa_row_solver) solve, int group, ptrdiff_t count,
                          const int32_t *rows, const int64_t *indptr, const int32_t *indices, const real *values,
-                         const real *lambda, const real *Q, const real *QT, const real *from, real relaxation, real *X,
-                         double *decrease, int32_t *status, void *work);
+                         const FA_T(fa_owns) * owns, const real *Q, const real *QT, const real *from, real relaxation,
+                         real *X, double *decrease, int32_t *status, void *work);
 
     /* One panel of a top-N search from the rows items[0..FA_PANEL-1] of Y (., k), -1 for an empty column: rows
      * (FA_PANEL, padded), codes (ceil(k / 4), FA_PANEL, 4), and bounds but for `rest`. k < 2^15. */

@@ -41,6 +41,7 @@ typedef struct {
     const int32_t *idx;
     const real *val;
     real *x, *r, *p, *q, *D, *M; /* solution, residual, direction, A p, diagonal term, diagonal of A and then its inverse */
+    const real *pull;
     double rho, curvature, gain; /* r'M^-1 r, p'A p, what the steps so far have taken off the objective */
     double noise;                /* rho below this is rounding */
 } FA(cg_row);
@@ -222,7 +223,18 @@ static void FA(cg_passes)(const FA_S(fa_side) * side, FA(cg_row) * rows, ptrdiff
     }
 }
 
-/* Before the first pass: r = -D x, M = D. */
+/* r += pull */
+FA_NOINLINE void FA(cg_pull)(FA(cg_row) * row, ptrdiff_t kp) {
+    vec gain = (vec){0};
+    for (ptrdiff_t c = 0; c < kp; c += VL) {
+        const vec pull = LOAD(row->pull + c);
+        STORE(row->r + c, LOAD(row->r + c) + pull);
+        gain += LOAD(row->x + c) * pull;
+    }
+    row->gain += (double)FA(lane_sum)(gain);
+}
+
+/* Before the first pass: r = pull - D x, M = D. */
 FA_INLINE void FA(cg_begin)(FA(cg_row) * row, ptrdiff_t kp) {
     for (ptrdiff_t c = 0; c < kp; c += VL) {
         const vec D = LOAD(row->D + c);
@@ -230,6 +242,7 @@ FA_INLINE void FA(cg_begin)(FA(cg_row) * row, ptrdiff_t kp) {
         STORE(row->r + c, -D * LOAD(row->x + c));
     }
     row->gain = 0;
+    if (row->pull) FA(cg_pull)(row, kp);
 }
 
 /* After it r and M are whole: the first direction, p = M^-1 r. rho < 0 marks a row that is not one for this solver. */
@@ -327,36 +340,59 @@ static void FA(cg_solve)(const FA_S(fa_side) * side, FA(cg_row) * rows, ptrdiff_
 
 /* The six vectors of a row stand one after another, x first. */
 FA_INLINE void FA(cg_row_at)(FA(cg_row) * row, const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx,
-                             const real *val, real lambda, real *x, real *vectors) {
+                             const real *val, const FA_S(fa_own) * own, real *x, real *vectors) {
     const ptrdiff_t k = side->k, ld = side->ld;
     *row = (FA(cg_row)){.n = n, .idx = idx, .val = val, .x = x, .r = vectors, .p = vectors + ld, .q = vectors + 2 * ld,
-                        .D = vectors + 3 * ld, .M = vectors + 4 * ld};
+                        .D = vectors + 3 * ld, .M = vectors + 4 * ld, .pull = own->pull};
     row->is_long = FA(cg_long)(k, side->n_other, n);
-    for (ptrdiff_t c = 0; c < ld; c++) row->D[c] = c < k ? FA(diagonal)(side, c, lambda) : 1;
+    for (ptrdiff_t c = 0; c < ld; c++) row->D[c] = c < k ? FA(diagonal)(side, c, own) : 1;
 }
 
-static int FA(solve_row_cg)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                            real *x, double *decrease, void *work) {
-    if (n > side->cg_above && n <= FA_CG_CELLS && lambda > 0) {
+static int FA(solve_row_cg)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val,
+                            const FA_S(fa_own) * own, real *x, double *decrease, void *work) {
+    if (n > side->cg_above && n <= FA_CG_CELLS && own->lambda > 0) {
         FA(cg_row) row;
         real *zeros = work;
         for (ptrdiff_t c = 0; c < side->ld; c++) zeros[c] = 0;
-        FA(cg_row_at)(&row, side, n, idx, val, lambda, x, zeros + side->ld);
+        FA(cg_row_at)(&row, side, n, idx, val, own, x, zeros + side->ld);
         FA(cg_solve)(side, &row, 1, zeros);
         *decrease = row.gain;
         if (row.rho >= 0) return 0;
     }
-    return FA(solve_row)(side, n, idx, val, lambda, x, decrease, work);
+    return FA(solve_row)(side, n, idx, val, own, x, decrease, work);
 }
 
 static ptrdiff_t FA(cg_rows_bytes)(ptrdiff_t count) {
     return FA(round_up)(count * (ptrdiff_t)sizeof(FA(cg_row)), FA_ALIGN);
 }
 
+/* What is a row's own; pull (padded): where its part of rhs stands, if there are means. */
+FA_INLINE FA_S(fa_own) FA(own_of)(const FA_S(fa_owns) * owns, ptrdiff_t row, const real *pull) {
+    FA_S(fa_own) own = {.lambda = owns->lambda[row], .share = owns->share ? owns->share[row] : 1};
+    if (owns->means) {
+        own.lambda += owns->strength[row];
+        own.last = owns->last[row];
+        own.pull = owns->strength[row] > 0 || own.last > 0 ? pull : NULL;
+    }
+    return own;
+}
+
+/* pulls (count, ld): the strength of each row's prior times its mean, turned by Q; room: likewise. */
+static void FA(pulls)(const FA_S(fa_side) * side, const FA_S(fa_owns) * owns, ptrdiff_t count, const int32_t *rows,
+                      const real *Q, real *room, real *pulls) {
+    const ptrdiff_t k = side->k, ld = side->ld;
+    for (ptrdiff_t i = 0; i < count; i++)
+        for (ptrdiff_t c = 0; c < ld; c++) {
+            const real *strength = c < side->ridged ? owns->strength : owns->last;
+            room[i * ld + c] = c < k ? strength[rows[i]] * owns->means[rows[i] * k + c] : 0;
+        }
+    FA(rotate)(count, k, room, ld, Q, pulls);
+}
+
 /* A group of long rows. x (count, ld) holds what they start from and takes the solutions. */
 static void FA(solve_group_cg)(const FA_S(fa_side) * side, ptrdiff_t count, const int32_t *rows, const int64_t *indptr,
-                               const int32_t *indices, const real *values, const real *lambda, real *x,
-                               double *decrease, int32_t *status, void *work) {
+                               const int32_t *indices, const real *values, const FA_S(fa_owns) * owns,
+                               const real *pulls, real *x, double *decrease, int32_t *status, void *work) {
     const ptrdiff_t ld = side->ld;
     FA(cg_row) *group = work;
     work = (char *)work + FA(cg_rows_bytes)(count);
@@ -364,38 +400,44 @@ static void FA(solve_group_cg)(const FA_S(fa_side) * side, ptrdiff_t count, cons
     for (ptrdiff_t c = 0; c < ld; c++) zeros[c] = 0;
     for (ptrdiff_t i = 0; i < count; i++) {
         const int64_t first = indptr[rows[i]], last = indptr[rows[i] + 1];
-        FA(cg_row_at)(group + i, side, (ptrdiff_t)(last - first), indices + first, values + first, lambda[rows[i]],
-                      x + i * ld, vectors + 5 * i * ld);
+        const FA_S(fa_own) own = FA(own_of)(owns, rows[i], pulls + i * ld);
+        FA(cg_row_at)(group + i, side, (ptrdiff_t)(last - first), indices + first, values + first, &own, x + i * ld,
+                      vectors + 5 * i * ld);
     }
     FA(cg_solve)(side, group, count, zeros);
     for (ptrdiff_t i = 0; i < count; i++) {
         const int32_t row = rows[i];
+        const FA_S(fa_own) own = FA(own_of)(owns, row, pulls + i * ld);
         decrease[row] = group[i].gain;
         status[row] = 0;
-        if (group[i].rho < 0 || !(lambda[row] > 0))
-            status[row] = FA(solve_row)(side, group[i].n, group[i].idx, group[i].val, lambda[row], x + i * ld,
+        if (group[i].rho < 0 || !(own.lambda > 0))
+            status[row] = FA(solve_row)(side, group[i].n, group[i].idx, group[i].val, &own, x + i * ld,
                                         decrease + row, work);
     }
 }
 
-/* The task's own part of the workspace stands in front: what its rows start from and their solutions, and as many turned
- * back. */
+/* The task's own part of the workspace stands in front: what its rows start from and their solutions, as many turned
+ * back, and as many means, turned, where there are any. */
 static void FA(solve_rows)(const FA_S(fa_side) * side, FA_S(fa_row_solver) solve, int group, ptrdiff_t count,
                              const int32_t *rows, const int64_t *indptr, const int32_t *indices, const real *values,
-                             const real *lambda, const real *Q, const real *QT, const real *from, real relaxation,
-                             real *X, double *decrease, int32_t *status, void *work) {
+                             const FA_S(fa_owns) * owns, const real *Q, const real *QT, const real *from,
+                             real relaxation, real *X, double *decrease, int32_t *status, void *work) {
     const ptrdiff_t k = side->k, ld = side->ld;
     real *x = work, *back = x + count * ld;
-    void *row_work = back + count * ld;
+    real *pulls = back + count * ld;
+    void *row_work = owns->means ? pulls + count * ld : pulls;
+    if (owns->means) FA(pulls)(side, owns, count, rows, Q, back, pulls);
     for (ptrdiff_t i = 0; i < count; i++)
         for (ptrdiff_t c = 0; c < ld; c++) back[i * ld + c] = from && c < k ? from[rows[i] * k + c] : 0;
     FA(rotate)(count, k, back, ld, from ? Q : NULL, x);
-    if (group) FA(solve_group_cg)(side, count, rows, indptr, indices, values, lambda, x, decrease, status, row_work);
+    if (group)
+        FA(solve_group_cg)(side, count, rows, indptr, indices, values, owns, pulls, x, decrease, status, row_work);
     else
         for (ptrdiff_t i = 0; i < count; i++) {
             const int64_t first = indptr[rows[i]], last = indptr[rows[i] + 1];
-            status[rows[i]] = solve(side, (ptrdiff_t)(last - first), indices + first, values + first, lambda[rows[i]],
-                                    x + i * ld, decrease + rows[i], row_work);
+            const FA_S(fa_own) own = FA(own_of)(owns, rows[i], pulls + i * ld);
+            status[rows[i]] = solve(side, (ptrdiff_t)(last - first), indices + first, values + first, &own, x + i * ld,
+                                    decrease + rows[i], row_work);
         }
     if (QT) FA(rotate)(count, k, x, ld, QT, back);
     else back = x;
@@ -414,8 +456,8 @@ static size_t FA(workspace)(ptrdiff_t k, ptrdiff_t group) {
     const ptrdiff_t kp = FA(padded)(k), ld = FA(system_ld)(k), system = FA(system_rows)(kp) * ld;
     const ptrdiff_t gram = FA(part_room)(k) + system + ld;
     const ptrdiff_t exact = system + (kp * ld > gram ? kp * ld : gram) + 9 * ld;
-    const ptrdiff_t task = 2 * FA_TASK_ROWS * kp + exact;
-    const ptrdiff_t grouped = group * 2 * kp + (exact > (group + 1) * 5 * kp ? exact : (group + 1) * 5 * kp);
+    const ptrdiff_t task = 3 * FA_TASK_ROWS * kp + exact;
+    const ptrdiff_t grouped = group * 3 * kp + (exact > (group + 1) * 5 * kp ? exact : (group + 1) * 5 * kp);
     return (size_t)(FA(cg_rows_bytes)(group) +
                     FA(round_up)((task > grouped ? task : grouped) * (ptrdiff_t)sizeof(real), FA_ALIGN));
 }

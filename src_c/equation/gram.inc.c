@@ -129,8 +129,19 @@ static void FA(gather)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *i
 }
 
 /* D of one coordinate: what stands on the diagonal of a row's system before its cells. */
-FA_INLINE real FA(diagonal)(const FA_S(fa_side) * side, ptrdiff_t p, real lambda) {
-    return side->base[p] + (p < side->ridged ? lambda : 0);
+FA_INLINE real FA(diagonal)(const FA_S(fa_side) * side, ptrdiff_t p, const FA_S(fa_own) * own) {
+    return p < side->ridged ? own->share * side->base[p] + own->lambda : side->base[p] + own->last;
+}
+
+/* The same in double. */
+FA_INLINE double FA(wide_diagonal)(const FA_S(fa_side) * side, ptrdiff_t p, const FA_S(fa_own) * own) {
+    const double base = (double)side->base[p];
+    return p < side->ridged ? (double)own->share * base + (double)own->lambda : base + (double)own->last;
+}
+
+/* rhs += pull, the last of its terms, whoever has summed the others. */
+FA_INLINE void FA(add_pull)(const FA_S(fa_side) * side, const FA_S(fa_own) * own, real *rhs) {
+    for (ptrdiff_t c = 0; own->pull && c < side->k; c++) rhs[c] += own->pull[c];
 }
 
 static void FA(add_system)(ptrdiff_t k, const real *B, const real *more, real *A, real *rhs) {
@@ -145,14 +156,14 @@ FA_INLINE ptrdiff_t FA(part_room)(ptrdiff_t k) {
 }
 
 /* A and rhs of at most FA_PART_CELLS cells; on the diagonal D if `whole`, else 0. */
-static void FA(part_gram)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                          const int whole, real *A, real *rhs, real *work) {
+static void FA(part_gram)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val,
+                          const FA_S(fa_own) * own, const int whole, real *A, real *rhs, real *work) {
     const ptrdiff_t k = side->k, ld = FA(system_ld)(k), block = FA(block_cells)(k);
     real *a = work, *b = a + block, *P = b + block, *Q = P + block * ld;
     const int unit = side->a0 == 1 && side->a1 == 0 && !side->scale; /* a = 1 throughout: plain ratings */
     for (ptrdiff_t i = 0; i < FA(system_rows)(k); i++) {
         for (ptrdiff_t c = 0; c < ld; c++) A[i * ld + c] = 0;
-        A[i * ld + i] = i >= k ? 1 : whole ? FA(diagonal)(side, i, lambda) : 0;
+        A[i * ld + i] = i >= k ? 1 : whole ? FA(diagonal)(side, i, own) : 0;
     }
     for (ptrdiff_t c = 0; c < FA(padded)(k); c++) rhs[c] = 0;
     for (ptrdiff_t j = 0; j < n; j += block) {
@@ -176,26 +187,27 @@ static void FA(part_gram)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t
 }
 
 /* A and rhs of one row; see row_gram. */
-static void FA(row_gram)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                         real *A, real *rhs, void *work) {
+static void FA(row_gram)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val,
+                         const FA_S(fa_own) * own, real *A, real *rhs, void *work) {
     real *room = work, *B = room + FA(part_room)(side->k);
     real *more = B + FA(system_rows)(side->ld) * FA(system_ld)(side->k);
-    FA(part_gram)(side, n < FA_PART_CELLS ? n : FA_PART_CELLS, idx, val, lambda, 1, A, rhs, room);
+    FA(part_gram)(side, n < FA_PART_CELLS ? n : FA_PART_CELLS, idx, val, own, 1, A, rhs, room);
     for (ptrdiff_t j = FA_PART_CELLS; j < n; j += FA_PART_CELLS) {
         const ptrdiff_t m = n - j < FA_PART_CELLS ? n - j : FA_PART_CELLS;
-        FA(part_gram)(side, m, idx + j, val + j, lambda, 0, B, more, room);
+        FA(part_gram)(side, m, idx + j, val + j, own, 0, B, more, room);
         FA(add_system)(side->k, B, more, A, rhs);
     }
+    FA(add_pull)(side, own, rhs);
 }
 
 /* The twin of row_gram; see row_system. */
-static void FA(row_system)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                           double *A, double *rhs) {
+static void FA(row_system)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val,
+                           const FA_S(fa_own) * own, double *A, double *rhs) {
     const ptrdiff_t k = side->k;
     for (ptrdiff_t i = 0; i < k; i++) {
         for (ptrdiff_t c = 0; c < k; c++) A[i * k + c] = 0;
-        A[i * k + i] = (double)side->base[i] + (i < side->ridged ? (double)lambda : 0);
-        rhs[i] = 0;
+        A[i * k + i] = FA(wide_diagonal)(side, i, own);
+        rhs[i] = own->pull ? (double)own->pull[i] : 0;
     }
     for (ptrdiff_t j = 0; j < n; j++) {
         const real *z = side->Z + idx[j] * side->ld;

@@ -162,17 +162,17 @@ static double FA(system_decrease)(ptrdiff_t k, const real *A, const real *rhs, c
     return gain;
 }
 
-static int FA(solve_row_nnls)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                              real *x, double *decrease, void *work) {
+static int FA(solve_row_nnls)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val,
+                              const FA_S(fa_own) * own, real *x, double *decrease, void *work) {
     const ptrdiff_t k = side->k, ld = FA(system_ld)(k);
     *decrease = 0;
     int bad = 0;
-    if (n > 0) {
+    if (n > 0 || own->pull) {
         real *A = work, *rhs = A + FA(system_rows)(side->ld) * ld, *row_work = rhs + ld;
-        FA(row_gram)(side, n, idx, val, lambda, A, rhs, row_work);
+        FA(row_gram)(side, n, idx, val, own, A, rhs, row_work);
         for (ptrdiff_t i = 0; i < k; i++)
             for (ptrdiff_t c = i; c < k; c++) {
-                if (side->common) A[i * ld + c] += side->common[i * side->ld + c];
+                if (side->common) A[i * ld + c] += own->share * side->common[i * side->ld + c];
                 A[c * ld + i] = A[i * ld + c];
             }
         real least = 0;
@@ -182,7 +182,7 @@ static int FA(solve_row_nnls)(const FA_S(fa_side) * side, ptrdiff_t n, const int
         *decrease = bad ? 0 : FA(system_decrease)(k, A, rhs, x);
         if (!(*decrease >= 0 && *decrease >= before - 1e-6 * fabs(before))) bad = 1; /* worse than it was, or than zeros */
     }
-    if (n == 0 || bad)
+    if ((n == 0 && !own->pull) || bad)
         for (ptrdiff_t c = 0; c < side->ld; c++) x[c] = 0;
     return bad;
 }

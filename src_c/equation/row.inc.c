@@ -65,11 +65,15 @@ FA_INLINE real FA(max_abs)(ptrdiff_t n, const real *v, ptrdiff_t stride) {
  * x = D^-1 Z' A^1/2 e is a difference of large numbers; the k x k form has no such step. */
 #define SHORT_LOSS ((real)100)
 
-/* 2 g'v - v'v - y'y of n and k elements (whole vectors, zero behind them). */
-FA_INLINE double FA(short_decrease)(ptrdiff_t n, const real *g, const real *v, ptrdiff_t k, const real *y) {
+/* 2 g'v - v'v - y'y of n and k elements (whole vectors, zero behind them); of a row that is drawn to y0 and 2 y0'y. */
+FA_INLINE double FA(short_decrease)(ptrdiff_t n, const real *g, const real *v, ptrdiff_t k, const real *y,
+                                    const real *y0) {
     vec gain = (vec){0}, own = (vec){0};
     for (ptrdiff_t j = 0; j < n; j += VL) gain += LOAD(v + j) * (2 * LOAD(g + j) - LOAD(v + j));
-    for (ptrdiff_t p = 0; p < k; p += VL) own += LOAD(y + p) * LOAD(y + p);
+    if (y0)
+        for (ptrdiff_t p = 0; p < k; p += VL) own += LOAD(y + p) * (LOAD(y + p) - 2 * LOAD(y0 + p));
+    else
+        for (ptrdiff_t p = 0; p < k; p += VL) own += LOAD(y + p) * LOAD(y + p);
     return (double)FA(lane_sum)(gain) - (double)FA(lane_sum)(own);
 }
 
@@ -119,17 +123,18 @@ static double FA(short_right)(ptrdiff_t n, ptrdiff_t k, const real *Wt, ptrdiff_
 /* The n x n form (Woodbury), for n < k, all a > 0 and D > 0. With W = A^1/2 Z D^-1/2 and g = A^-1/2 b:
  *     (I + W W') e = g,      y = W'e,      x = D^-1/2 y,      2 x'rhs - x'Ax = 2 g'v - v'v - y'y with v = W y.
  * Every eigenvalue of I + W W' is at least 1, so this cannot break down. Returns 0 if the row is not of that kind,
- * or its cells contradict each other. */
-static int FA(solve_short)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                           real *x, double *decrease, real *work) {
+ * or its cells contradict each other. A row that is drawn starts from y0 = D^-1/2 pull, the solution without cells:
+ *     (I + W W') e = g - W y0,      y = y0 + W'e. */
+static int FA(solve_short)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val,
+                           const FA_S(fa_own) * own, real *x, double *decrease, real *work) {
     const ptrdiff_t k = side->k, kp = side->ld, ld = FA(system_ld)(k), ldw = FA(system_ld)(n);
     const ptrdiff_t np = FA(round_up)(n, VL);
     real *A = work, *Wt = A + FA(system_rows)(kp) * ld, *s = Wt + kp * ld, *g = s + ld, *e = g + ld, *d = e + ld,
-         *rhs = d + ld, *y = rhs + ld;
-    if (!(lambda > 0) || !FA(weights)(side, n, val, s, g)) return 0;
+         *rhs = d + ld, *y = rhs + ld, *y0 = own->pull ? y + ld : NULL, *t = y0 ? y0 + ld : g;
+    if (!(own->lambda > 0) || !FA(weights)(side, n, val, s, g)) return 0;
     real flattest = FA_HUGE, steepest = 0;
     for (ptrdiff_t p = 0; p < kp; p++) {
-        const real D = p < k ? FA(diagonal)(side, p, lambda) : 1;
+        const real D = p < k ? FA(diagonal)(side, p, own) : 1;
         if (!(D >= FA_TINY)) return 0;
         d[p] = 1 / FA_SQRT(D);
         if (p < k && D < flattest) flattest = D;
@@ -146,30 +151,36 @@ static int FA(solve_short)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_
         A[i * ldw + i] = 1;
     }
     FA(gather_transposed)(side, n, idx, s, d, Wt, ldw);
+    if (y0) {
+        for (ptrdiff_t p = 0; p < kp; p++) y0[p] = d[p] * own->pull[p];
+        FA(short_scores)(np, k, Wt, ldw, y0, t);
+        for (ptrdiff_t j = 0; j < np; j++) rhs[j] = t[j] = g[j] - t[j];
+    }
     FA(syrk)(k, n, Wt, Wt, ldw, A, ldw);
     const real largest = FA(max_abs)(n, A, ldw + 1);
     if (FA(potrs)(n, A, ldw, rhs, e)) return 0;
-    if (!(largest * FA(max_abs)(n, e, 1) <= SHORT_LOSS * FA(max_abs)(n, g, 1))) return 0;
+    if (!(largest * FA(max_abs)(n, e, 1) <= SHORT_LOSS * FA(max_abs)(n, t, 1))) return 0;
     for (ptrdiff_t j = 0; j < n; j++) e[j] *= s[j];
     FA(combine)(side, n, idx, e, d, x);
+    for (ptrdiff_t p = 0; y0 && p < kp; p += VL) STORE(x + p, LOAD(x + p) + LOAD(d + p) * LOAD(y0 + p));
     for (ptrdiff_t p = 0; p < FA(round_up)(k, VL); p += VL) STORE(y + p, LOAD(x + p) / LOAD(d + p));
     FA(short_scores)(np, k, Wt, ldw, y, rhs);
-    *decrease = FA(short_decrease)(np, g, rhs, k, y);
+    *decrease = FA(short_decrease)(np, g, rhs, k, y, y0);
     if (!(*decrease >= 0 && *decrease <= (double)FA_HUGE)) return 0;
     if (flattest >= FLAT_FROM * steepest) return 1;
-    const double right = FA(short_right)(np, k, Wt, ldw, d, g);
+    const double right = FA(short_right)(np, k, Wt, ldw, d, t);
     return FA(flat_is_sound)(right * right, (double)flattest, *decrease);
 }
 
-static double FA(row_decrease)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                               const real *x, double *residual) {
+static double FA(row_decrease)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val,
+                               const FA_S(fa_own) * own, const real *x, double *residual) {
     enum { PARTS = 8 };
     const ptrdiff_t ld = side->ld, ahead = FA(prefetch_cells)(side);
     double decrease = 0;
     for (ptrdiff_t c = 0; c < side->k; c++) {
-        const double D = (double)side->base[c] + (c < side->ridged ? (double)lambda : 0);
-        decrease -= D * (double)x[c] * (double)x[c];
-        if (residual) residual[c] = -D * (double)x[c];
+        const double D = FA(wide_diagonal)(side, c, own), pull = own->pull ? (double)own->pull[c] : 0;
+        decrease += (2 * pull - D * (double)x[c]) * (double)x[c];
+        if (residual) residual[c] = pull - D * (double)x[c];
     }
     for (ptrdiff_t j = 0; j < n; j++) {
         const real *z = side->Z + idx[j] * ld;
@@ -218,33 +229,33 @@ static void FA(correction)(ptrdiff_t k, const real *U, ptrdiff_t ld, const doubl
 }
 
 /* See core/api.inc.h; squares[c] is the squared length of column c of U, which is A[c][c]. */
-static int FA(refine)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                      const real *U, real *x, double right, double *decrease, void *work) {
+static int FA(refine)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val,
+                      const FA_S(fa_own) * own, const real *U, real *x, double right, double *decrease, void *work) {
     const ptrdiff_t k = side->k, kp = FA(round_up)(k, VL), ld = FA(system_ld)(k);
     double *r = work;
     real *d = (real *)(r + ld), *kept = d + ld, *squares = d;
     for (ptrdiff_t c = 0; c < kp; c++) squares[c] = 0;
-    real ratio = 1, pivot = FA_HUGE, largest = 0, own = 1;
+    real ratio = 1, pivot = FA_HUGE, largest = 0, bias = 1;
     for (ptrdiff_t i = 0; i < k; i++) {
         for (ptrdiff_t c = i / VL * VL; c < kp; c += VL)
             STORE(squares + c, LOAD(squares + c) + LOAD(U + i * ld + c) * LOAD(U + i * ld + c));
         const real square = U[i * ld + i] * U[i * ld + i];
         if (square < ratio * squares[i]) ratio = square / squares[i];
         if (i >= side->ridged) { /* a bias, whose column of ones has a scale of its own */
-            if (square < own * squares[i]) own = square / squares[i];
+            if (square < bias * squares[i]) bias = square / squares[i];
             continue;
         }
         if (square < pivot) pivot = square;
         if (squares[i] > largest) largest = squares[i];
     }
-    const real least = lambda > 0 ? FLAT : NULL_PIVOT(k);
-    if (!(pivot > least * largest && own > least)) return 1;
+    const real least = own->lambda > 0 ? FLAT : NULL_PIVOT(k);
+    if (!(pivot > least * largest && bias > least)) return 1;
     if (!(pivot >= FLAT_FROM * largest) && !FA(flat_is_sound)(right, (double)pivot, *decrease)) return 1;
     if (ratio >= REFINE_BELOW(k)) return 0;
     /* what a step of correction d promises is d'r; how much it brought, the next round tells */
     double best = 0, promise = 0;
     for (int step = 0;; step++) {
-        const double now = FA(row_decrease)(side, n, idx, val, lambda, x, r);
+        const double now = FA(row_decrease)(side, n, idx, val, own, x, r);
         if (!(now >= best - REFINED * best)) {
             if (step == 0) return 1;
             for (ptrdiff_t c = 0; c < k; c++) x[c] = kept[c];
@@ -267,8 +278,8 @@ static int FA(refine)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *id
 
 /* x and *decrease of the system A, rhs of these cells; A and rhs are destroyed. work: the rest of the workspace, behind
  * rhs. */
-static int FA(solve_system)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                            real *A, real *rhs, real *x, double *decrease, real *work) {
+static int FA(solve_system)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val,
+                            const FA_S(fa_own) * own, real *A, real *rhs, real *x, double *decrease, real *work) {
     const ptrdiff_t k = side->k, ld = FA(system_ld)(k);
     real *b = work;
     for (ptrdiff_t p = 0; p < side->ld; p++) b[p] = rhs[p];
@@ -279,32 +290,43 @@ static int FA(solve_system)(const FA_S(fa_side) * side, ptrdiff_t n, const int32
         gain += (double)x[p] * (double)b[p];
         right += (double)b[p] * (double)b[p];
     }
-    if (!bad) bad = FA(refine)(side, n, idx, val, lambda, A, x, right, &gain, b + ld);
+    if (!bad) bad = FA(refine)(side, n, idx, val, own, A, x, right, &gain, b + ld);
     if (bad)
         for (ptrdiff_t p = 0; p < side->ld; p++) x[p] = 0;
     *decrease = bad ? 0 : gain;
     return bad;
 }
 
-static int FA(solve_row)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                         real *x, double *decrease, void *work) {
+/* A row without cells: x = D^-1 pull. */
+static int FA(solve_empty)(const FA_S(fa_side) * side, const FA_S(fa_own) * own, real *x, double *decrease) {
+    for (ptrdiff_t c = 0; own->pull && c < side->k; c++) {
+        const real pull = own->pull[c];
+        x[c] = pull == 0 ? 0 : pull / FA(diagonal)(side, c, own);
+        *decrease += (double)x[c] * (double)pull;
+    }
+    return 0;
+}
+
+static int FA(solve_row)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val,
+                         const FA_S(fa_own) * own, real *x, double *decrease, void *work) {
     const ptrdiff_t k = side->k, ld = FA(system_ld)(k);
     *decrease = 0;
     for (ptrdiff_t p = 0; p < side->ld; p++) x[p] = 0;
-    if (n == 0) return 0;
-    if (n <= side->short_limit && FA(solve_short)(side, n, idx, val, lambda, x, decrease, work)) return 0;
+    if (n == 0) return FA(solve_empty)(side, own, x, decrease);
+    if (n <= side->short_limit && FA(solve_short)(side, n, idx, val, own, x, decrease, work)) return 0;
     real *A = work, *rhs = A + FA(system_rows)(side->ld) * ld;
-    FA(row_gram)(side, n, idx, val, lambda, A, rhs, rhs + ld);
-    return FA(solve_system)(side, n, idx, val, lambda, A, rhs, x, decrease, rhs + ld);
+    FA(row_gram)(side, n, idx, val, own, A, rhs, rhs + ld);
+    return FA(solve_system)(side, n, idx, val, own, A, rhs, x, decrease, rhs + ld);
 }
 
-static int FA(solve_row_given)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val, real lambda,
-                               real *x, double *decrease, void *work) {
+static int FA(solve_row_given)(const FA_S(fa_side) * side, ptrdiff_t n, const int32_t *idx, const real *val,
+                               const FA_S(fa_own) * own, real *x, double *decrease, void *work) {
     const ptrdiff_t ld = FA(system_ld)(side->k), size = FA(system_rows)(side->k) * ld;
     real *A = work, *rhs = A + FA(system_rows)(side->ld) * ld;
     for (ptrdiff_t p = 0; p < size; p++) A[p] = side->system[p];
     for (ptrdiff_t p = 0; p < side->ld; p++) rhs[p] = side->system[size + p];
-    return FA(solve_system)(side, n, idx, val, lambda, A, rhs, x, decrease, rhs + ld);
+    FA(add_pull)(side, own, rhs);
+    return FA(solve_system)(side, n, idx, val, own, A, rhs, x, decrease, rhs + ld);
 }
 
 /* Multiply-adds of an m x m upper triangle as the tile computes it, in vectors. */

@@ -101,6 +101,9 @@ def kernel_calls(dtype: type) -> Iterator[Call]:
     yield Call(kernels.sum_rows, {"values": np.ones(9)}, {"values": [None]}, ("values",))
     penalty = {"X": real(N, K), "lam": lam, "ridged": K - 1, "own": 1.0, "num_threads": 2}
     yield Call(kernels.penalty, penalty, {"ridged": [K + 1, *COUNT], "num_threads": THREADS}, ("X.1",))
+    own = {"means": real(N, K), "strength": real(N), "last": real(N)}
+    parted: dict[str, list[Any]] = {name: [None] for name in own}
+    yield Call(kernels.penalty, penalty | own, parted)
     offset = {
         "values": values,
         "indices": np.minimum(indices, OTHERS - 2),
@@ -139,12 +142,14 @@ def kernel_calls(dtype: type) -> Iterator[Call]:
             **{"split": order[:1].copy(), "indices": indices, **of_cells, "lam": lam, "common": square},
             **{"wide": np.eye(K), "bounded": K, "Q": None, "QT": None, "start": real(N, K), "relaxation": 0.0},
             **{"X": real(N, K), "decrease": np.zeros(N), "status": np.zeros(N, np.int32)},
+            **({"share": real(N), **own} if solver != "lapack" else {}),
         }
         yield Call(
             kernels.half_sweep,
             sweep | ({"Q": square, "QT": square} if "nnls" not in solver else {}),
             {
                 **wrong,
+                **parted,
                 "tasks": [tasks[:0], tasks + 1, tasks - 1, np.array([0, 20, 10, N]), np.array([0, 20, 20 + 17, N])],
                 "n_groups": [4, 0, *COUNT],
                 "order": with_last(order, -1, N, HUGE),

@@ -8,37 +8,32 @@ import math
 from collections.abc import Iterator
 from functools import cache
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import reference
+from half_sweeps import (
+    EXPLICIT,
+    IMPLICIT,
+    PROBLEMS,
+    RESIDUAL,
+    ROUNDING,
+    SIGNED,
+    SPARK,
+    Problem,
+    biased_problem,
+    check_solved,
+    drop,
+    make_problem,
+    nonnegative_problem,
+    padded_copy,
+    problem,
+    sweep,
+)
 from threadpoolctl import threadpool_limits
 
 from fastals._core import kernels
-
-DTYPES = [np.float32, np.float64]
-FACTORS = [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 50, 64, 100, 128, 200, 256]
-
-# Residual of a solved row: max|A x - rhs| / (|A|_inf max|x| + max|rhs|).
-RESIDUAL = {np.float32: 1e-5, np.float64: 1e-12}
-# Error of a sum of products, relative to the sum of their absolute values.
-ROUNDING = {np.float32: 1e-5, np.float64: 1e-14}
-
-# (a0, a1, b0, b1, positive_only): a = a0 + a1 |r|, b = b0 + b1 r, or 0 where only r > 0 counts
-EXPLICIT = (1.0, 0.0, 0.0, 1.0, 0)
-IMPLICIT = (0.0, 2.0, 1.0, 2.0, 0)
-SPARK = (0.0, 2.0, 1.0, 2.0, 1)
-SIGNED = (-1.0, 0.5, 0.0, 0.5, 1)  # a is negative below r = 2 and zero there: no square root of it
-
-# Weights, w0 and lambda of the half-sweeps.
-PROBLEMS = {
-    "explicit": (EXPLICIT, 0.0, 0.1),
-    "implicit": (IMPLICIT, 1.0, 0.1),
-    "tiny lambda": (EXPLICIT, 0.0, 1e-4),
-    "signed": (SIGNED, 1.0, 0.1),
-    "weighted": (SPARK, 1.0, 0.1),  # cells with weights of their own, some of them zero
-}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,33 +42,6 @@ def _serial_blas() -> Iterator[None]:
     kernels.bind_lapack()
     with threadpool_limits(1, user_api="blas"):
         yield
-
-
-@pytest.fixture(params=kernels.available_isas())
-def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = kernels.active_isa()
-    assert kernels.use_isa(request.param)
-    yield request.param
-    kernels.use_isa(before)
-
-
-@pytest.fixture(params=DTYPES, ids=["float32", "float64"])
-def dtype(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-@pytest.fixture(params=FACTORS, ids=lambda k: f"k{k}")
-def k(request: pytest.FixtureRequest) -> int:
-    return int(request.param)
-
-
-def padded_copy(Y: Any) -> Any:
-    """Y with padded rows, made without the kernels."""
-    Y = np.asarray(Y)
-    out = kernels.aligned_empty((len(Y), kernels.padded(Y.dtype, Y.shape[1])), Y.dtype)
-    out[:] = 0
-    out[:, : Y.shape[1]] = Y
-    return out
 
 
 PART = kernels.PART_ROWS
@@ -123,127 +91,6 @@ def in_order(parts: list[float]) -> float:
     for part in parts:
         total += part
     return total
-
-
-class Problem(NamedTuple):
-    """A half-sweep's input, and the system of each row in float64, before any rotation and rounding."""
-
-    Z: Any
-    base: Any
-    Q: Any
-    QT: Any
-    weights: tuple[float, float, float, float, int]
-    indptr: Any
-    indices: Any
-    values: Any
-    scale: Any
-    lam: Any
-    systems: list[tuple[Any, Any]]
-
-    @property
-    def n_rows(self) -> int:
-        return len(self.lam)
-
-    @property
-    def lengths(self) -> Any:
-        return np.diff(self.indptr)
-
-
-def make_problem(
-    Y: Any, rows: list[Any], values: Any, lam: Any, weights: Any, w0: float = 0.0, scale: Any = None
-) -> Problem:
-    """The half-sweep of these rows (their item indices) with Y (n_other, k) fixed; w0 > 0 rotates it."""
-    dtype, k = Y.dtype, Y.shape[1]
-    indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-    indices = np.concatenate(rows).astype(np.int32)
-    Z, base, Q, QT, G = padded_copy(Y), np.zeros(k, dtype), None, None, np.zeros((k, k))
-    if w0:
-        G = w0 * reference.gram(Y)
-        exact, eigenvalues = reference.rotation(Y, w0)
-        Z, base = padded_copy((reference.float64(Y) @ exact).astype(dtype)), eigenvalues.astype(dtype)
-        Q, QT = padded_copy(exact.astype(dtype)), padded_copy(exact.T.astype(dtype))
-    lam = np.broadcast_to(np.asarray(lam, dtype), len(rows)).copy()
-    scale = None if scale is None else np.asarray(scale, dtype)
-    a, b = reference.cell_weights(values, weights, scale)
-    systems = [
-        reference.row_system(G, Y[indices[i:j]], a[i:j], b[i:j], row_lam)
-        for i, j, row_lam in zip(indptr[:-1], indptr[1:], lam, strict=True)
-    ]
-    return Problem(Z, base, Q, QT, weights, indptr, indices, np.asarray(values, dtype), scale, lam, systems)
-
-
-@cache
-def problem(name: str, dtype: Any, k: int) -> Problem:
-    """Rows of every kind, in arbitrary order."""
-    weights, w0, lam = PROBLEMS[name]
-    rng = np.random.default_rng(k)
-    n_other = 350
-    Y = (rng.standard_normal((n_other, k)) / np.sqrt(k)).astype(dtype)
-    lengths = [0, 1, 2, k // 2, k - 1, k, k + 1, 2 * k + 3] * 2 + [n_other, 0, 3, 1, 5]
-    rows = [np.sort(rng.choice(n_other, min(n, n_other), replace=False)) for n in rng.permutation(lengths)]
-    if w0 == 0:  # the same cell twice, as duplicates="keep" leaves it, and more cells than any block of the gather
-        rows = [np.repeat(row, 2) if len(row) == n_other else row for row in rows]
-    values = rng.integers(1, 6, sum(len(row) for row in rows))
-    scale = None
-    if name == "weighted":  # zeros too, but not in the first cell of a row: its solution would be zero
-        firsts = np.concatenate([np.arange(len(row)) for row in rows]) == 0
-        scale = rng.uniform(0.1, 3, len(values)) * (firsts | (rng.random(len(values)) < 0.9))
-    return make_problem(Y, rows, values, lam * rng.uniform(0.5, 2, len(rows)), weights, w0, scale)
-
-
-def wide_of(common: Any, k: int) -> Any:
-    return None if common is None else np.ascontiguousarray(common[:, :k], np.float64)
-
-
-def sweep(
-    p: Problem,
-    solver: str,
-    short_limit: int,
-    *,
-    num_threads: int = 1,
-    start: Any = None,
-    cg_above: int = 0,
-    cg_steps: int = 1,
-    groups: bool = False,
-    common: Any = None,
-    bounded: int = 0,
-    relaxation: float = 0.0,
-    split: Any = (),
-    ridged: int | None = None,
-    room: Any = None,
-) -> tuple[Any, Any, float]:
-    """X, status and decrease; the rows in an arbitrary order, in tasks of uneven sizes; ``room``: what becomes X."""
-    rng = np.random.default_rng(1)
-    order = rng.permutation(p.n_rows).astype(np.int32)
-    order = order[~np.isin(order, split)]
-    longest = kernels.cg_group(p.Z.dtype, len(p.base)) if groups else kernels.TASK_ROWS
-    tasks = [0]
-    while tasks[-1] < len(order):
-        tasks.append(min(len(order), tasks[-1] + int(rng.integers(1, longest + 1))))
-    X = room
-    if X is None:
-        X = np.full((p.n_rows, len(p.base)), np.nan, p.Z.dtype) if start is None else start.copy()
-    status = np.full(p.n_rows, -99, np.int32)
-    decrease = np.zeros(p.n_rows)
-    ridged, wide = len(p.base) if ridged is None else ridged, wide_of(common, len(p.base))
-    kernels.half_sweep(
-        solver, p.Z, p.base, ridged, p.weights, short_limit, cg_above, cg_steps, order, np.array(tasks, np.int64),
-        len(tasks) - 1 if groups else 0, np.array(split, np.int32), p.indptr, p.indices, p.values, p.scale, p.lam,
-        common, wide, bounded, p.Q, p.QT, start, relaxation, X, decrease, status, num_threads,
-    )  # fmt: skip
-    return X, status, float(decrease.sum())
-
-
-def drop(p: Problem, X: Any) -> float:
-    """By how much the objective at X lies below that at zero."""
-    return sum(float(2 * x @ rhs - x @ A @ x) for x, (A, rhs) in zip(reference.float64(X), p.systems, strict=True))
-
-
-def check_solved(p: Problem, X: Any) -> None:
-    residuals = [reference.residual(*system, x) for system, x in zip(p.systems, X, strict=True)]
-    worst = int(np.argmax(residuals))
-    assert residuals[worst] <= RESIDUAL[X.dtype.type], f"row {worst} of {p.lengths[worst]} cells"
-    assert not X[p.lengths == 0].any()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -350,6 +197,14 @@ def test_penalty(dtype: Any, k: int) -> None:
         assert total == in_order(whole), n
         for num_threads in (2, 7):
             assert total == kernels.penalty(X, lam, ridged, 0.7, num_threads), n
+        own = long_side(n, k, dtype)[::-1].copy(), lam[::-1].copy(), np.sqrt(lam)
+        total = kernels.penalty(X, lam, ridged, 0.7, 1, *own)
+        away = (reference.float64(X) - reference.float64(own[0])) ** 2
+        exact += float(reference.float64(own[1]) @ away[:, :ridged].sum(axis=1))
+        exact += float(reference.float64(own[2]) @ away[:, ridged:].sum(axis=1))
+        assert total == pytest.approx(exact, rel=1e-12), n
+        for num_threads in (2, 7):
+            assert total == kernels.penalty(X, lam, ridged, 0.7, num_threads, *own), n
 
 
 @pytest.mark.parametrize("weights", CELL_WEIGHTS)
@@ -660,24 +515,6 @@ def test_cg_solves_short_rows_exactly(dtype: Any, k: int) -> None:
 # nonnegative rows
 
 
-def nonnegative_problem(name: str, dtype: Any, k: int) -> tuple[Problem, Any]:
-    """A problem before any rotation, with the common term (k, padded) or None."""
-    weights, w0, lam = PROBLEMS[name]
-    rng = np.random.default_rng(k)
-    n_other = 300
-    # entries of both signs and of one: rows with many and with few coordinates at their bound
-    Y = ((np.abs(rng.standard_normal((n_other, k))) - 0.3 * (k % 2)) / np.sqrt(k)).astype(dtype)
-    lengths = [0, 1, 2, k // 2, k, k + 1, 2 * k + 3, n_other, 0, 3]
-    rows = [np.sort(rng.choice(n_other, min(n, n_other), replace=False)) for n in lengths]
-    values = rng.integers(-3, 6, sum(len(row) for row in rows))
-    p = make_problem(Y, rows, values, lam * rng.uniform(0.5, 2, len(rows)), weights)
-    if not w0:
-        return p, None
-    G = w0 * reference.gram(Y)
-    systems = [(A + G, rhs) for A, rhs in p.systems]
-    return p._replace(systems=systems), padded_copy(G.astype(dtype))
-
-
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("name", ["explicit", "implicit", "tiny lambda"])
 def test_nnls(dtype: Any, k: int, name: str) -> None:
@@ -708,28 +545,6 @@ def test_nnls(dtype: Any, k: int, name: str) -> None:
                 threaded = sweep(p, "nnls", 0, start=begin, common=common, bounded=bounded, num_threads=num_threads)
                 assert np.array_equal(threaded[0], X) or status.any()
         solution = X
-
-
-def biased_problem(dtype: Any, k: int, weights: Any, own: float, weighted: bool, turned: bool) -> Problem:
-    """Rows whose last factor is a bias: a column of ones on the other side, and a lambda of its own in base."""
-    rng, n_other = np.random.default_rng(k), 300
-    Y = rng.standard_normal((n_other, k)) / np.sqrt(k)
-    Y[:, -1] = 1
-    lengths = [0, 1, 2, k // 2, k, k + 1, 2 * k + 3, n_other, 0, 3, 70]
-    rows = [np.sort(rng.choice(n_other, min(n, n_other), replace=False)) for n in lengths]
-    cells = sum(len(row) for row in rows)
-    scale = rng.uniform(0.1, 3, cells) if weighted else None
-    lam = 0.2 * rng.uniform(0.5, 2, len(rows))
-    p = make_problem(Y.astype(dtype), rows, rng.integers(1, 6, cells), lam, weights, scale=scale)
-    p.base[-1] = own
-    for lam, (A, _) in zip(p.lam, p.systems, strict=True):
-        A[-1, -1] += float(p.base[-1]) - float(lam)
-    if not turned:
-        return p
-    Q = np.eye(k)
-    Q[:-1, :-1] = np.linalg.qr(rng.standard_normal((k - 1, k - 1)))[0]
-    Z = padded_copy((Y @ Q).astype(dtype))
-    return p._replace(Z=Z, Q=padded_copy(Q.astype(dtype)), QT=padded_copy(Q.T.astype(dtype)))
 
 
 @pytest.mark.usefixtures("isa")

@@ -70,11 +70,17 @@ static void T(check_rows)(const T(fa_kernels) * K, ptrdiff_t k, real a0, real a1
     real *A = poisoned((size_t)(K->system_rows(k) * K->system_ld(k)) * sizeof(real)),
          *x = poisoned((size_t)ld * sizeof(real));
     real *rhs = poisoned((size_t)K->system_ld(k) * sizeof(real));
+    real *strength = poisoned(ROWS * sizeof(real)), *last = poisoned(ROWS * sizeof(real));
+    real *share = poisoned(ROWS * sizeof(real)), *means = poisoned((size_t)(ROWS * k) * sizeof(real));
+    double *right = poisoned((size_t)k * sizeof *right);
     double *systems = poisoned((size_t)(ROWS * k * k) * sizeof *systems),
            *sides = poisoned((size_t)(ROWS * k) * sizeof *sides);
     for (int u = 0; u < ROWS; u++) {
         order[u] = ROWS - 1 - u;
         lambda[u] = (real)(0.2 + fabs(uniform()));
+        strength[u] = last[u] = (real)(u % 3 ? fabs(uniform()) : 0); /* some rows are drawn to a mean, empty ones too */
+        share[u] = (real)(u % 2 ? 1 : 0.5);
+        for (ptrdiff_t c = 0; c < k; c++) means[u * k + c] = (real)uniform();
         for (int64_t j = indptr[u]; j < indptr[u + 1]; j++)
             indices[j] = (int32_t)((j - indptr[u]) * N_OTHER / lengths[u]); /* ascending, some twice */
     }
@@ -111,8 +117,9 @@ static void T(check_rows)(const T(fa_kernels) * K, ptrdiff_t k, real a0, real a1
         void *work = poisoned(K->workspace(k, 0));
         double *M = systems + u * k * k, *r = sides + u * k;
         const int32_t *idx = indices + indptr[u];
-        K->row_system(&side, lengths[u], idx, values + indptr[u], lambda[u], M, r);
-        K->row_gram(&side, lengths[u], idx, values + indptr[u], lambda[u], A, rhs, work);
+        const T(fa_own) own = {.lambda = lambda[u] + strength[u], .last = last[u], .share = share[u]};
+        K->row_system(&side, lengths[u], idx, values + indptr[u], &own, M, r);
+        K->row_gram(&side, lengths[u], idx, values + indptr[u], &own, A, rhs, work);
         for (ptrdiff_t i = 0; i < k; i++)
             for (ptrdiff_t c = i; c < k; c++)
                 REQUIRE(fabs((double)A[i * K->system_ld(k) + c] - M[i * k + c]) <=
@@ -124,6 +131,7 @@ static void T(check_rows)(const T(fa_kernels) * K, ptrdiff_t k, real a0, real a1
         for (ptrdiff_t c = k; c < ld; c++) REQUIRE(x[c] == 0, "%s posv k %td", K->isa, k);
         free(work);
     }
+    const T(fa_owns) owns = {.lambda = lambda, .share = share, .means = means, .strength = strength, .last = last};
     const ptrdiff_t limits[] = {0, K->short_limit(k), k};
     for (int kind = 0; kind < 24; kind++) {
         const int turned = kind & 1, warm = kind >> 1 & 1, solver = kind >> 2; /* 3 limits, cg, cg in a group, both */
@@ -135,18 +143,21 @@ static void T(check_rows)(const T(fa_kernels) * K, ptrdiff_t k, real a0, real a1
         for (int t = 0; t < tasks; t++) {
             void *work = poisoned(K->workspace(k, group ? ROWS : 0));
             K->solve_rows(&side, cg ? K->solve_row_cg : K->solve_row, group, ROWS / tasks,
-                                   order + t * (ROWS / tasks), indptr, indices, values, lambda, turned ? Q : NULL,
+                                   order + t * (ROWS / tasks), indptr, indices, values, &owns, turned ? Q : NULL,
                                    turned ? Q : NULL, warm ? X : NULL, 0, X, decreases, status, work);
             free(work);
         }
         for (int u = 0; u < ROWS; u++) {
             total += decreases[u];
-            const double *M = systems + u * k * k, *r = sides + u * k;
-            for (ptrdiff_t c = 0; c < k; c++) { /* back into the basis of Z */
-                double sum = 0;
-                for (ptrdiff_t p = 0; p < k; p++)
+            const double *M = systems + u * k * k, *r = right;
+            for (ptrdiff_t c = 0; c < k; c++) { /* back into the basis of Z, the mean as well */
+                double sum = 0, mean = 0;
+                for (ptrdiff_t p = 0; p < k; p++) {
                     sum += (double)X[u * k + p] * (turned ? (double)Q[p * ld + c] : p == c);
+                    mean += (double)means[u * k + p] * (turned ? (double)Q[p * ld + c] : p == c);
+                }
                 x[c] = (real)sum;
+                right[c] = sides[u * k + c] + (double)strength[u] * mean;
                 REQUIRE(isfinite(sum), "%s solver %d k %td n %td", K->isa, solver, k, lengths[u]);
             }
             for (ptrdiff_t c = 0; c < k; c++) {
@@ -170,13 +181,14 @@ static void T(check_rows)(const T(fa_kernels) * K, ptrdiff_t k, real a0, real a1
         double decreases[ROWS];
         void *work = poisoned(K->workspace(k, 0));
         for (ptrdiff_t j = 0; j < ROWS * k; j++) X[j] = warm ? (real)uniform() : (real)NAN;
-        K->solve_rows(&side, K->solve_row_nnls, 0, ROWS, order, indptr, indices, values, lambda, NULL, NULL, warm ? X : NULL, 0,
+        K->solve_rows(&side, K->solve_row_nnls, 0, ROWS, order, indptr, indices, values, &owns, NULL, NULL, warm ? X : NULL, 0,
                       X, decreases, status, work);
         for (int u = 0; u < ROWS; u++) {
-            const double *M = systems + u * k * k, *r = sides + u * k;
+            const double *M = systems + u * k * k;
             REQUIRE(status[u] == 0, "%s nnls k %td n %td", K->isa, k, lengths[u]);
-            for (ptrdiff_t c = 0; c < k && lengths[u]; c++) {
-                double g = -r[c], scale = fabs(r[c]);
+            for (ptrdiff_t c = 0; c < k && (lengths[u] || strength[u] > 0); c++) {
+                const double r = sides[u * k + c] + (double)strength[u] * (double)means[u * k + c];
+                double g = -r, scale = fabs(r);
                 for (ptrdiff_t p = 0; p < k; p++) {
                     g += M[c * k + p] * (double)X[u * k + p];
                     scale += fabs(M[c * k + p] * (double)X[u * k + p]);
@@ -192,7 +204,7 @@ static void T(check_rows)(const T(fa_kernels) * K, ptrdiff_t k, real a0, real a1
     free(common);
     free(indices), free(order), free(status), free(values), free(lambda), free(Z), free(Q), free(base), free(X),
         free(A);
-    free(x), free(rhs), free(systems), free(sides);
+    free(x), free(rhs), free(systems), free(sides), free(strength), free(last), free(share), free(means), free(right);
 }
 
 static const real *T(norms);
