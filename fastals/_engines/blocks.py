@@ -361,6 +361,9 @@ class SparkSide(Side):
         about = self.factors.about or self.offered(self.factors).about or ()
         return in_order([each.penalty for each in about])
 
+    def prior_at_zero(self) -> float:
+        return 0.0
+
     def constant(self, mean: float) -> float:
         return in_order(self.blocks.constants)
 

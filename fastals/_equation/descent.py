@@ -89,7 +89,10 @@ class Side(Protocol):
         """Go beyond the last solve by ``relaxation`` times the step from ``before``, which is used up."""
 
     def weighted_gram(self) -> NDArray[np.float64] | None:
-        """F' diag(lambda) F of the factors without biases, in float64; None where nothing is regularized."""
+        """F' diag(lambda) F of the factors without biases, in float64.
+
+        None where nothing is regularized, or rows are drawn to means: these say how the axes lie.
+        """
 
     def turn(self, matrix: NDArray[np.float64]) -> None:
         """Turn the rows; biases stay as they are."""
@@ -99,17 +102,21 @@ class Side(Protocol):
 
         No prediction changes, and the penalty falls as far as it can. Where the share is zero, so are the sums of
         residuals, since a row's equation for its bias says: sum of weighted residuals = lambda bias. So ALS with
-        this step has the minimum in the mean, too, as its fixed point.
+        this step has the minimum in the mean, too, as its fixed point. Of biases that are drawn to others the share is
+        the mean of lambda bias + mu (bias - m), beside that of lambda + mu.
         """
 
     def penalty(self) -> float:
-        """Sum of lambda_u |x_u|^2, and of lambda b_u^2 for biases."""
+        """Sum of lambda_u |x_u|^2, of lambda b_u^2 for biases, and of mu_u |x_u - m_u|^2 for what rows are drawn to."""
+
+    def prior_at_zero(self) -> float:
+        """Sum of mu_u |m_u|^2: that of the penalty which rows of zeros have."""
 
     def constant(self, mean: float) -> float:
-        """The objective at zero rows, but for the other side's penalty: sum of b^2 / (w0 + a) over the cells."""
+        """The objective at zero rows, but for penalties: sum of b^2 / (w0 + a) over the cells."""
 
     def at_zero(self, mean: float) -> float:
-        """The objective where all is zero but the mean."""
+        """The objective where all is zero but the mean, but for penalties."""
 
     def loss(self, mean: float) -> float:
         """The objective without this side's and the other's penalties: one pass over the cells, in float64.
@@ -158,8 +165,10 @@ class Descent:
         self.first, self.second = (items, users) if users_last else (users, items)
         self.sweep, self.exact, self.automatic = sweep, exact, automatic
         self.signed, self.leveled = signed, leveled
-        self.zero = self.second.at_zero(training.mean)
-        """The objective where all factors are zero; biases, too."""
+        self.cells = self.second.at_zero(training.mean)
+        """The objective where all factors are zero, biases too, but for the penalties of priors."""
+        self.zero = self.cells + users.prior_at_zero() + items.prior_at_zero()
+        """With these."""
 
     # -- the state ----------------------------------------------------------------------------------------------------
 
@@ -263,8 +272,8 @@ class Descent:
         Computed anew from the cells, in float64, where rounding could show in that difference.
         """
         second = self.second
-        constant = second.constant(mean) if second.biased else self.zero
-        loss = constant + self.first.penalty() - decrease
+        constant = second.constant(mean) if second.biased else self.cells
+        loss = constant + second.prior_at_zero() + self.first.penalty() - decrease
         doubt = ROWS_ARE_OFF[second.dtype.itemsize] * float(np.finfo(second.dtype).eps) * second.spread
         sound = loss >= RECOMPUTED_BELOW * self.zero and doubt <= self._rounding(loss) and not len(second.rescued)
         # steps from a bad start are differences of numbers as large as that start is bad; the rounding of many rows
@@ -296,7 +305,7 @@ class Descent:
         # rows solved exactly lie below zeros; other starts than zeros may lie higher
         tried = (self.first.factors, self.second.factors), self.second.before
         self._restore()
-        risen = self._beyond(loss, self.zero + self.second.penalty())
+        risen = self._beyond(loss, self.cells + self.first.prior_at_zero() + self.second.penalty())
         if risen:
             self.second.look_at(self.first)
             risen = self._beyond(loss, self._objective(self.training.mean))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .._core import Axis, FactorArray, NotFittedError
 from .refusals import refuse_negative_pair
-from .rows import CellWeights, Rows, RowSource
+from .rows import CellWeights, Prior, Rows, RowSource
 from .settings import row_regularization
 from .side import ArraySide
 from .sweep import Common
@@ -32,6 +32,8 @@ CG_PAYS_FROM = 32
 @dataclass(frozen=True)
 class RowEquation:
     """``( w0 Y'Y + sum_i a_i y_i y_i' + lambda_u I ) x_u = sum_i b_i y_i`` for users, and likewise for items.
+
+    Of a row that is drawn to m_u (:class:`Prior`), with mu_u more on the diagonal and mu_u m_u on the right.
 
     Parameters
     ----------
@@ -213,11 +215,12 @@ class RowEquation:
         num_threads: int,
         common: Callable[[bool], Common] | None = None,
         n_others: int | None = None,
+        prior: Prior | None = None,
     ) -> ArraySide:
         """Rows to be solved, given the others: see :class:`ArraySide`.
 
         Where ``others`` are but those that the cells name, ``n_others`` says how many there are in all, and ``common``
-        is theirs.
+        is theirs. ``prior``: what the rows are drawn to.
         """
         if not self.known:
             raise NotFittedError(
@@ -236,6 +239,7 @@ class RowEquation:
             bias_regularization=own,
             num_threads=num_threads,
             common=common,
+            prior=prior,
         )
 
 

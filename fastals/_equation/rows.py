@@ -87,6 +87,42 @@ class CellWeights:
         return self.a0, self.a1, self.b0, self.b1, self.positive_only
 
 
+class Prior(NamedTuple):
+    """What rows are drawn to: the objective has mu_u |x_u - m_u|^2 beside their ridge.
+
+    To a row's equation it adds mu_u on the diagonal and mu_u m_u on the right: x_u is the mode of its posterior where
+    the prior of x_u is a normal distribution around m_u.
+
+    Attributes
+    ----------
+    means : array of shape (n_rows, columns), C-contiguous
+        m_u, a column of biases included.
+    strength : array of shape (n_rows,)
+        mu_u >= 0, of the factors; 0: the row is drawn to nothing, and its mean counts for nothing.
+    last : array of shape (n_rows,)
+        Likewise of the biases in the last column, where there are any.
+    """
+
+    means: FactorArray
+    strength: FactorArray
+    last: FactorArray
+
+    def between(self, first: int, last: int) -> Prior:
+        """That of the rows from ``first`` to before ``last``."""
+        return Prior(*(array[first:last] for array in self))
+
+    def of(self, row: int, n_ridged: int) -> NDArray[np.float64]:
+        """The strength for each coordinate of a row, whose first so many are factors."""
+        strength = np.full(self.means.shape[1], float(self.strength[row]))
+        strength[n_ridged:] = self.last[row]
+        return strength
+
+    @property
+    def draws(self) -> NDArray[np.bool_]:
+        """Which rows are drawn anywhere."""
+        return (self.strength > 0) | (self.last > 0)
+
+
 class Chunk(NamedTuple):
     """Cells that stand one after the other: ``part`` of all."""
 

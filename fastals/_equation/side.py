@@ -12,7 +12,7 @@ from .._core import FactorArray, kernels
 from .balance import turned, weighted_gram
 from .descent import Side
 from .refusals import check_finite_factors, refuse_unrepresented
-from .rows import CellWeights, Rows, RowSource
+from .rows import CellWeights, Prior, Rows, RowSource
 from .sweep import Basis, Block, Common, Groups, Plan, Summary, half_sweep, schedule, split_above
 
 
@@ -36,6 +36,9 @@ class ArraySide(Side):
         column of the others, for values less their biases and the global mean.
     common : callable, optional
         ``wide -> Common`` of the others for exact solves, where somebody keeps them; made anew by default.
+    prior : Prior, optional
+        What the rows are drawn to, in the dtype of the factors. :attr:`prior` may be set to one of other means between
+        solves, for the same rows.
     """
 
     def __init__(
@@ -50,16 +53,19 @@ class ArraySide(Side):
         bias_regularization: float | None = None,
         num_threads: int = 1,
         common: Callable[[bool], Common] | None = None,
+        prior: Prior | None = None,
     ) -> None:
         self.rows, self.factors, self.others, self.weights = rows, factors, np.ascontiguousarray(others), weights
-        self.bias_regularization = bias_regularization
+        self.bias_regularization, self.prior = bias_regularization, prior
         self._roots: FactorArray | None = None if other_counts is None else np.sqrt(other_counts).astype(factors.dtype)
         self.num_threads, self._common = num_threads, common
         counts, self._held = rows.counts(weights.positive_only), np.diff(rows.indptr) > 0
         lam = regularization(counts, len(others))
-        # a row of which nothing counts has no lambda where that grows with the count, and is zero for any
-        self.nothing = np.flatnonzero((counts == 0) & self._held)
-        lam = np.where(counts > 0, lam, np.maximum(lam, lam.max(initial=0)))
+        # a row of which nothing counts has no lambda where that grows with the count, and is zero for any: but what it
+        # is drawn to
+        counted = counts > 0 if prior is None else (counts > 0) | prior.draws
+        self.nothing = np.flatnonzero(~counted & self._held)
+        lam = np.where(counted, lam, np.maximum(lam, lam.max(initial=0)))
         self.lam: FactorArray = represented("regularization", lam, factors.dtype)
         weights.check_range(rows)
         if self.biased:
@@ -93,10 +99,17 @@ class ArraySide(Side):
         return int(self.factors.shape[1]) - self.biased
 
     def ridge(self, row: int) -> NDArray[np.float64]:
-        """The lambda of each coordinate of a row."""
+        """What a row has on its diagonal, for each coordinate: lambda, and the strength of its prior."""
         lam = np.full(self.factors.shape[1], float(self.lam[row]))
         lam[self.n_ridged :] = self.bias_regularization
-        return lam
+        return lam if self.prior is None else lam + self.prior.of(row, self.n_ridged)
+
+    def pull(self, row: int) -> NDArray[np.float64]:
+        """What the prior adds to the right-hand side of a row: mu_u m_u."""
+        pull = np.zeros(self.factors.shape[1])
+        if self.prior is not None:
+            pull += self.prior.of(row, self.n_ridged) * self.prior.means[row]
+        return pull
 
     def inputs(self) -> FactorArray:
         """The other side's rows as a row is solved with them: with ones instead of their biases."""
@@ -146,7 +159,7 @@ class ArraySide(Side):
         self._taken = [array for array in self._taken if array is not self.factors]
 
     def weighted_gram(self) -> NDArray[np.float64] | None:
-        if not self.lam.any():
+        if not self.lam.any() or self.prior is not None:
             return None
         return weighted_gram(self.factors, self.lam, self.n_ridged, self.num_threads)
 
@@ -156,10 +169,17 @@ class ArraySide(Side):
         self.factors = out
 
     def level(self) -> float:
-        if not self.bias_regularization or not self._held.any():
+        own, last = self.bias_regularization or 0.0, None if self.prior is None else self.prior.last
+        if not self._held.any() or not (own or (last is not None and last[self._held].any())):
             return 0.0
-        total = kernels.sum_rows(kernels.last_column(self.factors, self._held, self.num_threads))
-        share = float(total / np.count_nonzero(self._held))
+        biases = kernels.last_column(self.factors, self._held, self.num_threads)
+        total, count = kernels.sum_rows(biases), float(np.count_nonzero(self._held))
+        if self.prior is not None:
+            drawn = np.where(self._held, self.prior.last, 0).astype(np.float64)
+            distance = biases - self.prior.means[:, -1]
+            total = own * total + kernels.sum_rows(drawn * distance)
+            count = own * count + kernels.sum_rows(drawn)
+        share = float(total / count)
         kernels.shift_last_column(self.factors, self._held, -share, self.num_threads)
         return share
 
@@ -234,7 +254,7 @@ class ArraySide(Side):
             else:
                 here = only[(only >= first) & (only < last)] - first
                 plan = schedule(run.indptr, rows=here)
-            yield Block(first, run, self.lam[first:last], plan)
+            yield Block(first, run, self.lam[first:last], plan, self.prior and self.prior.between(first, last))
 
     def plan(self, solver: str, first: int, run: Rows) -> Plan:
         """How the rows of a run are dealt out for this solver."""
@@ -260,7 +280,8 @@ class ArraySide(Side):
 
     def _basis(self, solver: str) -> Basis:
         common = self.common(solver)
-        if not common.bears(float(self.lam.min(initial=np.inf))):
+        lam = self.lam if self.prior is None else self.lam + self.prior.strength
+        if not common.bears(float(lam.min(initial=np.inf))):
             common = self.common(solver, wide=True)
         return Basis(common, self.others, self.num_threads, ones=self.biased)
 
@@ -268,7 +289,18 @@ class ArraySide(Side):
 
     def penalty(self) -> float:
         own = self.bias_regularization or 0.0
-        return float(kernels.penalty(self.factors, self.lam, self.n_ridged, own, self.num_threads))
+        return float(
+            kernels.penalty(self.factors, self.lam, self.n_ridged, own, self.num_threads, *(self.prior or ()))
+        )
+
+    def prior_at_zero(self) -> float:
+        if self.prior is None:
+            return 0.0
+        means, strength, last = self.prior
+        biases = np.square(means[:, self.n_ridged :], dtype=np.float64).sum(axis=1)
+        return float(
+            kernels.penalty(means, strength, self.n_ridged, 0.0, self.num_threads) + kernels.sum_rows(last * biases)
+        )
 
     def constant(self, mean: float) -> float:
         if self._constant is not None and self._constant[0] == mean:

@@ -2,11 +2,11 @@
 
 The row equation (CONTRIBUTING: every variant is this system), for each row u with the other side's factors Y fixed::
 
-    ( w0 Y'Y + sum_i a_i y_i y_i' + lambda_u I ) x_u = sum_i b_i y_i
+    ( w0 p_u Y'Y + sum_i a_i y_i y_i' + (lambda_u + mu_u) I ) x_u = sum_i b_i y_i + mu_u m_u
 
 The common term is diagonalised once, w0 Y'Y = Q diag(base) Q'; the kernels then solve in the basis z = Q'y, where it is
-a diagonal for any lambda_u, and turn the solutions back. So a block of rows needs k x k numbers of the whole other side
-(:class:`Common`), and of its rows those that its cells name (:class:`Basis`).
+a diagonal for any lambda_u, mu_u and p_u, turn means to it and the solutions back. So a block of rows needs k x k
+numbers of the whole other side (:class:`Common`), and of its rows those that its cells name (:class:`Basis`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .refusals import (
     refuse_overflowing_row,
     refuse_unrepresented_row,
 )
-from .rows import CellWeights, Rows
+from .rows import CellWeights, Prior, Rows
 
 GRAM_ROUNDING = 10
 """By so many eps of its largest eigenvalue, sums in the dtype may spoil what stands on a row's diagonal."""
@@ -347,12 +347,18 @@ class Block(NamedTuple):
     lam : array of shape (n_rows,)
         lambda_u of each row.
     plan : Plan
+    prior : Prior, optional
+        What its rows are drawn to.
+    share : array of shape (n_rows,), optional
+        p_u >= 0, by which each row takes the common term; None: 1.
     """
 
     first: int
     rows: Rows
     lam: FactorArray
     plan: Plan
+    prior: Prior | None = None
+    share: FactorArray | None = None
 
 
 CG_STEPS = {True: 2, False: 3}
@@ -454,6 +460,8 @@ def half_sweep(
                 num_threads,
                 basis.n_others,
                 basis.cuts,
+                block.share,
+                *(block.prior or ()),
             )
 
     solve(solver, block.plan, basis)

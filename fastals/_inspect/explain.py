@@ -24,7 +24,8 @@ class Explanation(NamedTuple):
         Items of the history, of the largest contribution first; labels, or indices where the data had none.
     contributions : array of shape (m,)
     base : float
-        What the history has no part in: mean and biases that are not solved for with the user; else 0.
+        What the history has no part in: mean, biases that are not solved for with the user, and the part of the mean
+        that the user is drawn to, where there is one; else 0.
     """
 
     score: float
@@ -46,15 +47,18 @@ def explain(state: FittedState, user: Any, item: Any, n: int, history: Any, thre
     gram = np.zeros((Y.shape[1], Y.shape[1]))
     if side.weights.unobserved:
         gram = state.derive("gram of items", lambda: kernels.gram(Y, threads))
-    system = row_system(targets, Y, side.weights, side.ridge(0), gram)
+    A, Z, b = row_system(targets, Y, side.weights, side.ridge(0), gram)
     free: Any = slice(None)
     if equation.nonnegative:
         with single_threaded_blas():
             side.solve(equation.exact_solver, mean=state.mean)
         free = side.factors[0] > 0
         free[state.user_factors.shape[1] :] = True  # a bias has any sign
-    parts = contributions(*system, Y[target].astype(np.float64), free)
-    base = state.mean + (0.0 if own is None else float(own[0]))
+    # what the row is drawn to is one more term of the right-hand side
+    terms = np.vstack((Z, side.pull(0))), np.append(b, 1.0)
+    parts = contributions(A, *terms, Y[target].astype(np.float64), free)
+    parts, pull = parts[:-1], float(parts[-1])
+    base = state.mean + pull + (0.0 if own is None else float(own[0]))
     if state.biases is not None:
         base += float(state.biases[1][target])
     order = np.argsort(-parts, kind="stable")[:n]
