@@ -289,9 +289,7 @@ class ArraySide(Side):
 
     def penalty(self) -> float:
         own = self.bias_regularization or 0.0
-        return float(
-            kernels.penalty(self.factors, self.lam, self.n_ridged, own, self.num_threads, *(self.prior or ()))
-        )
+        return float(kernels.penalty(self.factors, self.lam, self.n_ridged, own, self.num_threads, *(self.prior or ())))
 
     def prior_at_zero(self) -> float:
         if self.prior is None:

@@ -170,9 +170,10 @@ static int FA(solve_row_nnls)(const FA_S(fa_side) * side, ptrdiff_t n, const int
     if (n > 0 || own->pull) {
         real *A = work, *rhs = A + FA(system_rows)(side->ld) * ld, *row_work = rhs + ld;
         FA(row_gram)(side, n, idx, val, own, A, rhs, row_work);
+        const real *common = side->common, share = own->share;
         for (ptrdiff_t i = 0; i < k; i++)
             for (ptrdiff_t c = i; c < k; c++) {
-                if (side->common) A[i * ld + c] += own->share * side->common[i * side->ld + c];
+                if (common) A[i * ld + c] += share * common[i * side->ld + c];
                 A[c * ld + i] = A[i * ld + c];
             }
         real least = 0;
