@@ -29,6 +29,7 @@ from ._models import ExplicitALS, ImplicitALS, Tuning, load, tune
 from ._topn import Recommendations, mmr
 
 __all__ = [
+    "EASE",
     "ArgumentTypeError",
     "DataError",
     "ExplicitALS",
@@ -64,7 +65,7 @@ _show_as(__name__, __all__, globals())
 
 if _TYPE_CHECKING:
     from . import evaluation, report, scoring, serving, spark
-    from ._neighbours import ItemKNN, UserKNN
+    from ._neighbours import EASE, ItemKNN, UserKNN
 
 
 def __getattr__(name: str) -> _Any:
@@ -79,4 +80,4 @@ def __getattr__(name: str) -> _Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-_LATER.update({name: _partial(__getattr__, name) for name in ("ItemKNN", "UserKNN")})
+_LATER.update({name: _partial(__getattr__, name) for name in ("EASE", "ItemKNN", "UserKNN")})

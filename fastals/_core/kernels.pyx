@@ -8,6 +8,7 @@ call; what a row computes depends on that row alone, and sums over rows are made
 number of threads gives the same bits.
 """
 
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from cython.parallel cimport prange, threadid
 from libc.math cimport isfinite, sqrt
@@ -1213,6 +1214,214 @@ def posv(const real[:, ::1] A not None, const real[::1] rhs not None):
     else:
         status = K64.posv(k, &a[0, 0], &r[0], &x[0])
     return out[:k].copy(), status
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# the inverse of a large symmetric positive definite matrix, in place: tiles of BLAS calls on one thread each
+#
+# Row-major throughout, so that BLAS, which counts by columns, sees each tile transposed. The lower triangle holds
+# A = L L', then L; the upper one V = inverse(L)', whose tiles depend on their row of V and on L alone; the lower one at
+# last A^-1 = V V'. All of it is the one product C -= A B' of rows, as long as there are tiles to sum over: what OpenBLAS
+# is best at. Offsets are of 64 bits, a tile's sizes and the leading dimension fit into BLAS' 32.
+
+TILE = 512
+"""Rows and columns of a tile. Its triangle of ?potrf and ?trtri costs a third of its products, of which there are few."""
+
+DEF TILE_ROWS = 512
+DEF CALL_FLOPS = 4e10  # of a thread, between two looks for Ctrl-C
+
+ctypedef void (*sgemm_t)(char *, char *, int *, int *, int *, float *, float *, int *, float *, int *, float *, float *,
+                         int *) noexcept nogil
+ctypedef void (*dgemm_t)(char *, char *, int *, int *, int *, double *, double *, int *, double *, int *, double *,
+                         double *, int *) noexcept nogil
+ctypedef void (*ssyrk_t)(char *, char *, int *, int *, float *, float *, int *, float *, float *, int *) noexcept nogil
+ctypedef void (*dsyrk_t)(char *, char *, int *, int *, double *, double *, int *, double *, double *, int *) noexcept nogil
+ctypedef void (*strsm_t)(char *, char *, char *, char *, int *, int *, float *, float *, int *, float *, int *) noexcept nogil
+ctypedef void (*dtrsm_t)(char *, char *, char *, char *, int *, int *, double *, double *, int *, double *, int *) noexcept nogil
+ctypedef void (*spotrf_t)(char *, int *, float *, int *, int *) noexcept nogil
+ctypedef void (*dpotrf_t)(char *, int *, double *, int *, int *) noexcept nogil
+ctypedef void (*strtri_t)(char *, char *, int *, float *, int *, int *) noexcept nogil
+ctypedef void (*dtrtri_t)(char *, char *, int *, double *, int *, int *) noexcept nogil
+
+cdef struct tile_calls:
+    sgemm_t sgemm
+    dgemm_t dgemm
+    ssyrk_t ssyrk
+    dsyrk_t dsyrk
+    strsm_t strsm, strmm
+    dtrsm_t dtrsm, dtrmm
+    spotrf_t spotrf
+    dpotrf_t dpotrf
+    strtri_t strtri
+    dtrtri_t dtrtri
+
+cdef tile_calls T  # all NULL until they are needed
+
+
+def bind_blas():
+    """Load what ``invert`` calls; before BLAS' threads are limited, or they would not be."""
+    if T.dtrtri != NULL:
+        return
+    from scipy.linalg import cython_blas, cython_lapack
+
+    blas, lapack = cython_blas.__pyx_capi__, cython_lapack.__pyx_capi__
+    T.sgemm, T.dgemm = <sgemm_t>lapack_function(blas, "sgemm"), <dgemm_t>lapack_function(blas, "dgemm")
+    T.ssyrk, T.dsyrk = <ssyrk_t>lapack_function(blas, "ssyrk"), <dsyrk_t>lapack_function(blas, "dsyrk")
+    T.strsm, T.dtrsm = <strsm_t>lapack_function(blas, "strsm"), <dtrsm_t>lapack_function(blas, "dtrsm")
+    T.strmm, T.dtrmm = <strsm_t>lapack_function(blas, "strmm"), <dtrsm_t>lapack_function(blas, "dtrmm")
+    T.spotrf, T.dpotrf = <spotrf_t>lapack_function(lapack, "spotrf"), <dpotrf_t>lapack_function(lapack, "dpotrf")
+    T.strtri = <strtri_t>lapack_function(lapack, "strtri")
+    T.dtrtri = <dtrtri_t>lapack_function(lapack, "dtrtri")
+
+
+cdef inline void add_product(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t k, real alpha, const real *A, const real *B,
+                             real beta, real *C, Py_ssize_t ld) noexcept nogil:
+    """C (rows, columns) = beta C + alpha A B' for A (rows, k), B (columns, k)."""
+    cdef int m = <int>columns, n = <int>rows, depth = <int>k, lda = <int>ld
+    if real is float:
+        T.sgemm(b"T", b"N", &m, &n, &depth, &alpha, <float *>B, &lda, <float *>A, &lda, &beta, C, &lda)
+    else:
+        T.dgemm(b"T", b"N", &m, &n, &depth, &alpha, <double *>B, &lda, <double *>A, &lda, &beta, C, &lda)
+
+
+cdef inline void add_square(Py_ssize_t rows, Py_ssize_t k, real alpha, const real *A, Py_ssize_t ld, real beta, real *C,
+                            Py_ssize_t ldc) noexcept nogil:
+    """The lower triangle of C (rows, rows) = beta C + alpha A A' for A (rows, k)."""
+    cdef int n = <int>rows, depth = <int>k, lda = <int>ld, ld_out = <int>ldc
+    if real is float:
+        T.ssyrk(b"U", b"T", &n, &depth, &alpha, <float *>A, &lda, &beta, C, &ld_out)
+    else:
+        T.dsyrk(b"U", b"T", &n, &depth, &alpha, <double *>A, &lda, &beta, C, &ld_out)
+
+
+cdef inline int factor_tile(Py_ssize_t rows, real *A, Py_ssize_t ld) noexcept nogil:
+    """A = L of a tile on the diagonal; 0, or 1 + the pivot that is not positive."""
+    cdef int n = <int>rows, lda = <int>ld, info = 0
+    if real is float:
+        T.spotrf(b"U", &n, A, &lda, &info)
+    else:
+        T.dpotrf(b"U", &n, A, &lda, &info)
+    return info
+
+
+cdef inline void solve_tile(Py_ssize_t rows, Py_ssize_t columns, const real *L, real *A, Py_ssize_t ld) noexcept nogil:
+    """A (rows, columns) = A inverse(L)'."""
+    cdef int m = <int>columns, n = <int>rows, lda = <int>ld
+    cdef real one = 1
+    if real is float:
+        T.strsm(b"L", b"U", b"T", b"N", &m, &n, &one, <float *>L, &lda, A, &lda)
+    else:
+        T.dtrsm(b"L", b"U", b"T", b"N", &m, &n, &one, <double *>L, &lda, A, &lda)
+
+
+cdef inline void multiply_tile(Py_ssize_t rows, Py_ssize_t columns, const real *V, real *A, Py_ssize_t ld) noexcept nogil:
+    """A (rows, columns) = -A V for upper triangular V."""
+    cdef int m = <int>columns, n = <int>rows, lda = <int>ld
+    cdef real minus = -1
+    if real is float:
+        T.strmm(b"L", b"L", b"N", b"N", &m, &n, &minus, <float *>V, &lda, A, &lda)
+    else:
+        T.dtrmm(b"L", b"L", b"N", b"N", &m, &n, &minus, <double *>V, &lda, A, &lda)
+
+
+cdef inline void invert_tile(Py_ssize_t rows, real *A, Py_ssize_t ld) noexcept nogil:
+    """Make V = inverse(L)', zeros below its diagonal, of a tile L."""
+    cdef int n = <int>rows, lda = <int>ld, info = 0
+    cdef Py_ssize_t i, j
+    if real is float:
+        T.strtri(b"U", b"N", &n, A, &lda, &info)
+    else:
+        T.dtrtri(b"U", b"N", &n, A, &lda, &info)
+    for i in range(rows):
+        for j in range(i):
+            A[j * ld + i] = A[i * ld + j]
+            A[i * ld + j] = 0
+
+
+cdef inline Py_ssize_t size_of(Py_ssize_t tile, Py_ssize_t n) noexcept nogil:
+    return min(<Py_ssize_t>TILE_ROWS, n - tile * TILE_ROWS)
+
+
+cdef Py_ssize_t at_once(Py_ssize_t k, int num_threads) noexcept:
+    """Products of this depth between two looks for Ctrl-C: as many for each thread."""
+    return num_threads * max(<Py_ssize_t>1, <Py_ssize_t>(CALL_FLOPS / (2.0 * TILE_ROWS * TILE_ROWS * max(k, <Py_ssize_t>1))))
+
+
+def invert(real[:, ::1] A not None, int num_threads):
+    """The lower triangle of A becomes that of its inverse, the upper one is lost; 0, or 1 + the row of a pivot that is not
+    positive. Costs n^3 flop. BLAS must be limited to one thread, after ``bind_blas``.
+
+    Each tile is computed by one thread, in an order that its place alone decides: the same bits with any number of them.
+    """
+    cdef Py_ssize_t n = A.shape[0], tiles = (n + TILE_ROWS - 1) // TILE_ROWS, ld = n, i, j, first, last, k, tid, step
+    fits("A", A.shape, n, n)
+    within("rows of A", n, 1, MOST)
+    within("num_threads", num_threads, 1, MOST)
+    if T.dtrtri == NULL:
+        raise RuntimeError("bind_blas must be called first")
+    cdef int info
+    cdef real *a = &A[0, 0]
+    # A = L L', column by column of tiles. The products for the next diagonal tile are made along with those of a column,
+    # since all other threads wait for it.
+    for j in range(tiles):
+        k = j * TILE_ROWS
+        if j > 0:
+            add_square(size_of(j, n), TILE_ROWS, -1, a + k * ld + k - TILE_ROWS, ld, 1, a + k * ld + k, ld)
+        info = factor_tile(size_of(j, n), a + k * ld + k, ld)
+        if info:
+            return int(k + info)
+        first, step = j, at_once(k, num_threads)
+        while first < tiles:
+            last = min(first + step, tiles)
+            for i in prange(first, last, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
+                if i > j:
+                    if j > 0:
+                        add_product(size_of(i, n), size_of(j, n), k, -1, a + i * TILE_ROWS * ld, a + k * ld, 1,
+                                    a + i * TILE_ROWS * ld + k, ld)
+                    solve_tile(size_of(i, n), size_of(j, n), a + k * ld + k, a + i * TILE_ROWS * ld + k, ld)
+                elif 0 < j < tiles - 1:
+                    add_square(size_of(j + 1, n), k, -1, a + (k + TILE_ROWS) * ld, ld, 1,
+                               a + (k + TILE_ROWS) * (ld + 1), ld)
+            first = last
+            PyErr_CheckSignals()
+    for i in prange(tiles, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
+        invert_tile(size_of(i, n), a + i * TILE_ROWS * (ld + 1), ld)
+    # V, column by column: V_ji = -(sum_{j <= k < i} V_jk L_ik') V_ii
+    for i in range(1, tiles):
+        first, step = 0, at_once(i * TILE_ROWS, num_threads)
+        while first < i:
+            last = min(first + step, i)
+            for j in prange(first, last, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
+                add_product(TILE_ROWS, size_of(i, n), (i - j) * TILE_ROWS, 1, a + j * TILE_ROWS * (ld + 1),
+                            a + i * TILE_ROWS * ld + j * TILE_ROWS, 0, a + j * TILE_ROWS * ld + i * TILE_ROWS, ld)
+                multiply_tile(TILE_ROWS, size_of(i, n), a + i * TILE_ROWS * (ld + 1),
+                              a + j * TILE_ROWS * ld + i * TILE_ROWS, ld)
+            first = last
+            PyErr_CheckSignals()
+    # V V' = sum_{k >= i} V_ik V_jk', row by row of tiles; those on the diagonal, which the others read, at last
+    for i in range(1, tiles):
+        k = i * TILE_ROWS
+        first, step = 0, at_once(n - k, num_threads)
+        while first < i:
+            last = min(first + step, i)
+            for j in prange(first, last, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
+                add_product(size_of(i, n), TILE_ROWS, n - k, 1, a + k * (ld + 1), a + j * TILE_ROWS * ld + k, 0,
+                            a + k * ld + j * TILE_ROWS, ld)
+            first = last
+            PyErr_CheckSignals()
+    cdef real[:, :, ::1] rooms = np.empty((num_threads, TILE_ROWS, TILE_ROWS), np.float32 if real is float else np.float64)
+    first, step = 0, at_once(n, num_threads)
+    while first < tiles:
+        last = min(first + step, tiles)
+        for i in prange(first, last, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
+            tid = threadid()
+            add_square(size_of(i, n), n - i * TILE_ROWS, 1, a + i * TILE_ROWS * (ld + 1), ld, 0, &rooms[tid, 0, 0],
+                       TILE_ROWS)
+            for k in range(size_of(i, n)):
+                memcpy(a + (i * TILE_ROWS + k) * ld + i * TILE_ROWS, &rooms[tid, k, 0], <size_t>(k + 1) * sizeof(real))
+        first = last
+        PyErr_CheckSignals()
+    return 0
 
 
 include "topn.pxi"

@@ -11,7 +11,7 @@ number of threads gives the same bits.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
-from libc.string cimport memchr
+from libc.string cimport memchr, memset
 from libc.stdlib cimport calloc, free
 
 import numpy as np
@@ -783,3 +783,298 @@ def product_at(tuple rows not None, const float[::1] values not None, tuple matr
                                out + columns.first[r], &work[threadid() * stride])
     check_product(stray, product)
     return scores
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# linear item models (src_c/neighbours/linear.h is the manual)
+
+cdef extern from "neighbours/linear.h" nogil:
+    void fa_add_rows_f32(int64_t, const float *, int64_t, const int32_t *, const float *, double *)
+    void fa_add_rows_f64(int64_t, const double *, int64_t, const int32_t *, const double *, double *)
+    double fa_dot_cells_f32(const float *, int64_t, int64_t, const int32_t *, const float *)
+    double fa_dot_cells_f64(const double *, int64_t, int64_t, const int32_t *, const double *)
+    void fa_gram_row_f32(int64_t, const int32_t *, const float *, const int64_t *, const int32_t *, const float *, int64_t,
+                         double *, float *)
+    void fa_gram_row_f64(int64_t, const int32_t *, const double *, const int64_t *, const int32_t *, const double *,
+                         int64_t, double *, double *)
+    void fa_dot_rows_f32(const double *, int64_t, const int64_t *, const int32_t *, const float *, float *)
+    void fa_dot_rows_f64(const double *, int64_t, const int64_t *, const int32_t *, const double *, double *)
+    void fa_best_of_f32(int64_t, double *, int64_t, const int32_t *, const unsigned char *, int64_t, int32_t *, float *,
+                        void *)
+    void fa_best_of_f64(int64_t, double *, int64_t, const int32_t *, const unsigned char *, int64_t, int32_t *, double *,
+                        void *)
+
+ctypedef fused real:
+    float
+    double
+
+DEF MIRRORED = 64  # rows and columns of a block that is mirrored while it is in the cache
+
+
+cdef bint is_outside(const int32_t *indices, int64_t n, int64_t size) noexcept nogil:
+    """Whether one of the indices is not in 0..size - 1."""
+    cdef int32_t least = 0, most = -1
+    cdef int64_t i
+    for i in range(n):
+        least = min(least, indices[i])
+        most = max(most, indices[i])
+    return least < 0 or most >= size
+
+
+cdef int check_lists(str what, const fa_lists lists, Py_ssize_t m, int64_t size) except -1:
+    """IndexError unless all that m lists (or none) hold is in 0..size - 1."""
+    cdef Py_ssize_t q
+    for q in range(m if lists.first != NULL else 0):
+        if is_outside(lists.items + lists.first[q], lists.last[q] - lists.first[q], size):
+            raise IndexError(f"{what} must be in 0..{size - 1}, those of list {q} are not")
+    return 0
+
+
+def gram_rows(tuple lines not None, tuple others not None, real[:, ::1] A not None, double ridge, Py_ssize_t first,
+              Py_ssize_t last, int num_threads):
+    """Rows ``first`` to ``last`` - 1 of the lower triangle of A = X X' + ridge I.
+
+    ``lines`` are X (n, m) and ``others`` X' as (indptr, indices, values), indices ascending. A row is summed in double,
+    in the order of its cells. A diagonal element of 0 becomes 1: its line has no cells.
+    """
+    cdef const int64_t[::1] indptr = lines[0], other_indptr = others[0]
+    cdef const int32_t[::1] indices = lines[1], other_indices = others[1]
+    cdef const real[::1] values = lines[2], other_values = others[2]
+    cdef Py_ssize_t n = check_indptr("lines", indptr, indices.shape[0]), i
+    check_indptr("others", other_indptr, other_indices.shape[0])
+    fits("values of lines", values.shape, indices.shape[0])
+    fits("values of others", other_values.shape, other_indices.shape[0])
+    fits("A", A.shape, n, n)
+    within("last", last, 0, n)
+    within("first", first, 0, last)
+    within("num_threads", num_threads, 1, MOST)
+    if first == last or indices.shape[0] == 0 or other_indices.shape[0] == 0:
+        for i in range(first, last):
+            A[i, : i + 1] = 0
+            A[i, i] = ridge or 1
+        return
+    cdef double[:, ::1] sums = np.zeros((num_threads, n))
+    for i in prange(first, last, nogil=True, schedule="dynamic", chunksize=16, num_threads=num_threads):
+        if real is float:
+            fa_gram_row_f32(indptr[i + 1] - indptr[i], &indices[0] + indptr[i], &values[0] + indptr[i], &other_indptr[0],
+                            &other_indices[0], &other_values[0], i + 1, &sums[threadid(), 0], &A[i, 0])
+        else:
+            fa_gram_row_f64(indptr[i + 1] - indptr[i], &indices[0] + indptr[i], &values[0] + indptr[i], &other_indptr[0],
+                            &other_indices[0], &other_values[0], i + 1, &sums[threadid(), 0], &A[i, 0])
+        A[i, i] = <real>(A[i, i] + ridge)
+        if A[i, i] == 0:
+            A[i, i] = 1
+
+
+def hat_rows(tuple lines not None, const real[:, ::1] K not None, real[:, ::1] A not None, Py_ssize_t first,
+             Py_ssize_t last, int num_threads):
+    """Rows ``first`` to ``last`` - 1 of the lower triangle of A = X K X', for X (n, m) ``lines`` and symmetric K (m, m)."""
+    cdef const int64_t[::1] indptr = lines[0]
+    cdef const int32_t[::1] indices = lines[1]
+    cdef const real[::1] values = lines[2]
+    cdef Py_ssize_t n = check_indptr("lines", indptr, indices.shape[0]), m = K.shape[0], i, tid
+    fits("values of lines", values.shape, indices.shape[0])
+    fits("K", K.shape, m, m)
+    fits("A", A.shape, n, n)
+    within("last", last, 0, n)
+    within("first", first, 0, last)
+    within("num_threads", num_threads, 1, MOST)
+    if first == last or indices.shape[0] == 0:
+        for i in range(first, last):
+            A[i, : i + 1] = 0
+        return
+    if is_outside(&indices[0], indices.shape[0], m):
+        raise IndexError(f"columns of lines must be in 0..{m - 1}, got {np.min(indices)}..{np.max(indices)}")
+    cdef double[:, ::1] rooms = np.empty((num_threads, m))
+    for i in prange(first, last, nogil=True, schedule="dynamic", chunksize=4, num_threads=num_threads):
+        tid = threadid()
+        memset(&rooms[tid, 0], 0, <size_t>m * sizeof(double))
+        if real is float:
+            fa_add_rows_f32(m, &K[0, 0], indptr[i + 1] - indptr[i], &indices[0] + indptr[i], &values[0] + indptr[i],
+                            &rooms[tid, 0])
+            fa_dot_rows_f32(&rooms[tid, 0], i + 1, &indptr[0], &indices[0], &values[0], &A[i, 0])
+        else:
+            fa_add_rows_f64(m, &K[0, 0], indptr[i + 1] - indptr[i], &indices[0] + indptr[i], &values[0] + indptr[i],
+                            &rooms[tid, 0])
+            fa_dot_rows_f64(&rooms[tid, 0], i + 1, &indptr[0], &indices[0], &values[0], &A[i, 0])
+
+
+def mirror(real[:, ::1] A not None, const double[::1] scale, Py_ssize_t first, Py_ssize_t last, int num_threads):
+    """Make of rows ``first`` to ``last`` - 1 of a lower triangle a symmetric matrix; or, with ``scale``, one whose columns
+    are scaled, with a diagonal of zeros. The rows of all calls together must be all rows, each once."""
+    cdef Py_ssize_t n = A.shape[0], block, i, j, j0, i0, i1
+    cdef bint scaled = scale is not None
+    fits("A", A.shape, n, n)
+    if scaled:
+        fits("scale", scale.shape, n)
+    within("last", last, 0, n)
+    within("first", first, 0, last)
+    within("num_threads", num_threads, 1, MOST)
+    for block in prange((last - first + MIRRORED - 1) // MIRRORED, nogil=True, schedule="dynamic", chunksize=1,
+                        num_threads=num_threads):
+        i0 = first + block * MIRRORED
+        i1 = min(i0 + MIRRORED, last)
+        j0 = 0
+        while j0 < i1:
+            for i in range(max(i0, j0), i1):
+                for j in range(j0, min(j0 + MIRRORED, i)):
+                    A[j, i] = <real>(A[i, j] * scale[i]) if scaled else A[i, j]
+                    if scaled:
+                        A[i, j] = <real>(A[i, j] * scale[j])
+            j0 = j0 + MIRRORED
+        for i in range(i0 if scaled else i1, i1):
+            A[i, i] = 0
+
+
+cdef size_t list_bytes(Py_ssize_t n) noexcept:
+    """Room for a list of n while it is made, a whole number of cache lines."""
+    return (<size_t>n * (sizeof(double) + sizeof(int32_t)) + FA_ALIGN - 1) // FA_ALIGN * FA_ALIGN
+
+
+cdef const unsigned char *open_or_null(const unsigned char[::1] open, Py_ssize_t n_columns) except? NULL:
+    if open is None or n_columns == 0:
+        return NULL
+    fits("open", open.shape, n_columns)
+    return &open[0]
+
+
+def linear_best(tuple rows not None, const real[::1] values not None, const real[:, ::1] B not None, Py_ssize_t n,
+                int num_threads, *, tuple hidden=None, open=None):
+    """The n best columns (m, n) of rows of a sparse matrix times B (n_rows, n_columns), and their scores.
+
+    ``rows`` and ``hidden`` (or None) are lists (first, last, items), the cells of row r ``items[first[r]:last[r]]`` with
+    ``values`` beside them. All columns that are ``open`` and not hidden are candidates.
+    """
+    cdef Py_ssize_t m = n_lists(rows), columns = B.shape[1], r, tid
+    within("n", n, 1, MOST)
+    within("columns of B", columns, 1, MOST)
+    within("num_threads", num_threads, 1, MOST)
+    cdef fa_lists left = item_lists("rows", rows, m), hide = item_lists("hidden", hidden, m)
+    fits("values", values.shape, len(rows[2]))
+    check_lists("rows", left, m, B.shape[0])
+    check_lists("hidden", hide, m, columns)
+    cdef const unsigned char *is_open = open_or_null(open, columns)
+    found, scores = np.empty((m, n), np.int32), np.empty((m, n), np.float32 if real is float else np.float64)
+    if m == 0:
+        return found, scores
+    cdef const real *w = &values[0] if values.shape[0] else NULL
+    cdef const real *b = &B[0, 0] if B.shape[0] else NULL
+    cdef int32_t[:, ::1] f = found
+    cdef real[:, ::1] s = scores
+    cdef double[:, ::1] sums = np.empty((num_threads, columns))
+    cdef unsigned char[:, ::1] work = np.empty((num_threads, list_bytes(n)), np.uint8)
+    for r in prange(m, nogil=True, schedule="dynamic", chunksize=4, num_threads=num_threads):
+        tid = threadid()
+        memset(&sums[tid, 0], 0, <size_t>columns * sizeof(double))
+        if real is float:
+            fa_add_rows_f32(columns, b, left.last[r] - left.first[r], left.items + left.first[r], w + left.first[r],
+                            &sums[tid, 0])
+            fa_best_of_f32(columns, &sums[tid, 0], hide.last[r] - hide.first[r] if hide.first != NULL else 0,
+                           hide.items + hide.first[r] if hide.first != NULL else NULL, is_open, n, &f[r, 0], &s[r, 0],
+                           &work[tid, 0])
+        else:
+            fa_add_rows_f64(columns, b, left.last[r] - left.first[r], left.items + left.first[r], w + left.first[r],
+                            &sums[tid, 0])
+            fa_best_of_f64(columns, &sums[tid, 0], hide.last[r] - hide.first[r] if hide.first != NULL else 0,
+                           hide.items + hide.first[r] if hide.first != NULL else NULL, is_open, n, &f[r, 0], &s[r, 0],
+                           &work[tid, 0])
+    return found, scores
+
+
+def linear_at(tuple rows not None, const real[::1] values not None, const real[:, ::1] B not None, tuple at not None,
+              int num_threads):
+    """Scores of the columns ``at``, lists (first, last, columns) for each of the ``rows``, in the bits of ``linear_best``."""
+    cdef Py_ssize_t m = n_lists(rows), columns = B.shape[1], r, tid
+    cdef int64_t j
+    within("num_threads", num_threads, 1, MOST)
+    cdef fa_lists left = item_lists("rows", rows, m), wanted = item_lists("at", at, m)
+    fits("values", values.shape, len(rows[2]))
+    check_lists("rows", left, m, B.shape[0])
+    check_lists("at", wanted, m, columns)
+    scores = np.empty(len(at[2]), np.float32 if real is float else np.float64)
+    if m == 0 or len(scores) == 0:
+        return scores
+    cdef const real *w = &values[0] if values.shape[0] else NULL
+    cdef const real *b = &B[0, 0] if B.shape[0] else NULL
+    cdef real[::1] s = scores
+    # of many columns the whole row costs less, which reads B as it lies
+    cdef Py_ssize_t many = max(<Py_ssize_t>16, columns // 16)
+    cdef bint any_many = np.any(np.subtract(at[1], at[0]) >= many)
+    cdef double[:, ::1] sums = np.empty((num_threads, columns if any_many else 1))
+    for r in prange(m, nogil=True, schedule="dynamic", chunksize=8, num_threads=num_threads):
+        if wanted.last[r] - wanted.first[r] >= many:
+            tid = threadid()
+            memset(&sums[tid, 0], 0, <size_t>columns * sizeof(double))
+            if real is float:
+                fa_add_rows_f32(columns, b, left.last[r] - left.first[r], left.items + left.first[r],
+                                w + left.first[r], &sums[tid, 0])
+            else:
+                fa_add_rows_f64(columns, b, left.last[r] - left.first[r], left.items + left.first[r],
+                                w + left.first[r], &sums[tid, 0])
+            for j in range(wanted.first[r], wanted.last[r]):
+                s[j] = <real>sums[tid, wanted.items[j]]
+            continue
+        for j in range(wanted.first[r], wanted.last[r]):
+            if real is float:
+                s[j] = <real>fa_dot_cells_f32(b + wanted.items[j], columns, left.last[r] - left.first[r],
+                                              left.items + left.first[r], w + left.first[r])
+            else:
+                s[j] = <real>fa_dot_cells_f64(b + wanted.items[j], columns, left.last[r] - left.first[r],
+                                              left.items + left.first[r], w + left.first[r])
+    return scores
+
+
+def row_dots(tuple lines not None, const real[:, ::1] columns not None, int num_threads):
+    """Scores (m, n) in float64 of n compressed rows times each of ``columns`` (m, size), which are rows here: in the bits
+    of ``linear_best``, before these become ``real``; -inf for rows without cells."""
+    cdef const int64_t[::1] indptr = lines[0]
+    cdef const int32_t[::1] indices = lines[1]
+    cdef const real[::1] values = lines[2]
+    cdef Py_ssize_t n = check_indptr("lines", indptr, indices.shape[0]), m = columns.shape[0], u, q
+    fits("values of lines", values.shape, indices.shape[0])
+    within("num_threads", num_threads, 1, MOST)
+    scores = np.full((m, n), -np.inf)
+    if m == 0 or indices.shape[0] == 0:
+        return scores
+    if is_outside(&indices[0], indices.shape[0], columns.shape[1]):
+        raise IndexError(f"columns of lines must be in 0..{columns.shape[1] - 1}, got {np.min(indices)}.."
+                         f"{np.max(indices)}")
+    cdef double[:, ::1] s = scores
+    for u in prange(n, nogil=True, schedule="dynamic", chunksize=64, num_threads=num_threads):
+        for q in range(m if indptr[u] < indptr[u + 1] else 0):
+            if real is float:
+                s[q, u] = fa_dot_cells_f32(&columns[q, 0], 1, indptr[u + 1] - indptr[u], &indices[0] + indptr[u],
+                                           &values[0] + indptr[u])
+            else:
+                s[q, u] = fa_dot_cells_f64(&columns[q, 0], 1, indptr[u + 1] - indptr[u], &indices[0] + indptr[u],
+                                           &values[0] + indptr[u])
+    return scores
+
+
+def best_of(double[:, ::1] scores not None, Py_ssize_t n, dtype, int num_threads, *, tuple hidden=None, open=None):
+    """The n best columns (m, n) of each row of scores, those above -inf, and their scores in ``dtype``; hidden scores are
+    lost. ``hidden`` and ``open`` as for ``linear_best``."""
+    cdef Py_ssize_t m = scores.shape[0], columns = scores.shape[1], r
+    within("n", n, 1, MOST)
+    within("num_threads", num_threads, 1, MOST)
+    cdef fa_lists hide = item_lists("hidden", hidden, m)
+    check_lists("hidden", hide, m, columns)
+    cdef const unsigned char *is_open = open_or_null(open, columns)
+    cdef Values room = room_for(m * n, dtype)
+    found = np.empty((m, n), np.int32)
+    if m == 0 or columns == 0:
+        found[:] = -1
+        room.array[:] = -np.inf
+        return found, room.array.reshape(m, n)
+    cdef int32_t[:, ::1] f = found
+    cdef unsigned char[:, ::1] work = np.empty((num_threads, list_bytes(n)), np.uint8)
+    for r in prange(m, nogil=True, schedule="dynamic", chunksize=4, num_threads=num_threads):
+        if room.type == FA_F32:
+            fa_best_of_f32(columns, &scores[r, 0], hide.last[r] - hide.first[r] if hide.first != NULL else 0,
+                           hide.items + hide.first[r] if hide.first != NULL else NULL, is_open, n, &f[r, 0],
+                           <float *>room.data + r * n, &work[threadid(), 0])
+        else:
+            fa_best_of_f64(columns, &scores[r, 0], hide.last[r] - hide.first[r] if hide.first != NULL else 0,
+                           hide.items + hide.first[r] if hide.first != NULL else NULL, is_open, n, &f[r, 0],
+                           <double *>room.data + r * n, &work[threadid(), 0])
+    return found, room.array.reshape(m, n)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._core import kernels
+from .._core import DataError, kernels
 from .._equation import CHUNK, RowEquation
 
 
@@ -28,6 +31,16 @@ class MemoryEstimate(NamedTuple):
     factors: int
     work: int
     total: int
+
+    def check(self, rule: str) -> None:
+        """Refuse what needs more than is free; ``rule`` names the argument, and what of it needs so much."""
+        free = free_memory()
+        if free is not None and self.total > free:
+            raise DataError(
+                f"{rule} need {self.total / 1e9:.1f} GB, {self.factors / 1e9:.1f} GB of them to stay, and "
+                f"{free / 1e9:.1f} GB of memory are free: leave out rare ones, or use another model"
+            )
+
 
 
 CELL = 8
@@ -98,3 +111,50 @@ def estimate(
         measuring += n_items * (size * padded + padded + 16) + min(n_users, held_out) * LISTED
     work = held + max(sweep, rule, reading, measuring)
     return MemoryEstimate(cells, factors, work, cells + factors + work)
+
+
+def free_memory() -> int | None:
+    """Return what this process may take without anything being swapped out or killed; None: nobody says."""
+    if sys.platform != "linux":
+        try:
+            return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        except (AttributeError, ValueError, OSError):
+            return None
+    told = [_entry(Path("/proc/meminfo"), "MemAvailable:")]
+    free = [1024 * kib for kib in told if kib is not None]
+    for limit, used, statistics in _GROUPS:
+        most, now = _number(limit), _number(used)
+        if most is not None and now is not None:
+            # files that were read count as used, but make room
+            free.append(max(0, most - now + (_entry(statistics, "inactive_file") or 0)))
+    return min(free) if free else None
+
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_GROUPS = [
+    (_CGROUPS / "memory.max", _CGROUPS / "memory.current", _CGROUPS / "memory.stat"),
+    *[tuple(_CGROUPS / "memory" / f"memory.{name}" for name in ("limit_in_bytes", "usage_in_bytes", "stat"))],
+]
+"""Limit, use and statistics of control groups, versions 2 and 1."""
+
+
+def _number(path: Path) -> int | None:
+    """What a file says; None: nothing, or "max"."""
+    text = _text(path).strip()
+    return int(text) if text.isdecimal() else None
+
+
+def _entry(path: Path, name: str) -> int | None:
+    """The number behind a name in a file of lines of both."""
+    for line in _text(path).splitlines():
+        words = line.split()
+        if words[:1] == [name]:
+            return int(words[1])
+    return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return ""

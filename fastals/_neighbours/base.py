@@ -6,7 +6,6 @@ the similarities (lines of one side times lines of the other), and the scores (h
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from copy import copy
 from typing import Any, ClassVar, Literal, TypeVar
@@ -21,15 +20,14 @@ from .._core import (
     ParameterError,
     check_choice,
     check_int,
-    check_path,
     check_real,
     field,
     resolve_num_threads,
 )
-from .._data import Interactions, as_interactions, trusted
-from .._fitted import Rest, Tensors, duplicates_of, without, write_model
-from .._models import Estimator, with_values
-from .lines import WEIGHTINGS, both_ways, centred, distinct_cells, line_means, weighted
+from .._data import Interactions
+from .._fitted import Tensors, duplicates_of
+from .lines import WEIGHTINGS, both_ways, centred, line_means, played, weighted
+from .model import CellsModel, read_cells, read_shape
 from .similarity import nearest
 from .state import NeighbourState
 
@@ -38,7 +36,7 @@ Self = TypeVar("Self", bound="Neighbours")
 MAX_NEIGHBORS = 100_000
 
 
-class Neighbours(Estimator):
+class Neighbours(CellsModel):
     """What both models share; use :class:`ItemKNN` or :class:`UserKNN`."""
 
     _axis: ClassVar[Axis]
@@ -120,8 +118,7 @@ class Neighbours(Estimator):
         self._check_params()
         threads = resolve_num_threads(self.num_threads)
         duplicates = self._merging(duplicates, data, ("sum", "last", "max", "mean", "error"))
-        options: dict[str, Any] = {"duplicates": duplicates, "ratings": self._predicts_ratings, "num_threads": threads}
-        interactions = distinct_cells(as_interactions(with_values(data, y), dtype="float32", **options), duplicates)
+        interactions = self._training_cells(data, y, duplicates, threads)
         lines, others = both_ways(interactions, self._axis)
         means, weighting = None, self.weighting
         if weighting == "auto":
@@ -176,11 +173,6 @@ class Neighbours(Estimator):
         return copy(self.state_.similarity)
 
     @property
-    def settings_(self) -> dict[str, Any]:
-        """The ``weighting`` that "auto" stood for."""
-        return dict(self.state_.settings)
-
-    @property
     def _predicts_ratings(self) -> bool:
         return self.feedback == "explicit"
 
@@ -188,49 +180,28 @@ class Neighbours(Estimator):
     def _duplicates(self) -> str:
         return "last" if self._predicts_ratings else "sum"
 
-    def _without(self, state: NeighbourState, users: Rest, items: Rest, on_disk: str | None) -> NeighbourState:
-        return state.without(users, items, without(state.pairs, users, items, on_disk))
+    def _entered(self, state: NeighbourState, data: Interactions) -> NDArray[Any]:
+        if state.means is None:
+            return played(data.values, state.settings["weighting"])
+        return (data.values - state.means[data.indices]).astype(np.float32)
 
     # -- files --------------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to one safetensors file, as :meth:`ImplicitALS.save` does; see :func:`fastals.load`.
-
-        Examples
-        --------
-        >>> import fastals, os, tempfile
-        >>> model = fastals.ItemKNN().fit((["ann", "ann", "bob"], ["x", "y", "x"]))
-        >>> with tempfile.TemporaryDirectory() as directory:
-        ...     model.save(os.path.join(directory, "model"))
-        ...     fastals.load(os.path.join(directory, "model")).recommend("bob", n=1).items
-        array(['y'], dtype=object)
-        """
-        state = self.state_
+    def _content(self, state: NeighbourState) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         S = state.similarity
         tensors: dict[str, NDArray[Any]] = {
             "similarity_indptr": S.indptr.astype(np.int64),
             "similarity_indices": S.indices.astype(np.int32),
             "similarity": S.data,
-            "seen_values": state.pairs.arrays("float32")[2],
         }
         if state.means is not None and not np.array_equal(state.means, self._means_of(state.pairs)):
             tensors["means"] = state.means  # those of cells that were forgotten, too
-        content = {
-            "fitted_feedback": "explicit" if state.ratings else "implicit",
-            "shape": list(state.pairs.shape),
-            "settings": dict(state.settings),
-            "duplicates": state.duplicates,
-        }
-        write_model(check_path("path", path), type(self), state.parameters, state.pairs, content, tensors)
+        return {"fitted_feedback": "explicit" if state.ratings else "implicit"}, tensors
 
     @classmethod
     def _read(cls: type[Self], content: Mapping[str, Any], tensors: Tensors) -> Self:
-        shape = field(content, "shape", list)
-        if len(shape) != 2 or not all(type(n) is int and 0 < n < 2**31 for n in shape):
-            raise ValueError(f"shape is {shape!r}")
-        n_users, n_items = shape
-        users, items = tensors.take_labels("users", n_users), tensors.take_labels("items", n_items)
-        m = n_items if cls._axis == "items" else n_users
+        shape = read_shape(content)
+        m = shape[cls._axis == "items"]
         model = cls(**{**field(content, "parameters", dict), "num_threads": None})
         # files of versions that had no settings hold what the constructor was given
         weighting = field(content, "settings" if "settings" in content else "parameters", dict).get("weighting")
@@ -239,9 +210,7 @@ class Neighbours(Estimator):
         indptr, indices = tensors.take_rows("similarity", m, m)
         values = tensors.take("similarity", "<f4", len(indices))
         similarity = sparse.csr_array((values, indices, indptr), shape=(m, m))
-        rows = tensors.take_rows("seen", n_users, n_items)
-        seen_values = tensors.take("seen_values", "<f4", len(rows[1]))
-        data = trusted((*rows, seen_values), None, users, items, known=tensors.take_known(users, items))
+        data = read_cells(tensors, shape, "<f4")
         explicit = field(content, "fitted_feedback", str) == "explicit"
         means = cls._means_of(data) if explicit else None
         if explicit and "means" in tensors:

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from .._data import as_interactions
 from .._fitted import stored
 from .._topn import ItemLists
 from .base import Neighbours
-from .lines import distinct_cells, played
-from .scores import Queries
 
 
 @stored
@@ -80,14 +75,7 @@ class ItemKNN(Neighbours):
     _axis = "items"
 
     def _queries_of_histories(self, state: Any, histories: Any, threads: int) -> tuple[Any, ItemLists]:
-        options: dict[str, Any] = {"duplicates": state.duplicates, "ratings": state.ratings, "items": state.items}
-        data = distinct_cells(as_interactions(histories, dtype="float32", **options), state.duplicates)
-        if state.means is None:
-            values = played(data.values, state.settings["weighting"])
-        else:
-            values = (data.values - state.means[data.indices]).astype(np.float32)
-        lists = ItemLists.of_rows(data.indptr, data.indices)
-        return Queries(lists, values, None), lists
+        return self._histories(state, histories)
 
 
 @stored

@@ -15,17 +15,17 @@ BM25_K1, BM25_B = 1.2, 0.75
 """The usual constants: how fast repeated events saturate, how much the length of a line counts."""
 
 
-def distinct_cells(data: Interactions, duplicates: str) -> Interactions:
+def distinct_cells(data: Interactions, duplicates: str, dtype: Any = "float32") -> Interactions:
     """Make one of the cells that are stored several times."""
     if not has_repeats(data):
         return data
-    merged = as_interactions(data.matrix, duplicates=duplicates, dtype="float32")
+    merged = as_interactions(data.matrix, duplicates=duplicates, dtype=dtype)
     return trusted(merged.arrays(), None, data.user_labels, data.item_labels, known=known_of(data))
 
 
-def both_ways(data: Interactions, axis: Axis) -> tuple[Compressed, Compressed]:
+def both_ways(data: Interactions, axis: Axis, dtype: Any = "float32") -> tuple[Compressed, Compressed]:
     """Return the cells by line of this axis, and by line of the other."""
-    ways = data.arrays("float32"), data.transpose_arrays("float32")
+    ways = data.arrays(dtype), data.transpose_arrays(dtype)
     return ways if axis == "users" else ways[::-1]
 
 

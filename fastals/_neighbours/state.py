@@ -1,11 +1,12 @@
-"""What a neighbourhood model has made of its data."""
+"""What a neighbourhood model has made of its data; what it shares with linear models."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,106 @@ from .._data import Interactions, Labels, cell_arrays
 from .._fitted import Rest
 from .._topn import Fitted, ItemLists, Wanted
 from .lines import histories, transposed
-from .scores import Found, Queries, Scores, Scoring, open_columns, scores_at, search
+from .scores import Found, Product, Queries, Scores, Scoring, open_columns, search
 from .similarity import compressed, kept
 
 
+class CellsFitted(Fitted):
+    """A model that scores by what users had: their rows of the training cells times a matrix.
+
+    Attributes
+    ----------
+    name : str
+        Of the model, for messages.
+    parameters, settings : mappings
+        The constructor's parameters of the fit, and what those that may be "auto" stood for.
+    """
+
+    name: str
+    parameters: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    similar_are: ClassVar[str] = "neighbours"
+    """What similar items are to the model, for messages."""
+
+    def __post_init__(self) -> None:
+        for name in ("parameters", "settings"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        self._begin()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {**state, "parameters": dict(self.parameters), "settings": dict(self.settings)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()
+
+    @property
+    @abstractmethod
+    def dtype(self) -> np.dtype[Any]:
+        """Of values and scores."""
+
+    @abstractmethod
+    def scoring_towards(self, towards: Axis) -> Product:
+        """How scores of items for users come about, or the other way round."""
+
+    @abstractmethod
+    def _open(self, towards: Axis) -> NDArray[np.bool_] | None:
+        """Which items or users lists may hold; None: all that have a score."""
+
+    def _with_cells(self, axis: Axis) -> NDArray[np.bool_]:
+        """Which users or items have training cells."""
+        return self.derive(f"{axis} with cells", lambda: np.diff(self.pairs.lines(axis).indptr) > 0)
+
+    def queries(self, axis: Axis, rows: NDArray[Any] | slice) -> Queries:
+        """Rows of the left factor."""
+        return self.scoring_towards("items" if axis == "users" else "users").queries(rows)
+
+    def queries_of_factors(self, user_factors: Any) -> Queries:
+        """There are none."""
+        raise ParameterError(f"{self.name} has no factors")
+
+    def blank(self, axis: Axis, queries: Queries) -> NDArray[np.bool_]:
+        """Which have nothing that a score could come from."""
+        blank: NDArray[np.bool_] = queries.lists.lengths == 0
+        return blank
+
+    def search(self, table: str, queries: Any, n: int, seen: ItemLists | None, wanted: Wanted, threads: int) -> Found:
+        """Find the best of a product's columns."""
+        if wanted.boost is not None:
+            raise ParameterError(f"{self.name} takes no boost")
+        towards: Axis = "items" if table == "items" else "users"
+        return search(self.scoring_towards(towards), queries, n, seen, wanted, self._open(towards), threads)
+
+    def open_similar(self, axis: Axis, of: Axis, wanted: Wanted) -> NDArray[np.bool_] | None:
+        """Which may be similar, the only axis that there is being ``of``; None: all."""
+        if axis != of:
+            raise ParameterError(f"{self.name} knows {self.similar_are} of {of} only, so it has no similar_{axis}")
+        if wanted.own is not None or wanted.exclude_each is not None:
+            raise ParameterError(f"{self.name} takes the same candidates and exclusions for all of similar_{axis} only")
+        return open_columns(wanted, len(self.items if of == "items" else self.users))
+
+    def pair_scores(self, users: NDArray[np.int32], items: NDArray[np.int32], threads: int) -> Scores:
+        """Score pairs; NaN where either is -1."""
+        known = (users >= 0) & (items >= 0)
+        order = np.flatnonzero(known)[np.argsort(users[known], kind="stable")]
+        rows, first, counts = np.unique(users[order], return_index=True, return_counts=True)
+        at = (first, first + counts, np.ascontiguousarray(items[order]))
+        found = self.scoring_towards("items").at(rows, at, threads)
+        scores = np.full(len(users), np.nan, found.dtype)
+        scores[order] = found
+        return scores
+
+    def all_scores(self, users: NDArray[np.intp], threads: int) -> Scores:
+        """Score all items for some users."""
+        n = len(self.items)
+        ends = np.arange(len(users) + 1, dtype=np.int64) * n
+        at = (ends[:-1], ends[1:], np.tile(np.arange(n, dtype=np.int32), len(users)))
+        return self.scoring_towards("items").at(users, at, threads).reshape(-1, n)
+
+
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class NeighbourState(Fitted):
+class NeighbourState(CellsFitted):
     """A fitted neighbourhood model, whole and immutable.
 
     Attributes
@@ -58,21 +153,16 @@ class NeighbourState(Fitted):
         for array in (self.similarity.data, self.similarity.indices, self.similarity.indptr, self.means):
             if array is not None:
                 array.flags.writeable = False
-        for name in ("parameters", "settings"):
-            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
-        self._begin()
+        super().__post_init__()
 
     def __repr__(self) -> str:
         size = f"{len(self.users)} users x {len(self.items)} items"
         return f"<NeighbourState: {size}, {self.similarity.nnz} neighbours of {self.axis}>"
 
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return {**state, "parameters": dict(self.parameters), "settings": dict(self.settings)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.__post_init__()
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of values and scores."""
+        return self.similarity.dtype
 
     @property
     def ratings(self) -> bool:  # type: ignore[override]
@@ -121,40 +211,15 @@ class NeighbourState(Fitted):
 
         return self.derive(f"scoring towards {towards}", make)
 
-    def queries(self, axis: Axis, rows: NDArray[Any] | slice) -> Queries:
-        """Rows of the left factor."""
-        scoring = self.scoring_towards("items" if axis == "users" else "users")
-        base = None if scoring.row_base is None else scoring.row_base[rows]
-        return Queries(ItemLists.of_rows(*scoring.left[:2], rows), scoring.left[2], base)
-
-    def queries_of_factors(self, user_factors: Any) -> Queries:
-        """There are none."""
-        raise ParameterError(f"{self.name} has no factors")
+    def _open(self, towards: Axis) -> NDArray[np.bool_] | None:
+        """A rating is guessed even where nobody has given one."""
+        return None if self.means is None else self._with_cells(towards)
 
     # -- answers ------------------------------------------------------------------------------------------------------
 
-    def blank(self, axis: Axis, queries: Queries) -> NDArray[np.bool_]:
-        """Which have neither a history nor neighbours that a score could come from."""
-        blank: NDArray[np.bool_] = queries.lists.lengths == 0
-        return blank
-
-    def search(self, table: str, queries: Any, n: int, seen: ItemLists | None, wanted: Wanted, threads: int) -> Found:
-        """Find the best of a product's columns."""
-        if wanted.boost is not None:
-            raise ParameterError(f"{self.name} takes no boost")
-        towards: Axis = "items" if table == "items" else "users"
-        known = None
-        if self.means is not None:  # a rating is guessed even where nobody has given one
-            known = self.derive(f"known {towards}", lambda: np.diff(self.pairs.lines(towards).indptr) > 0)
-        return search(self.scoring_towards(towards), queries, n, seen, wanted, known, threads)
-
     def similar(self, axis: Axis, rows: NDArray[np.int32], n: int, wanted: Wanted, threads: int) -> Found:
         """The neighbours."""
-        if axis != self.axis:
-            raise ParameterError(f"{self.name} knows neighbours of {self.axis} only, so it has no similar_{axis}")
-        if wanted.own is not None or wanted.exclude_each is not None:
-            raise ParameterError(f"{self.name} takes the same candidates and exclusions for all of similar_{axis} only")
-        is_open = open_columns(wanted, self.similarity.shape[0])
+        is_open = self.open_similar(axis, self.axis, wanted)
         if is_open is None:
             return kept(self.similarity, rows, n, threads)
         most = max(n, int(np.diff(self.similarity.indptr).max()))
@@ -163,23 +228,6 @@ class NeighbourState(Fitted):
         found, scores = np.where(closed, -1, found), np.where(closed, -np.inf, scores)
         order = np.argsort(closed, axis=1, kind="stable")[:, :n]
         return np.take_along_axis(found, order, 1), np.take_along_axis(scores, order, 1)
-
-    def pair_scores(self, users: NDArray[np.int32], items: NDArray[np.int32], threads: int) -> Scores:
-        """Score pairs; NaN where either is -1."""
-        known = (users >= 0) & (items >= 0)
-        order = np.flatnonzero(known)[np.argsort(users[known], kind="stable")]
-        rows, first, counts = np.unique(users[order], return_index=True, return_counts=True)
-        scores = np.full(len(users), np.nan, np.float32)
-        at = (first, first + counts, np.ascontiguousarray(items[order]))
-        scores[order] = scores_at(self.scoring_towards("items"), rows, at, threads)
-        return scores
-
-    def all_scores(self, users: NDArray[np.intp], threads: int) -> Scores:
-        """Score all items for some users."""
-        n = len(self.items)
-        ends = np.arange(len(users) + 1, dtype=np.int64) * n
-        at = (ends[:-1], ends[1:], np.tile(np.arange(n, dtype=np.int32), len(users)))
-        return scores_at(self.scoring_towards("items"), users, at, threads).reshape(-1, n)
 
     def mean_scores(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> Scores:
         """Score pairs, -1 being the mean user or item."""

@@ -4,11 +4,13 @@
 #include <math.h>
 
 #include "core/compiler.h"
+#include "neighbours/heap.h"
 
-/* What a workspace consists of: the row, the columns that it touches, and the list as a heap whose root is the worst. */
+/* What a workspace consists of: the row, the columns that it touches, and the list. */
 typedef struct scratch {
-    double *sum, *weight, *score;
-    int32_t *column, *touched;
+    double *sum, *weight;
+    int32_t *touched;
+    fa_heap best;
     int64_t n_touched; /* -1: many, they are not listed */
 } scratch;
 
@@ -23,9 +25,9 @@ size_t fa_product_workspace(const fa_product *p, int64_t n) {
 static scratch divide(const fa_product *p, int64_t n, void *work) {
     scratch s = {.sum = work};
     s.weight = p->weighting == FA_SUM_ONLY ? NULL : s.sum + p->n_columns;
-    s.score = s.sum + (s.weight ? 2 : 1) * p->n_columns;
-    s.column = (int32_t *)(s.score + n);
-    s.touched = s.column + n;
+    s.best.score = s.sum + (s.weight ? 2 : 1) * p->n_columns;
+    s.best.column = (int32_t *)(s.best.score + n);
+    s.touched = s.best.column + n;
     return s;
 }
 
@@ -104,36 +106,6 @@ static inline double score_of(const fa_product *p, scratch s, int64_t c, double 
     return p->base ? p->base[c] + score : score;
 }
 
-static inline int worse(double score, int32_t column, double than, int32_t other) {
-    return score < than || (score == than && column > other);
-}
-
-/* Put an element where the root was. */
-static void sift_down(scratch s, int64_t size, double score, int32_t column) {
-    int64_t at = 0;
-    for (int64_t child; (child = 2 * at + 1) < size; at = child) {
-        if (child + 1 < size && worse(s.score[child + 1], s.column[child + 1], s.score[child], s.column[child]))
-            child++;
-        if (!worse(s.score[child], s.column[child], score, column)) break;
-        s.score[at] = s.score[child];
-        s.column[at] = s.column[child];
-    }
-    s.score[at] = score;
-    s.column[at] = column;
-}
-
-static void sift_up(scratch s, int64_t at, double score, int32_t column) {
-    while (at) {
-        const int64_t parent = (at - 1) / 2;
-        if (!worse(score, column, s.score[parent], s.column[parent])) break;
-        s.score[at] = s.score[parent];
-        s.column[at] = s.column[parent];
-        at = parent;
-    }
-    s.score[at] = score;
-    s.column[at] = column;
-}
-
 int fa_product_best(const fa_product *p, int64_t n_cells, const int32_t *rows, const float *w, double norm,
                     int64_t n_hidden, const int32_t *hidden, int64_t n, int32_t *columns, float *scores, void *work) {
     int64_t products = 0;
@@ -144,21 +116,14 @@ int fa_product_best(const fa_product *p, int64_t n_cells, const int32_t *rows, c
     int64_t size = 0;
     for (int64_t j = 0; j < n_touched(p, s); j++) {
         const int64_t c = touched(s, j);
-        if (candidate(s, c) && !(p->open && !p->open[c])) {
-            const double score = score_of(p, s, c, norm);
-            if (size < n) sift_up(s, size++, score, (int32_t)c);
-            else if (worse(s.score[0], s.column[0], score, (int32_t)c)) sift_down(s, n, score, (int32_t)c);
-        }
+        if (candidate(s, c) && !(p->open && !p->open[c]))
+            size = fa_offer(s.best, size, n, score_of(p, s, c, norm), (int32_t)c);
         clean(s, c);
     }
-    for (int64_t j = n - 1; j >= size; j--) {
-        columns[j] = -1;
-        scores[j] = -INFINITY;
-    }
-    while (size > 0) {
-        columns[--size] = s.column[0];
-        scores[size] = (float)s.score[0];
-        if (size) sift_down(s, size, s.score[size], s.column[size]);
+    fa_sort(s.best, size);
+    for (int64_t j = 0; j < n; j++) {
+        columns[j] = j < size ? s.best.column[j] : -1;
+        scores[j] = j < size ? (float)s.best.score[j] : -INFINITY;
     }
     return 0;
 }
