@@ -830,6 +830,13 @@ cdef int check_lists(str what, const fa_lists lists, Py_ssize_t m, int64_t size)
     return 0
 
 
+cdef int check_columns(const int32_t[::1] indices, Py_ssize_t size) except -1:
+    """IndexError unless the columns of some cells are in 0..size - 1."""
+    if is_outside(&indices[0], indices.shape[0], size):
+        raise IndexError(f"columns of lines must be in 0..{size - 1}, got {np.min(indices)}..{np.max(indices)}")
+    return 0
+
+
 def gram_rows(tuple lines not None, tuple others not None, real[:, ::1] A not None, double ridge, Py_ssize_t first,
               Py_ssize_t last, int num_threads):
     """Rows ``first`` to ``last`` - 1 of the lower triangle of A = X X' + ridge I.
@@ -841,7 +848,7 @@ def gram_rows(tuple lines not None, tuple others not None, real[:, ::1] A not No
     cdef const int32_t[::1] indices = lines[1], other_indices = others[1]
     cdef const real[::1] values = lines[2], other_values = others[2]
     cdef Py_ssize_t n = check_indptr("lines", indptr, indices.shape[0]), i
-    check_indptr("others", other_indptr, other_indices.shape[0])
+    cdef Py_ssize_t m = check_indptr("others", other_indptr, other_indices.shape[0])
     fits("values of lines", values.shape, indices.shape[0])
     fits("values of others", other_values.shape, other_indices.shape[0])
     fits("A", A.shape, n, n)
@@ -853,6 +860,7 @@ def gram_rows(tuple lines not None, tuple others not None, real[:, ::1] A not No
             A[i, : i + 1] = 0
             A[i, i] = ridge or 1
         return
+    check_columns(indices, m)
     cdef double[:, ::1] sums = np.zeros((num_threads, n))
     for i in prange(first, last, nogil=True, schedule="dynamic", chunksize=16, num_threads=num_threads):
         if real is float:
@@ -883,8 +891,7 @@ def hat_rows(tuple lines not None, const real[:, ::1] K not None, real[:, ::1] A
         for i in range(first, last):
             A[i, : i + 1] = 0
         return
-    if is_outside(&indices[0], indices.shape[0], m):
-        raise IndexError(f"columns of lines must be in 0..{m - 1}, got {np.min(indices)}..{np.max(indices)}")
+    check_columns(indices, m)
     cdef double[:, ::1] rooms = np.empty((num_threads, m))
     for i in prange(first, last, nogil=True, schedule="dynamic", chunksize=4, num_threads=num_threads):
         tid = threadid()
@@ -1036,9 +1043,7 @@ def row_dots(tuple lines not None, const real[:, ::1] columns not None, int num_
     scores = np.full((m, n), -np.inf)
     if m == 0 or indices.shape[0] == 0:
         return scores
-    if is_outside(&indices[0], indices.shape[0], columns.shape[1]):
-        raise IndexError(f"columns of lines must be in 0..{columns.shape[1] - 1}, got {np.min(indices)}.."
-                         f"{np.max(indices)}")
+    check_columns(indices, columns.shape[1])
     cdef double[:, ::1] s = scores
     for u in prange(n, nogil=True, schedule="dynamic", chunksize=64, num_threads=num_threads):
         for q in range(m if indptr[u] < indptr[u + 1] else 0):

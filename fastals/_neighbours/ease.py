@@ -48,11 +48,12 @@ class EASE(CellsModel):
     Parameters
     ----------
     regularization : "auto" or float, default "auto"
-        lambda, >= 0, in the unit of squares of X. "auto": see [2]_.
+        lambda, >= 0, in the unit of squares of X. "auto": ``b^2 (sqrt(z/m) + sqrt(z/n))^2`` for z cells of root mean
+        square b, m users and n items: beyond that X'X of independent cells has no eigenvalue.
     weighting : {"auto", "binary", "log"} or None, default "auto"
         What stands in X for a value r. "binary": 1, as in the article; -1 for a value below 0, and 0 for 0. "log":
-        ``log2(1 + r)``, a value below 0 keeping its sign, so that 1 is 1 and a hundred plays are not a hundred times
-        one. None: r itself, of which a few large ones outweigh all others. "auto" is "binary".
+        ``log2(1 + r)``, a value below 0 keeping its sign: 1 is 1, and a hundred plays are more, but not a hundred times
+        as much. None: r itself, of which a few large ones outweigh all others. "auto" is "log".
     dtype : {"float32", "float64"}, default "float32"
         Of the weights, of the arithmetic and of scores.
     num_threads : int, optional
@@ -71,8 +72,7 @@ class EASE(CellsModel):
 
     References
     ----------
-    .. [1] H. Steck. Embarrassingly shallow autoencoders for sparse data. WWW 2019, equations 4 to 8.
-    .. [2] docs/models.md, "Baselines".
+    .. [1] H. Steck. Embarrassingly shallow autoencoders for sparse data. WWW 2019, equations 3 and 8.
 
     Examples
     --------
@@ -150,7 +150,7 @@ class EASE(CellsModel):
         cells = self._training_cells(data, y, duplicates, threads)
         need = needed(cells.shape, cells.nnz, self._dtype, threads)
         need.check(f"n_items must be less than {cells.n_items:,}, of which the weights of all for all")
-        weighting = "binary" if self.weighting == "auto" else self.weighting
+        weighting = "log" if self.weighting == "auto" else self.weighting
         rows, columns = (
             (indptr, indices, entered(values.astype(self._dtype, copy=False), weighting))
             for indptr, indices, values in both_ways(cells, "users", self._dtype)

@@ -188,12 +188,9 @@ class LinearState(CellsFitted):
 
     def scoring_towards(self, towards: Axis) -> Product:
         """How scores of items for users come about, or the other way round."""
-
-        def make() -> Compressed:
-            indptr, indices, values = self.pairs.arrays(self.dtype)
-            return indptr, indices, entered(values, self.settings["weighting"])
-
-        history = self.derive("history", make)
+        indptr, indices, values = self.pairs.arrays(self.dtype)
+        stand = self.derive("history", lambda: entered(values, self.settings["weighting"]).view())
+        history = indptr, indices, stand
         if towards == "items":
             return ItemScores(history, self.weights)
         return UserScores(history, self.weights, self._with_cells("items"))

@@ -313,13 +313,70 @@ def table_calls(dtype: type) -> Iterator[Call]:
     )
 
 
+def linear_calls(dtype: type) -> Iterator[Call]:
+    rng = np.random.default_rng(3)
+    lists, hidden = lists_of(rng, N, OTHERS), lists_of(rng, N, ITEMS)
+    indptr, indices = cells(rng, N, OTHERS)
+    indices[0] = OTHERS - 1
+    values = np.ones(len(indices), dtype)
+    others = tables.transpose(indptr, indices, values, OTHERS, dtype, 1)
+    lines = (indptr, indices, values)
+    wrong_lines: list[Any] = [
+        *((bad, indices, values) for bad in [*broken(indptr), indptr[:-1], indptr[:0]]),
+        *((indptr, bad, values) for bad in (indices[:-1], indices[:0], None)),
+        *((indptr, indices, bad) for bad in (values[:-1], values.astype(np.int8), None)),
+        *(lines[:2], None),
+    ]
+    run = {"first": 3, "last": N, "num_threads": 2}
+    wrong_run: dict[str, list[Any]] = {"first": [-1, N + 1], "last": [2, N + 1, *COUNT], "num_threads": THREADS}
+    strays = [(indptr, bad, values) for bad in with_last(indices, -1, OTHERS, HUGE)]
+    yield Call(
+        tables.gram_rows,
+        {"lines": lines, "others": others, "A": np.ones((N, N), dtype), "ridge": 1.0, **run},
+        {
+            "lines": [*wrong_lines, *strays],
+            "others": [(others[0][:-1], *others[1:]), (others[0], others[1][:-1], others[2]), (*others[:2], None), None],
+            "A": [None],
+            **wrong_run,
+        },
+    )
+    yield Call(
+        tables.hat_rows,
+        {"lines": lines, "K": np.ones((OTHERS, OTHERS), dtype), "A": np.ones((N, N), dtype), **run},
+        {"lines": [*wrong_lines, *strays], "K": [None, np.ones((OTHERS - 1, OTHERS - 1), dtype)], "A": [None], **wrong_run},
+    )
+    yield Call(tables.mirror, {"A": np.ones((N, N), dtype), "scale": np.ones(N), **run}, {"A": [None], **wrong_run})
+    B = np.ones((OTHERS, ITEMS), dtype)
+    row = {"rows": lists, "values": np.ones(len(lists[2]), dtype), "B": B, "num_threads": 2}
+    wrong_row = {"rows": broken_lists(lists, OTHERS), "values": [None], "B": [None, B[:, :0]], "num_threads": THREADS}
+    searched = {"n": 3, "hidden": hidden, "open": np.ones(ITEMS, np.uint8)}
+    wrong_search: dict[str, list[Any]] = {"n": [0, *COUNT], "hidden": [bad for bad in broken_lists(hidden, ITEMS) if bad]}
+    yield Call(tables.linear_best, {**row, **searched}, {**wrong_row, **wrong_search}, ("B.grown",))
+    yield Call(
+        tables.linear_at, {**row, "at": hidden}, {**wrong_row, "at": broken_lists(hidden, ITEMS)}, ("B.grown",)
+    )
+    yield Call(
+        tables.row_dots,
+        {"lines": lines, "columns": np.ones((QUERIES, OTHERS), dtype), "num_threads": 2},
+        {"lines": [*wrong_lines, *strays], "columns": [None], "num_threads": THREADS},
+        ("columns.0", "columns.grown"),
+    )
+    yield Call(
+        tables.best_of,
+        {"scores": np.ones((N, ITEMS)), "dtype": dtype, "num_threads": 2, **searched},
+        {"scores": [None], "dtype": [np.int32, np.float16], "num_threads": THREADS, **wrong_search},
+    )
+    kernels.bind_blas()
+    yield Call(kernels.invert, {"A": np.eye(N, dtype=dtype), "num_threads": 2}, {"A": [None], "num_threads": THREADS})
+
+
 CALLS = [
     call
     for dtype in (np.float32, np.float64)
-    for make in (kernel_calls, top_n_calls, table_calls)
+    for make in (kernel_calls, top_n_calls, table_calls, linear_calls)
     for call in make(dtype)
 ]
-OTHERWISE = {"Interner", "active_isa", "aligned_empty", "available_isas", "bind_lapack", "use_isa"}
+OTHERWISE = {"Interner", "active_isa", "aligned_empty", "available_isas", "bind_blas", "bind_lapack", "use_isa"}
 """What takes no arrays, and what has tests of its own below."""
 
 

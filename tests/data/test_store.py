@@ -323,6 +323,7 @@ def test_values_beyond_float32_are_refused_where_they_are_read(tmp_path):
         lambda data: fastals.evaluation.train_test_split(data, random_state=0),
         lambda data: fastals.with_ids(data, fastals.Ids(data.users)),
         lambda data: fastals.ItemKNN().fit(data),
+        lambda data: fastals.EASE().fit(data),
     ],
     ids=["matrix", "values", "indices", "arrays", "transposed", "split", "ids", "neighbours"],
 )

@@ -17,6 +17,7 @@ MODELS: dict[str, Any] = {
     "implicit": lambda seed: fastals.ImplicitALS(factors=4, random_state=seed),
     "explicit": lambda seed: fastals.ExplicitALS(factors=4, random_state=seed),
     "neighbours": lambda seed: fastals.ItemKNN(neighbors=4 + seed),
+    "linear": lambda seed: fastals.EASE(regularization=1.0 + seed),
 }
 
 

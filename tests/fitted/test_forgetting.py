@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 import fastals
-from fastals import ExplicitALS, ImplicitALS, Interactions, ItemKNN, UserKNN
+from fastals import EASE, ExplicitALS, ImplicitALS, Interactions, ItemKNN, UserKNN
 from fastals.scoring import score
 
 N_USERS, N_ITEMS = 30, 20
@@ -20,6 +20,7 @@ MODELS: dict[str, Any] = {
     "means": lambda: ExplicitALS.from_preset("lenskit", factors=4, random_state=0),
     "spark": lambda: ImplicitALS.from_preset("spark", factors=4, random_state=0),
     "item neighbours": lambda: ItemKNN(neighbors=5),
+    "all for all": EASE,
     "rated items": lambda: ItemKNN(neighbors=5, feedback="explicit"),
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastals
-from fastals import ExplicitALS, ImplicitALS, Interactions, ItemKNN, ParameterError, UserKNN
+from fastals import EASE, ExplicitALS, ImplicitALS, Interactions, ItemKNN, ParameterError, UserKNN
 from fastals._data import known_of
 from fastals.evaluation import auc, evaluate, most_popular, popularity_baseline
 from fastals.serving import publish
@@ -21,6 +21,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "events": lambda: ImplicitALS(**BASE),
     "ratings": lambda: ExplicitALS(**BASE),
     "items like those": lambda: ItemKNN(neighbors=8),
+    "all for all": EASE,
     "users like this, by ratings": lambda: UserKNN(neighbors=8, feedback="explicit"),
 }
 Pairs = set[tuple[str, str]]

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_info
 
 import fastals
-from fastals import ExplicitALS, ImplicitALS, ItemKNN, UserKNN
+from fastals import EASE, ExplicitALS, ImplicitALS, ItemKNN, UserKNN
 from fastals._fitted import fold_in
 
 ONE = (["new"] * 3, ["i1", "i4", "i7"], [5, 1, 3])
@@ -40,6 +40,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "nonnegative events": lambda: ImplicitALS(**BASE, nonnegative=True, dtype="float64"),
     "weights below 0": lambda: ImplicitALS.from_preset("implicit", **BASE),
     "items like those": lambda: ItemKNN(neighbors=6),
+    "all for all": lambda: EASE(dtype="float64"),
     "users like this": lambda: UserKNN(neighbors=6, feedback="explicit"),
 }
 FACTORS = list(MODELS)[:5]
@@ -190,6 +191,7 @@ ASKED: list[tuple[str, Callable[[dict[str, Any]], Any], dict[str, Callable[[Any]
     ("ratings", lambda own: ExplicitALS(**own), QUESTIONS | OF_FACTORS),
     ("events", lambda own: ImplicitALS(**own), QUESTIONS | OF_FACTORS),
     ("items like those", lambda own: ItemKNN(neighbors=own["factors"]), QUESTIONS | OF_ITEMS),
+    ("all for all", lambda own: EASE(regularization=own["factors"]), QUESTIONS | OF_ITEMS),
 ]
 
 
@@ -325,7 +327,7 @@ def test_a_fit_that_overflows_leaves_the_state() -> None:
     assert model.state_ is state
 
 
-@pytest.mark.parametrize("name", ["items like those", "users like this"])
+@pytest.mark.parametrize("name", ["items like those", "users like this", "all for all"])
 def test_neighbours_that_are_not_found_leave_the_state(name: str) -> None:
     model = MODELS[name]().fit(events())
     state = model.state_

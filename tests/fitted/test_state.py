@@ -17,7 +17,7 @@ from hypothesis.extra.numpy import array_shapes
 from sklearn.base import clone
 
 import fastals
-from fastals import ExplicitALS, ImplicitALS, ItemKNN, UserKNN
+from fastals import EASE, ExplicitALS, ImplicitALS, ItemKNN, UserKNN
 
 N_USERS, N_ITEMS = 40, 30
 ONE = (["new"] * 4, ["i1", "i5", "i12", "i20"], [5, 1, 3, 4])
@@ -48,6 +48,7 @@ NEIGHBOURS: dict[str, Callable[[], Any]] = {
     "items like those": lambda: ItemKNN(neighbors=8).fit(events()),
     "ratings of items like those": lambda: ItemKNN(neighbors=8, feedback="explicit").fit(events()),
     "users like this": lambda: UserKNN(neighbors=8).fit(events()),
+    "all for all": lambda: EASE(regularization=5.0, weighting="log").fit(events()),
     "ratings of users like this": lambda: UserKNN(neighbors=8, feedback="explicit", shrinkage=1.0).fit(events()),
 }
 ALL = FACTORS | NEIGHBOURS
@@ -80,7 +81,7 @@ def answers(model: Any) -> dict[str, Any]:
     if not isinstance(model, UserKNN):
         found["similar items"] = model.similar_items(items, n=6)
         found["lists of one"] = model.recommend(histories=ONE, n=6)
-    if not isinstance(model, ItemKNN):
+    if not isinstance(model, EASE | ItemKNN):
         found["similar users"] = model.similar_users(users, n=6)
     if factorized:
         why = model.explain("u5", "i3"), model.explain(None, "i3", history=ONE)
@@ -94,6 +95,8 @@ def answers(model: Any) -> dict[str, Any]:
             "reasons": [part for each in why for part in each],
             "lists of factors": model.recommend(user_factors=model.fold_in(ONE), n=6),
         }
+    elif isinstance(model, EASE):
+        found["weights_"] = model.weights_
     else:
         found["similarity_"] = model.similarity_.toarray()
     return found
@@ -171,6 +174,9 @@ def all_arrays(model: Any) -> dict[str, Any]:
     if isinstance(model, ExplicitALS | ImplicitALS):
         sides = [model.state_.trained(axis) for axis in ("users", "items")]
         return found | dict(arrays_of([model.state_.scoring_factors, sides], "derived", set()))
+    if isinstance(model, EASE):
+        history = model.state_.scoring_towards("items").history[2]
+        return found | {"weights of items": model.weights_, "its weights": model.state_.weights, "history": history}
     return found | dict(arrays_of(model.similarity_, "similarity_", set()))
 
 

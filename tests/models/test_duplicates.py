@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 import fastals
-from fastals import ExplicitALS, ImplicitALS, Interactions, ItemKNN, UserKNN, evaluation
+from fastals import EASE, ExplicitALS, ImplicitALS, Interactions, ItemKNN, UserKNN, evaluation
 
 OPTIONS: Any = {"factors": 3, "iterations": 3, "random_state": 0}
 MODELS: dict[str, Any] = {
@@ -23,6 +23,7 @@ MODELS: dict[str, Any] = {
     "ratings of users": lambda: UserKNN(feedback="explicit"),
     "plays of items": ItemKNN,
     "plays of users": UserKNN,
+    "plays": EASE,
 }
 POLICIES = ("sum", "last", "max", "mean")
 CONTAINERS = ("tuple", "pandas", "coo", "csr", "csc")
@@ -50,6 +51,8 @@ def contained(rows: pandas.DataFrame, container: str) -> Any:
 
 
 def numbers(model: Any) -> Any:
+    if isinstance(model, EASE):
+        return model.weights_
     if hasattr(model, "similarity_"):
         return model.similarity_.toarray()
     return np.concatenate((model.user_factors_, model.item_factors_))
@@ -72,7 +75,7 @@ def test_repeats_are_kept_or_refused_where_that_is_asked_for(name: str) -> None:
     model = MODELS[name]()
     with pytest.raises(fastals.DataError, match="duplicates='error'"):
         model.fit(events(), duplicates="error")
-    if isinstance(model, ItemKNN | UserKNN):
+    if isinstance(model, EASE | ItemKNN | UserKNN):
         with pytest.raises(fastals.ParameterError, match=r"duplicates must be one of .*'sum', 'last'"):
             model.fit(events(), duplicates="keep")
         return

@@ -19,6 +19,7 @@ ESTIMATORS = [
     fastals.ImplicitALS.from_preset("spark", factors=4),
     fastals.ItemKNN(neighbors=5, feedback="explicit"),
     fastals.UserKNN(shrinkage=2.0),
+    fastals.EASE(regularization=2.0),
 ]
 
 
@@ -107,7 +108,7 @@ def test_grid_search(ratings):
 
 @pytest.mark.parametrize("estimator", ESTIMATORS[1:], ids=str)
 def test_searches_by_the_estimators_own_score(estimator, ratings):
-    name = "neighbors" if "neighbors" in estimator.get_params() else "factors"
+    name = next(name for name in ("neighbors", "factors", "regularization") if name in estimator.get_params())
     search = GridSearchCV(estimator, {name: [2, 3]}, cv=2).fit(*ratings)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.best_params_[name] in (2, 3)

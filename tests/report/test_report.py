@@ -23,6 +23,7 @@ MODELS = {
     "explicit": lambda: fastals.ExplicitALS(factors=4, iterations=3, random_state=0),
     "untrained": lambda: fastals.ImplicitALS(factors=4, iterations=0, random_state=0),
     "neighbours": lambda: fastals.ItemKNN(neighbors=5),
+    "linear": fastals.EASE,
 }
 
 
@@ -37,7 +38,7 @@ def test_for_any_model(data, tmp_path, kind):
     assert page.count("data:image/svg+xml;base64,") == (3 if kind in ("implicit", "explicit") else 2)
     assert "&lt;u&amp;" in page
     assert "<u&" not in page
-    assert ("fitted again without" in page) == (kind != "neighbours")
+    assert ("fitted again without" in page) == (kind not in ("neighbours", "linear"))
     # nothing is fetched from anywhere
     assert not re.search(r"(?:src|href)=\"(?!data:)", page)
 

@@ -306,10 +306,11 @@ def test_similar_items_of_a_catalogue(model, tmp_path):
     assert found == similar(model, 5, candidates=ALLOWED)
 
 
-def test_similar_items_of_neighbourhood_models(tmp_path):
+@pytest.mark.parametrize("model", [fastals.ItemKNN(neighbors=7), fastals.EASE()], ids=str)
+def test_similar_items_of_neighbourhood_models(model, tmp_path):
     plays = sparse.random_array((60, 30), density=0.2, rng=0)
-    model = fastals.ItemKNN(neighbors=7).fit(plays)
-    all_of = model.similar_items(np.arange(30), 7).items
+    model.fit(plays)
+    all_of = model.similar_items(np.arange(30), 30).items
     publish(model, tmp_path / "s.parquet", what="similar_items", n=4)
     found = {item: items for item, (items, _, _) in lists_of(tmp_path / "s.parquet").items()}
     assert found == {item: [j for j in all_of[item, :4].tolist() if j >= 0] for item in range(30)}

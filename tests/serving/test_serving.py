@@ -210,7 +210,7 @@ def test_nothing_is_there(url):
 def test_neighbourhood_models_are_served_too(url):
     rng = np.random.default_rng(0)
     plays = sparse.random_array((60, 30), density=0.2, rng=rng)
-    for model in (fastals.ItemKNN(neighbors=5).fit(plays), fastals.UserKNN(neighbors=5).fit(plays)):
+    for model in (cls().fit(plays) for cls in (fastals.EASE, fastals.ItemKNN, fastals.UserKNN)):
         wanted = {user: items for user, items in expected(model, 5).items() if items}
         publish(model, url, n=5)
         assert read_all(RedisRecommendations(url), list(wanted)) == wanted

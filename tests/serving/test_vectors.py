@@ -73,13 +73,13 @@ def test_models_of_biases_and_of_zeros():
 
 def test_models_without_factors(tmp_path):
     plays = sparse.random_array((60, 30), density=0.2, rng=0)
-    for model in (fastals.ItemKNN(neighbors=5).fit(plays), fastals.UserKNN(neighbors=5).fit(plays)):
+    for model in (cls().fit(plays) for cls in (fastals.EASE, fastals.ItemKNN, fastals.UserKNN)):
         for call in (
             lambda model=model: item_vectors(model),
             lambda model=model: user_vectors(model, [0]),
             lambda model=model: publish(model, tmp_path / "v.parquet", what="item_vectors"),
         ):
-            with pytest.raises(fastals.ParameterError, match="KNN has no factors"):
+            with pytest.raises(fastals.ParameterError, match="has no factors"):
                 call()
     with pytest.raises(fastals.ParameterError, match="metric must be"):
         item_vectors(fit(), metric="dot")

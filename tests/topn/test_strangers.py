@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastals
-from fastals import ExplicitALS, Ids, ImplicitALS, Interactions, ItemKNN, UserKNN, evaluation
+from fastals import EASE, ExplicitALS, Ids, ImplicitALS, Interactions, ItemKNN, UserKNN, evaluation
 
 OPTIONS: Any = {"factors": 3, "iterations": 3, "random_state": 0}
 MODELS: dict[str, Any] = {
@@ -25,6 +25,7 @@ MODELS: dict[str, Any] = {
     "ratings of users": lambda: UserKNN(feedback="explicit"),
     "plays of items": ItemKNN,
     "plays of users": UserKNN,
+    "plays": EASE,
 }
 FOLDING = [name for name in MODELS if name not in ("ratings of users", "plays of users")]
 GONE, LEFT = ["a gone user", "zoe"], ["a gone item", "zzz"]
