@@ -1,16 +1,16 @@
 """EASE: the published figures of gowalla, what "auto" is worth, and how fast tiles are inverted.
 
-    python bench/ease.py                    # needs the data sets: $FASTALS_DATA, else ../shared/data; some minutes, 11 GB
-    python bench/ease.py --quick            # ml-1m alone, nothing recorded
+    python bench/ease.py                # needs the data sets: $FASTALS_DATA, else ../shared/data; half an hour, 11 GB
+    python bench/ease.py --quick        # ml-1m alone, nothing recorded
 
-gowalla: the published split, all items ranked for each user, those of the training left out; `published` are the figures
-of the BARS leaderboard (gowalla_m1). Each lambda is fitted by itself; "GB" is what fit allocated at its peak, beside what
-`estimate_memory` had said. "of items": the matrix of items inverted, as it would be with more users than items.
+gowalla: the published split, all items ranked for each user, those of the training left out; `published` are the
+figures of the BARS leaderboard (gowalla_m1). "GB" is what fit allocated at its peak, beside what `estimate_memory` had
+said. "of items": the matrix of items inverted, as it would be with more users than items.
 
 What "auto" is worth: a fifth of the cells held out at random, NDCG@20 with "auto" and with multiples of its lambda.
 
-float32: the share of the places of all users' 20 best whose item is that of float64, and the error that the model itself
-estimates.
+float32: the share of the places of all users' 20 best whose item is that of float64, and the error that the model
+itself estimates.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import time
 import tracemalloc
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ import fastals
 from fastals import evaluation
 from fastals._core import kernels, single_threaded_blas
 from fastals._neighbours import closed_form
+
+Part = tuple[report.Table, list[dict[str, Any]]]
 
 LENGTH = 20
 SETS = ["ml-100k", "ml-latest-small", "ml-1m", "lastfm-hetrec2k", "movietweetings-100k", "citeulike-t"]
@@ -58,20 +61,18 @@ def fitted(model: fastals.EASE, data: Any, shape: tuple[int, int], nnz: int) -> 
     return {"seconds": seconds, "peak_gb": peak / 1e9, **said}
 
 
-def gowalla(lambdas: list[float], threads: int, of_items: bool) -> list[dict[str, Any]]:
+def gowalla(lambdas: list[Any], sides: list[str], threads: int) -> list[dict[str, Any]]:
     A, test = cells("gowalla", 0), cells("gowalla", 1)
     test.resize(A.shape)
-    runs = []
-    for regularization, whole in [*((each, False) for each in lambdas), *([(lambdas[-1], True)] * of_items)]:
+    runs, choose = [], closed_form.by_users
+    for regularization, side in product(lambdas, sides):
+        closed_form.by_users = lambda n_users, n_items, side=side: side == "users"
         model = fastals.EASE(regularization=regularization, num_threads=threads)
-        choose, chosen = closed_form.by_users, "items" if whole else "users"
-        if whole:
-            closed_form.by_users = lambda n_users, n_items: False
         run = fitted(model, A, A.shape, A.nnz)
         closed_form.by_users = choose
         start = time.perf_counter()
         lists = model.recommend(np.arange(A.shape[0]), n=LENGTH).items
-        run |= {"data": "gowalla", "inverted": chosen, "threads": threads, "lists": time.perf_counter() - start}
+        run |= {"data": "gowalla", "inverted": side, "threads": threads, "lists": time.perf_counter() - start}
         run["recall@20"] = evaluation.recall_at_k(lists, test, LENGTH)
         run["ndcg@20"] = evaluation.ndcg_at_k(lists, test, LENGTH)
         runs.append(run)
@@ -117,52 +118,63 @@ def inverses(n: int, threads: int, rounds: int) -> dict[str, Any]:
     return run
 
 
+def of_gowalla(options: argparse.Namespace) -> Part:
+    lambdas = [text if text == "auto" else float(text) for text in options.regularization]
+    runs = gowalla(lambdas, options.sides, options.threads)
+    rows = [
+        [
+            *(f"lambda {r['regularization']:.4g}, of {r['inverted']}", f"{r['recall@20']:.4f}"),
+            *(f"{r['ndcg@20']:.4f}", r["seconds"], r["lists"], r["peak_gb"], r["estimate_gb"], f"{r['error']:.0e}"),
+        ]
+        for r in runs
+    ]
+    rows.append(["EASE (published)", *(f"{value:.4f}" for value in PUBLISHED["EASE"]), *[None] * 5])
+    columns = ["settings", "recall@20", "NDCG@20", "s to fit", "s for all lists", "GB", "GB said", "error"]
+    return report.table(f"gowalla, published split, {options.threads} threads", columns, rows), runs
+
+
+def of_auto(options: argparse.Namespace) -> Part:
+    rows, runs = [], []
+    for name in ["ml-1m"] if options.quick else SETS:
+        found = automatic(name, options.threads)
+        for at in range(0, len(found), len(TIMES)):
+            part = found[at : at + len(TIMES)]
+            named = f"{name}, {part[0]['weighting']}"
+            rows.append([named, part[0]["auto"], *(f"{r['ndcg@20']:.4f}" for r in part)])
+        runs += found
+    columns = ["data, weighting", "lambda", *(f"times {times:g}" for times in TIMES)]
+    return report.table("NDCG@20 at multiples of the lambda that is automatic", columns, rows), runs
+
+
+def of_float32(options: argparse.Namespace) -> Part:
+    runs = [narrow(name, options.threads) for name in SETS[2 : 3 if options.quick else 4]]
+    rows = [[run["data"], f"{run['same']:.5f}", f"{run['error']:.0e}"] for run in runs]
+    return report.table("float32 beside float64", ["data", "same places", "error"], rows), runs
+
+
+def of_tiles(options: argparse.Namespace) -> Part:
+    sizes = [4096] if options.quick else [4096, 8192]
+    runs = [inverses(n, threads, 3) for n in sizes for threads in (1, options.threads)]
+    rows = [[run["n"], run["threads"], run["seconds"], run["gflops"]] for run in runs]
+    return report.table("Inverse, float32", ["n", "threads", "s", "GFLOP/s"], rows), runs
+
+
+PARTS = {"gowalla": of_gowalla, "auto": of_auto, "float32": of_float32, "tiles": of_tiles}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--regularization", type=float, nargs="+", default=[100.0, 200.0, 400.0], help="of gowalla")
-    parser.add_argument("--of-items", action="store_true", help="gowalla once more, the matrix of items inverted")
-    parser.add_argument("--only", choices=["gowalla", "auto", "float32", "tiles"])
+    parser.add_argument("--regularization", nargs="+", default=["auto"], help="of gowalla")
+    parser.add_argument("--sides", nargs="+", default=["users"], choices=["users", "items"], help="what is inverted")
+    parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
-    machine, tables, runs, threads = report.machine(), [], [], options.threads
-
-    def asked(part: str) -> bool:
-        return options.only in (None, part)
-
-    if asked("gowalla") and not options.quick:
-        found = gowalla(options.regularization, threads, options.of_items)
-        runs += found
-        rows = [
-            [f"lambda {r['regularization']:g}, of {r['inverted']}", f"{r['recall@20']:.4f}", f"{r['ndcg@20']:.4f}"]
-            + [r["seconds"], r["lists"], r["peak_gb"], r["estimate_gb"], f"{r['error']:.0e}"]
-            for r in found
-        ]
-        rows.append(["EASE (published)", *(f"{value:.4f}" for value in PUBLISHED["EASE"]), *[None] * 5])
-        columns = ["settings", "recall@20", "NDCG@20", "s to fit", "s for all lists", "GB", "GB said", "error"]
-        tables.append(report.table(f"gowalla, published split, {threads} threads", columns, rows))
-    if asked("auto"):
-        rows = []
-        for name in ["ml-1m"] if options.quick else SETS:
-            found = automatic(name, threads)
-            runs += found
-            for at in range(0, len(found), len(TIMES)):
-                part = found[at : at + len(TIMES)]
-                rows.append([f"{name}, {part[0]['weighting']}", part[0]["auto"], *(f"{r['ndcg@20']:.4f}" for r in part)])
-        columns = ["data, weighting", "lambda", *(f"times {times:g}" for times in TIMES)]
-        tables.append(report.table("NDCG@20 at multiples of the lambda that is automatic", columns, rows))
-    if asked("float32"):
-        found = [narrow(name, threads) for name in ["ml-1m"] + ["lastfm-hetrec2k"] * (not options.quick)]
-        runs += found
-        rows = [[run["data"], f"{run['same']:.5f}", f"{run['error']:.0e}"] for run in found]
-        tables.append(report.table("float32 beside float64", ["data", "same places", "error"], rows))
-    if asked("tiles"):
-        found = [inverses(n, each, 2) for n in ([4096] if options.quick else [4096, 8192]) for each in (1, threads)]
-        runs += found
-        rows = [[run["n"], run["threads"], run["seconds"], run["gflops"]] for run in found]
-        tables.append(report.table("Inverse, float32", ["n", "threads", "s", "GFLOP/s"], rows))
-    name = "ease" if options.only is None else f"ease-{options.only}"
-    report.save(name, machine, tables, runs, quick=options.quick)
+    for name, part in PARTS.items():
+        if options.only in (None, name) and not (options.quick and name == "gowalla"):
+            machine = report.machine()
+            table, runs = part(options)
+            report.save(f"ease-{name}", machine, [table], runs, quick=options.quick)
 
 
 if __name__ == "__main__":

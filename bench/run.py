@@ -24,6 +24,7 @@ NEED_REAL_DATA = (
     "quality.py",
     "ranking.py",
     "neighbours.py",
+    "ease.py",
 )
 COMMANDS = [
     "kernels.py",

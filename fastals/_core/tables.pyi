@@ -109,3 +109,29 @@ def product_at(
     weighting: str | None = None,
     base: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float32]: ...
+def gram_rows(
+    lines: _Rows, others: _Rows, A: NDArray[Any], ridge: float, first: int, last: int, num_threads: int
+) -> None: ...
+def hat_rows(lines: _Rows, K: NDArray[Any], A: NDArray[Any], first: int, last: int, num_threads: int) -> None: ...
+def mirror(A: NDArray[Any], scale: NDArray[np.float64] | None, first: int, last: int, num_threads: int) -> None: ...
+def linear_best(
+    rows: _Lists,
+    values: NDArray[Any],
+    B: NDArray[Any],
+    n: int,
+    num_threads: int,
+    *,
+    hidden: _Lists | None = None,
+    open: NDArray[np.uint8] | None = None,
+) -> tuple[NDArray[np.int32], NDArray[Any]]: ...
+def linear_at(rows: _Lists, values: NDArray[Any], B: NDArray[Any], at: _Lists, num_threads: int) -> NDArray[Any]: ...
+def row_dots(lines: _Rows, columns: NDArray[Any], num_threads: int) -> NDArray[np.float64]: ...
+def best_of(
+    scores: NDArray[np.float64],
+    n: int,
+    dtype: DTypeLike,
+    num_threads: int,
+    *,
+    hidden: _Lists | None = None,
+    open: NDArray[np.uint8] | None = None,
+) -> tuple[NDArray[np.int32], NDArray[Any]]: ...

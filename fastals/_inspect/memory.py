@@ -42,7 +42,6 @@ class MemoryEstimate(NamedTuple):
             )
 
 
-
 CELL = 8
 """An index in either orientation."""
 WEIGHTED_CELL, HELD_OUT_CELL, HELD_OUT_READ = 20, 24, 20

@@ -168,9 +168,9 @@ class Estimator(Recommender, ABC):
         What a model gives for the others stays the same to the bit, but for what was made of those who leave: lists of
         an item that is forgotten, :class:`UserKNN`'s neighbours, the counts of the "popular" list and the mean that
         ``predict(..., unknown="mean")`` goes by. The other side's numbers were fitted to their cells, too, as were
-        :class:`ItemKNN`'s similarities: that influence, of which no single cell can be read, stays until the next
-        :meth:`fit` on data without them. Files are not touched: :meth:`save` the model in their place, or use
-        ``fastals forget``.
+        :class:`ItemKNN`'s similarities and :class:`EASE`'s weights: that influence, of which no single cell can be
+        read, stays until the next :meth:`fit` on data without them. Files are not touched: :meth:`save` the model in
+        their place, or use ``fastals forget``.
 
         Parameters
         ----------

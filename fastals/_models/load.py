@@ -22,7 +22,7 @@ def load(path: str | os.PathLike[str], *, mmap: bool = True) -> Any:
 
     Returns
     -------
-    ExplicitALS, ImplicitALS, ItemKNN or UserKNN
+    ExplicitALS, ImplicitALS, EASE, ItemKNN or UserKNN
         As it was saved, but for a ``random_state`` that was a generator: it becomes None.
 
     Raises

@@ -116,7 +116,7 @@ def tune(
 
     Parameters
     ----------
-    model : ImplicitALS, ExplicitALS, ItemKNN or UserKNN
+    model : ImplicitALS, ExplicitALS, EASE, ItemKNN or UserKNN
         The parameters that are not searched; it is not changed. Where its ``regularization`` is "auto", all that this
         decides is resolved once, on what is trained on, and the grid's values take the place of some of it:
         ``{"regularization": [0.003, 0.01, 0.03]}`` varies lambda alone. An "auto" in the grid stands for what the rule

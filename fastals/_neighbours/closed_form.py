@@ -1,7 +1,8 @@
-"""The weights of a linear item model, in closed form: B = I - P diag(1 / diag P), P = (X'X + lambda I)^-1 (Steck, 2019).
+"""The weights of a linear item model, in closed form: B = I - P diag(1 / diag P), P = (X'X + lambda I)^-1.
 
-With fewer users than items the inverse is that of the smaller matrix, by Woodbury's identity: P = (I - H) / lambda with
-H = X' (X X' + lambda I)^-1 X, so B_ij = H_ij / (1 - H_jj) for i != j. Which it is depends on the data's shape alone.
+H. Steck. Embarrassingly shallow autoencoders for sparse data. WWW 2019. With fewer users than items the inverse is that
+of the smaller matrix, by Woodbury's identity: P = (I - H) / lambda with H = X' (X X' + lambda I)^-1 X, so B_ij = H_ij /
+(1 - H_jj) for i != j. Which it is depends on the data's shape alone.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ def _mirror(A: FactorArray, scale: NDArray[np.float64] | None, num_threads: int)
         tables.mirror(A, scale, first, last, num_threads)
 
 
-def _runs(costs: NDArray[np.float64], num_threads: int) -> Iterator[tuple[int, int]]:
+def _runs(costs: NDArray[Any], num_threads: int) -> Iterator[tuple[int, int]]:
     """Cut rows into runs of about the same cost, for one call each."""
     ends = np.cumsum(costs)
     cuts = np.searchsorted(ends, np.arange(1, ends[-1] / (CALL * num_threads)) * CALL * num_threads)

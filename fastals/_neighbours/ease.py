@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .._core import (
-    DataError,
     FactorArray,
     check_choice,
     check_dtype,
@@ -22,8 +20,8 @@ from .._data import Interactions
 from .._fitted import Tensors, duplicates_of, stored
 from .._topn import ItemLists
 from .closed_form import item_weights, needed, usual_regularization
-from .lines import both_ways
 from .linear import LinearState, entered
+from .lines import both_ways
 from .model import CellsModel, read_cells, read_shape
 
 if TYPE_CHECKING:
@@ -37,13 +35,14 @@ class EASE(CellsModel):
     """Linear item model in closed form: what each item in a history adds to the score of each other [1]_.
 
     The score of an item is ``sum_j x_uj B_ji`` over the user's items j. B, of shape (n_items, n_items), minimizes
-    ``|X - X B|^2 + lambda |B|^2`` with a diagonal of zeros, so that no item explains itself. The solution is ``B = I - P
-    diag(1 / diag P)`` with ``P = (X'X + lambda I)^-1``: no iterations, no random start, one number to choose.
+    ``|X - X B|^2 + lambda |B|^2`` with a diagonal of zeros, so that no item explains itself. The solution is
+    ``B = I - P diag(1 / diag P)`` with ``P = (X'X + lambda I)^-1``: no iterations, no random start, one number to
+    choose.
 
-    It takes ``n_items^2`` numbers of memory, of ``dtype``, and about ``n_items^3`` floating-point operations: a minute of
-    two cores at 20,000 items, eight times that at 40,000. With fewer users than items it inverts a matrix of users: then
-    ``n_users^3``, and ``n_users^2`` numbers more while it does. :meth:`estimate_memory` says how much before, and ``fit``
-    refuses what the machine has not free.
+    It takes ``n_items^2`` numbers of memory, of ``dtype``, and about ``n_items^3`` floating-point operations: a minute
+    of two cores at 20,000 items, eight times that at 40,000. With fewer users than items it inverts a matrix of users:
+    then ``n_users^3``, and ``n_users^2`` numbers more while it does. :meth:`estimate_memory` says how much before, and
+    ``fit`` refuses what the machine has not free.
 
     Parameters
     ----------
@@ -72,7 +71,7 @@ class EASE(CellsModel):
 
     References
     ----------
-    .. [1] H. Steck. Embarrassingly shallow autoencoders for sparse data. WWW 2019, equations 3 and 8.
+    .. [1] H. Steck. Embarrassingly shallow autoencoders for sparse data. WWW 2019.
 
     Examples
     --------

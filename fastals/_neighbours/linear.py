@@ -24,9 +24,11 @@ TOGETHER = 64
 
 def entered(values: NDArray[Any], weighting: str | None) -> FactorArray:
     """Return what stands for values in X."""
+    stand: FactorArray = values
     if weighting == "binary":
-        return np.sign(values)
-    stand: FactorArray = (logs(values) / np.log(2)).astype(values.dtype) if weighting == "log" else values
+        stand = np.sign(values)
+    elif weighting == "log":
+        stand = (logs(values) / np.log(2)).astype(values.dtype)
     return stand
 
 
@@ -121,9 +123,7 @@ def best_of_rows(
     for first in range(0, m, TOGETHER):
         some = slice(first, min(first + TOGETHER, m))
         lists = None if hidden is None else tuple(hidden.of(np.arange(some.start, some.stop)))
-        found[0][some], found[1][some] = tables.best_of(
-            scores(some), n, dtype, num_threads, hidden=lists, open=is_open
-        )
+        found[0][some], found[1][some] = tables.best_of(scores(some), n, dtype, num_threads, hidden=lists, open=is_open)
     return found
 
 

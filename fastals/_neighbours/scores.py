@@ -48,9 +48,7 @@ class Product(Protocol):
     ) -> Found:
         """Return each query's n best columns, at most so many as there are; None: all are open."""
 
-    def at(
-        self, rows: NDArray[np.integer[Any]], at: tuple[Any, Any, NDArray[np.int32]], num_threads: int
-    ) -> Scores:
+    def at(self, rows: NDArray[np.integer[Any]], at: tuple[Any, Any, NDArray[np.int32]], num_threads: int) -> Scores:
         """Return the scores of some columns of each row; ``at`` is (first, last, columns), row by row."""
 
 
@@ -89,9 +87,7 @@ class Scoring(NamedTuple):
             scores += queries.base[:, None].astype(np.float32)
         return items, scores
 
-    def at(
-        self, rows: NDArray[np.integer[Any]], at: tuple[Any, Any, NDArray[np.int32]], num_threads: int
-    ) -> Scores:
+    def at(self, rows: NDArray[np.integer[Any]], at: tuple[Any, Any, NDArray[np.int32]], num_threads: int) -> Scores:
         """Return the scores of some columns of each row."""
         scores: Scores = tables.product_at(
             tuple(ItemLists.of_rows(*self.left[:2], rows)),

@@ -154,7 +154,7 @@ def compare(old: Recommender, new: Recommender, test: Any = None, n: int = 10) -
 
     Parameters
     ----------
-    old, new : ExplicitALS, ImplicitALS, ItemKNN or UserKNN
+    old, new : ExplicitALS, ImplicitALS, EASE, ItemKNN or UserKNN
         Fitted.
     test : Interactions, or what :meth:`ImplicitALS.fit` takes, optional
         Held-out interactions, by which both are measured on the same users and cells: those that neither has in its

@@ -53,7 +53,7 @@ def auc(model: Recommender, train: Any, test: Any) -> float:
 
     Parameters
     ----------
-    model : ExplicitALS, ImplicitALS, ItemKNN or UserKNN
+    model : ExplicitALS, ImplicitALS, EASE, ItemKNN or UserKNN
         Fitted.
     train, test : Interactions, or what :meth:`ImplicitALS.fit` takes
         The training (None: what the model itself remembers) and the held-out interactions. Users and items that the
@@ -188,7 +188,7 @@ def evaluate(model: Recommender, train: Any, test: Any, k: int = 10) -> dict[str
 
     Parameters
     ----------
-    model : ExplicitALS, ImplicitALS, ItemKNN or UserKNN
+    model : ExplicitALS, ImplicitALS, EASE, ItemKNN or UserKNN
         Fitted on `train`: its lists leave out what the users had there, or are known to have met.
     train : Interactions, or what :meth:`ImplicitALS.fit` takes, or None
         None: what the model itself remembers of its training cells.

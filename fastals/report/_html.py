@@ -54,7 +54,7 @@ def write_report(
 
     Parameters
     ----------
-    model : fitted ExplicitALS, ImplicitALS, ItemKNN or UserKNN
+    model : fitted ExplicitALS, ImplicitALS, EASE, ItemKNN or UserKNN
     path : str or path-like
         File to write, local or as hdfs://, s3://, gs://.
     test : Interactions, or what ``fit`` takes, optional

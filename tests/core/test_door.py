@@ -335,7 +335,12 @@ def linear_calls(dtype: type) -> Iterator[Call]:
         {"lines": lines, "others": others, "A": np.ones((N, N), dtype), "ridge": 1.0, **run},
         {
             "lines": [*wrong_lines, *strays],
-            "others": [(others[0][:-1], *others[1:]), (others[0], others[1][:-1], others[2]), (*others[:2], None), None],
+            "others": [
+                (others[0][:-1], *others[1:]),
+                (others[0], others[1][:-1], others[2]),
+                (*others[:2], None),
+                None,
+            ],
             "A": [None],
             **wrong_run,
         },
@@ -343,18 +348,24 @@ def linear_calls(dtype: type) -> Iterator[Call]:
     yield Call(
         tables.hat_rows,
         {"lines": lines, "K": np.ones((OTHERS, OTHERS), dtype), "A": np.ones((N, N), dtype), **run},
-        {"lines": [*wrong_lines, *strays], "K": [None, np.ones((OTHERS - 1, OTHERS - 1), dtype)], "A": [None], **wrong_run},
+        {
+            "lines": [*wrong_lines, *strays],
+            "K": [None, np.ones((OTHERS - 1, OTHERS - 1), dtype)],
+            "A": [None],
+            **wrong_run,
+        },
     )
     yield Call(tables.mirror, {"A": np.ones((N, N), dtype), "scale": np.ones(N), **run}, {"A": [None], **wrong_run})
     B = np.ones((OTHERS, ITEMS), dtype)
     row = {"rows": lists, "values": np.ones(len(lists[2]), dtype), "B": B, "num_threads": 2}
     wrong_row = {"rows": broken_lists(lists, OTHERS), "values": [None], "B": [None, B[:, :0]], "num_threads": THREADS}
     searched = {"n": 3, "hidden": hidden, "open": np.ones(ITEMS, np.uint8)}
-    wrong_search: dict[str, list[Any]] = {"n": [0, *COUNT], "hidden": [bad for bad in broken_lists(hidden, ITEMS) if bad]}
+    wrong_search: dict[str, list[Any]] = {
+        "n": [0, *COUNT],
+        "hidden": [bad for bad in broken_lists(hidden, ITEMS) if bad],
+    }
     yield Call(tables.linear_best, {**row, **searched}, {**wrong_row, **wrong_search}, ("B.grown",))
-    yield Call(
-        tables.linear_at, {**row, "at": hidden}, {**wrong_row, "at": broken_lists(hidden, ITEMS)}, ("B.grown",)
-    )
+    yield Call(tables.linear_at, {**row, "at": hidden}, {**wrong_row, "at": broken_lists(hidden, ITEMS)}, ("B.grown",))
     yield Call(
         tables.row_dots,
         {"lines": lines, "columns": np.ones((QUERIES, OTHERS), dtype), "num_threads": 2},

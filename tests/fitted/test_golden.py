@@ -1,8 +1,8 @@
 """Files of former versions: they open, and answer what these answered.
 
 Those of ``golden`` are of the version before there was a fitted state, those of ``golden/known`` of the first that had
-known pairs. ``python tests/fitted/test_golden.py DIRECTORY`` has written them, and ``answers.json``, run by that
-version: a newer one is not to write them again.
+known pairs; those of EASE of the first that had it. ``python tests/fitted/test_golden.py DIRECTORY`` has written them,
+and ``answers.json``, run by that version: a newer one is not to write them again.
 """
 
 import json
@@ -36,6 +36,7 @@ MAKE: dict[str, Callable[[], Any]] = {
     "ImplicitALS": lambda: fastals.ImplicitALS(
         factors=3, regularization=(0.5, 0.25), dtype="float64", num_threads=1, random_state=0
     ).fit(events(), sample_weight=weights()),
+    "EASE": lambda: fastals.EASE(num_threads=1).fit(events()),
     "ItemKNN": lambda: fastals.ItemKNN(neighbors=5, num_threads=1).fit(events()),
     "UserKNN": lambda: fastals.UserKNN(neighbors=6, feedback="explicit", shrinkage=1.0, num_threads=1).fit(events()),
 }
@@ -81,6 +82,7 @@ def some_known() -> fastals.Interactions:
 KNOWING: dict[str, Callable[[], Any]] = {
     "known/ExplicitALS": lambda: fastals.ExplicitALS(factors=3, num_threads=1, random_state=0).fit(some_known()),
     "known/ImplicitALS": lambda: fastals.ImplicitALS(factors=3, num_threads=1, random_state=0).fit(some_known()),
+    "known/EASE": lambda: fastals.EASE(dtype="float64", weighting="binary", num_threads=1).fit(some_known()),
     "known/ItemKNN": lambda: fastals.ItemKNN(neighbors=5, num_threads=1).fit(some_known()),
     "known/UserKNN": lambda: fastals.UserKNN(neighbors=6, feedback="explicit", num_threads=1).fit(some_known()),
 }
