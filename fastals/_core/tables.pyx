@@ -844,9 +844,11 @@ def gram_rows(tuple lines not None, tuple others not None, real[:, ::1] A not No
     ``lines`` are X (n, m) and ``others`` X' as (indptr, indices, values), indices ascending. A row is summed in double,
     in the order of its cells. A diagonal element of 0 becomes 1: its line has no cells.
     """
-    cdef const int64_t[::1] indptr = lines[0], other_indptr = others[0]
-    cdef const int32_t[::1] indices = lines[1], other_indices = others[1]
-    cdef const real[::1] values = lines[2], other_values = others[2]
+    cdef const int64_t[::1] indptr, other_indptr
+    cdef const int32_t[::1] indices, other_indices
+    cdef const real[::1] values, other_values
+    indptr, indices, values = lines
+    other_indptr, other_indices, other_values = others
     cdef Py_ssize_t n = check_indptr("lines", indptr, indices.shape[0]), i
     cdef Py_ssize_t m = check_indptr("others", other_indptr, other_indices.shape[0])
     fits("values of lines", values.shape, indices.shape[0])
@@ -877,9 +879,10 @@ def gram_rows(tuple lines not None, tuple others not None, real[:, ::1] A not No
 def hat_rows(tuple lines not None, const real[:, ::1] K not None, real[:, ::1] A not None, Py_ssize_t first,
              Py_ssize_t last, int num_threads):
     """Rows ``first`` to ``last`` - 1 of the lower triangle of A = X K X', for X (n, m) ``lines`` and symmetric K (m, m)."""
-    cdef const int64_t[::1] indptr = lines[0]
-    cdef const int32_t[::1] indices = lines[1]
-    cdef const real[::1] values = lines[2]
+    cdef const int64_t[::1] indptr
+    cdef const int32_t[::1] indices
+    cdef const real[::1] values
+    indptr, indices, values = lines
     cdef Py_ssize_t n = check_indptr("lines", indptr, indices.shape[0]), m = K.shape[0], i, tid
     fits("values of lines", values.shape, indices.shape[0])
     fits("K", K.shape, m, m)
@@ -1034,9 +1037,10 @@ def linear_at(tuple rows not None, const real[::1] values not None, const real[:
 def row_dots(tuple lines not None, const real[:, ::1] columns not None, int num_threads):
     """Scores (m, n) in float64 of n compressed rows times each of ``columns`` (m, size), which are rows here: in the bits
     of ``linear_best``, before these become ``real``; -inf for rows without cells."""
-    cdef const int64_t[::1] indptr = lines[0]
-    cdef const int32_t[::1] indices = lines[1]
-    cdef const real[::1] values = lines[2]
+    cdef const int64_t[::1] indptr
+    cdef const int32_t[::1] indices
+    cdef const real[::1] values
+    indptr, indices, values = lines
     cdef Py_ssize_t n = check_indptr("lines", indptr, indices.shape[0]), m = columns.shape[0], u, q
     fits("values of lines", values.shape, indices.shape[0])
     within("num_threads", num_threads, 1, MOST)

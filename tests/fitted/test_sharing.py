@@ -335,7 +335,7 @@ def test_neighbours_that_are_not_found_leave_the_state(name: str) -> None:
         with pytest.raises(fastals.FastalsError):
             model.fit(data)
         assert model.state_ is state
-    model.neighbors = 0
+    setattr(model, "regularization" if name == "all for all" else "neighbors", -1)
     with pytest.raises(fastals.ParameterError):
         model.fit(events())
     assert model.state_ is state
