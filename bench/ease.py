@@ -83,7 +83,7 @@ def gowalla(lambdas: list[Any], sides: list[str], threads: int) -> list[dict[str
 def automatic(name: str, threads: int) -> list[dict[str, Any]]:
     train, test = evaluation.train_test_split(cells(name), 0.2, random_state=0)
     runs = []
-    for weighting in ("log", "binary", None):
+    for weighting in ("log", "binary", None) if np.ptp(train.values) else ("log",):
         meant = fastals.EASE(weighting=weighting, num_threads=threads).fit(train).settings_["regularization"]
         for times in TIMES:
             model = fastals.EASE(weighting=weighting, regularization=times * meant, num_threads=threads).fit(train)

@@ -28,10 +28,10 @@ from ._fitted import LATER as _LATER
 from ._models import ExplicitALS, ImplicitALS, Tuning, load, tune
 from ._topn import Recommendations, mmr
 
-__all__ = [
-    "EASE",
+__all__ = [  # noqa: RUF022 - EASE is a class, not the constant that an isort-style order makes of it
     "ArgumentTypeError",
     "DataError",
+    "EASE",
     "ExplicitALS",
     "FastalsError",
     "FileFormatError",

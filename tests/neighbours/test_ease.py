@@ -69,7 +69,7 @@ def test_weights_are_the_closed_form(shape: Any, dtype: Any, weighting: Any) -> 
 @dtypes
 def test_the_gradient_is_zero(shape: Any, dtype: Any) -> None:
     """|X - X B|^2 + lambda |B|^2 off the diagonal; and P is an inverse: P = (I - B) diag(1 / diag(A (I - B)))."""
-    X, lam = entered(plays(shape), "binary"), 20.0
+    X, lam = entered(plays(shape), "log"), 20.0
     B = fastals.EASE(regularization=lam, dtype=dtype).fit(plays(shape)).weights_.astype(np.float64)
     A = X.T @ X + lam * np.eye(shape[1])
     gradient = A @ (np.eye(shape[1]) - B)
@@ -178,7 +178,7 @@ def test_histories_are_answered_as_rows_are(weighting: Any, dtype: Any) -> None:
 def test_similar_items_are_those_of_the_partial_correlations(shape: Any) -> None:
     R = plays(shape)
     model = fastals.EASE(regularization=5.0, dtype="float64").fit(R)
-    X = entered(R, "binary")
+    X = entered(R, "log")
     P = np.linalg.inv(X.T @ X + 5 * np.eye(shape[1]))
     correlations = -P / np.sqrt(np.outer(P.diagonal(), P.diagonal()))
     np.fill_diagonal(correlations, 0)
@@ -219,7 +219,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
         path.write_bytes(rest)
         with pytest.raises(fastals.FileFormatError):
             fastals.load(path)
-    for old, new in ((b'"float32', b'"float64'), (b'"binary\\"', b'"linear\\"'), (b'\\"error\\"', b'\\"terror\\"')):
+    for old, new in ((b'"float32', b'"float64'), (b'"log\\"', b'"lin\\"'), (b'\\"error\\"', b'\\"terror\\"')):
         path.write_bytes(whole.replace(old, new, 1))
         with pytest.raises(fastals.FileFormatError):
             fastals.load(path)
@@ -246,7 +246,7 @@ def test_items_are_forgotten() -> None:
             assert_array_equal(model.weights_[np.ix_(left, left)], before[np.ix_(left, left)])
             assert not model.weights_[gone].any()
             assert not model.weights_[:, gone].any()
-        scores = entered(R, "binary")[:, left] @ before[np.ix_(left, left)].astype(np.float64)
+        scores = entered(R, "log")[:, left] @ before[np.ix_(left, left)].astype(np.float64)
         found = model.predict(np.repeat(np.arange(60), 37), [*np.array(names)[left]] * 60 if labels else [*left] * 60)
         assert_allclose(found.reshape(60, 37), scores, atol=1e-6)
 
