@@ -15,7 +15,7 @@ from .._data import Compressed, Interactions, Labels, cell_arrays
 from .._fitted import Rest
 from .._topn import ItemLists, Wanted
 from .lines import logs
-from .scores import Found, Product, Queries, Scores, one_each, padded
+from .scores import Found, Lines, Places, Product, Queries, Scores, one_each, padded
 from .state import CellsFitted
 
 TOGETHER = 64
@@ -63,12 +63,6 @@ class ItemScores:
         )
         return found
 
-    def at(self, rows: NDArray[np.integer[Any]], at: tuple[Any, Any, NDArray[np.int32]], num_threads: int) -> Scores:
-        """Return the scores of some items of each user."""
-        queries = self.queries(rows)
-        scores: Scores = tables.linear_at(tuple(queries.lists), queries.values, self.weights, at, num_threads)
-        return scores
-
 
 @dataclass(frozen=True)
 class UserScores:
@@ -103,10 +97,6 @@ class UserScores:
             return dots
 
         return best_of_rows(scores, len(of), n, self.weights.dtype, hidden, is_open, num_threads)
-
-    def at(self, rows: NDArray[np.integer[Any]], at: tuple[Any, Any, NDArray[np.int32]], num_threads: int) -> Scores:
-        """Nobody asks: pairs are scored as those of users and items."""
-        raise NotImplementedError
 
 
 def best_of_rows(
@@ -194,6 +184,12 @@ class LinearState(CellsFitted):
         if towards == "items":
             return ItemScores(history, self.weights)
         return UserScores(history, self.weights, self._with_cells("items"))
+
+    def scores_at(self, users: Lines, at: Places, threads: int) -> Scores:
+        """Return the scores of some items of each user."""
+        queries = self.queries("users", users)
+        scores: Scores = tables.linear_at(tuple(queries.lists), queries.values, self.weights, at, threads)
+        return scores
 
     def _open(self, towards: Axis) -> NDArray[np.bool_] | None:
         """Weights are there for all items; those without cells, all of which are zero, are in no list."""

@@ -15,6 +15,9 @@ from .._topn import ItemLists, Wanted
 
 Scores: TypeAlias = FactorArray
 Found: TypeAlias = tuple[NDArray[np.int32], Scores]
+Lines: TypeAlias = NDArray[np.integer[Any]]
+Places: TypeAlias = tuple[Any, Any, NDArray[np.int32]]
+"""Some columns of each of several rows: (first, last, columns)."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,6 @@ class Product(Protocol):
         self, queries: Queries, n: int, hidden: ItemLists | None, is_open: NDArray[np.uint8] | None, num_threads: int
     ) -> Found:
         """Return each query's n best columns, at most so many as there are; None: all are open."""
-
-    def at(self, rows: NDArray[np.integer[Any]], at: tuple[Any, Any, NDArray[np.int32]], num_threads: int) -> Scores:
-        """Return the scores of some columns of each row; ``at`` is (first, last, columns), row by row."""
 
 
 class Scoring(NamedTuple):
@@ -87,7 +87,7 @@ class Scoring(NamedTuple):
             scores += queries.base[:, None].astype(np.float32)
         return items, scores
 
-    def at(self, rows: NDArray[np.integer[Any]], at: tuple[Any, Any, NDArray[np.int32]], num_threads: int) -> Scores:
+    def at(self, rows: Lines, at: Places, num_threads: int) -> Scores:
         """Return the scores of some columns of each row."""
         scores: Scores = tables.product_at(
             tuple(ItemLists.of_rows(*self.left[:2], rows)),

@@ -17,7 +17,7 @@ from .._data import Interactions, Labels, cell_arrays
 from .._fitted import Rest
 from .._topn import Fitted, ItemLists, Wanted
 from .lines import histories, transposed
-from .scores import Found, Product, Queries, Scores, Scoring, open_columns, search
+from .scores import Found, Lines, Places, Product, Queries, Scores, Scoring, open_columns, search
 from .similarity import compressed, kept
 
 
@@ -61,6 +61,10 @@ class CellsFitted(Fitted):
         """How scores of items for users come about, or the other way round."""
 
     @abstractmethod
+    def scores_at(self, users: Lines, at: Places, threads: int) -> Scores:
+        """Return the scores of some items of each user."""
+
+    @abstractmethod
     def _open(self, towards: Axis) -> NDArray[np.bool_] | None:
         """Which items or users lists may hold; None: all that have a score."""
 
@@ -102,7 +106,7 @@ class CellsFitted(Fitted):
         order = np.flatnonzero(known)[np.argsort(users[known], kind="stable")]
         rows, first, counts = np.unique(users[order], return_index=True, return_counts=True)
         at = (first, first + counts, np.ascontiguousarray(items[order]))
-        found = self.scoring_towards("items").at(rows, at, threads)
+        found = self.scores_at(rows, at, threads)
         scores = np.full(len(users), np.nan, found.dtype)
         scores[order] = found
         return scores
@@ -112,7 +116,7 @@ class CellsFitted(Fitted):
         n = len(self.items)
         ends = np.arange(len(users) + 1, dtype=np.int64) * n
         at = (ends[:-1], ends[1:], np.tile(np.arange(n, dtype=np.int32), len(users)))
-        return self.scoring_towards("items").at(users, at, threads).reshape(-1, n)
+        return self.scores_at(users, at, threads).reshape(-1, n)
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -210,6 +214,10 @@ class NeighbourState(CellsFitted):
             return Scoring(left, right, n_items if towards == "items" else n_users, weighting, *bases)
 
         return self.derive(f"scoring towards {towards}", make)
+
+    def scores_at(self, users: Lines, at: Places, threads: int) -> Scores:
+        """Return the scores of some items of each user."""
+        return self.scoring_towards("items").at(users, at, threads)
 
     def _open(self, towards: Axis) -> NDArray[np.bool_] | None:
         """A rating is guessed even where nobody has given one."""
