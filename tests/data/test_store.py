@@ -325,7 +325,7 @@ def test_values_beyond_float32_are_refused_where_they_are_read(tmp_path):
         lambda data: fastals.ItemKNN().fit(data),
         lambda data: fastals.EASE().fit(data),
     ],
-    ids=["matrix", "values", "indices", "arrays", "transposed", "split", "ids", "neighbours"],
+    ids=["matrix", "values", "indices", "arrays", "transposed", "split", "ids", "neighbours", "linear"],
 )
 def test_what_needs_memory_says_so(stored, wants):
     with pytest.raises(DataError, match=r"on disk, in '.*', .* in_memory\(\) loads them"):
