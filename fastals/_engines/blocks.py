@@ -197,7 +197,7 @@ class SparkSide(Side):
         return whole.select(
             functions.when(passes, key).otherwise(frame["key"]).cast("int").alias("key"),
             functions.when(passes, functions.lit(PASSED)).otherwise(kind).alias("kind"),
-            *("src", "seq", "data"),
+            *("src", "seq", "data", "told"),
         )
 
     def _own(self, held: Held) -> list[DataFrame]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .._core import Axis, FastalsError, kernels
 from .._equation import RowEquation
 from .block import Ids, InBlock, Lot, Measured, measured
-from .pack import Cells, Packed
+from .pack import Cells, Packed, parted
 from .pieces import SCHEMA, TOLD, Piece, batches, contents, packed_content, persisted, pieces_of, table, told
 
 if TYPE_CHECKING:
@@ -268,13 +268,9 @@ def _cells_of(rows: Iterator[pa.RecordBatch], axis: Axis, own: Cuts) -> Iterator
     for chunk in _chunks(rows):
         cells: Cells = chunk.content
         keys = own.blocks_of(cells.users if axis == "users" else cells.items)
-        order = np.argsort(keys.astype(np.uint16) if len(own.first_ids) < 1 << 16 else keys, kind="stable")
-        bounds = np.searchsorted(keys[order], np.arange(len(own.first_ids) + 1))
-        for key in np.flatnonzero(np.diff(bounds)).tolist():
-            part = order[bounds[key] : bounds[key + 1]]
-            yield Piece(
-                key, "cells", chunk.src, chunk.seq, Cells(cells.users[part], cells.items[part], cells.values[part])
-            )
+        for key, part in parted(keys, len(own.first_ids)):
+            some = Cells(cells.users[part], cells.items[part], cells.values[part])
+            yield Piece(key, "cells", chunk.src, chunk.seq, some)
 
 
 def _built(lot: Lot, number: int, cells: Cells, others_from: Ids) -> Handle | FastalsError:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .._core import DataError
-from .pack import Cells, Packed, chunk, distinct, summed_up
+from .pack import Cells, Packed, chunk, distinct, hashed, parted, summed_up
 from .pieces import ARROW, SCHEMA, Piece, batches, pieces_of, table, this_task
 
 if TYPE_CHECKING:
@@ -158,11 +158,8 @@ def seen(data: Packed, labels: DataFrame | None, text: tuple[bool, bool], slots:
         for batch in rows:
             for piece in pieces_of(batch):
                 users, items, _ = piece.content
-                keys = users % parts
-                order = np.argsort(keys, kind="stable")
-                for key, some in enumerate(np.split(order, np.searchsorted(keys[order], np.arange(1, parts)))):
-                    if len(some):
-                        yield from batches([Piece(key, "pairs", piece.src, piece.seq, (users[some], items[some]))])
+                for key, some in parted(hashed(users) % np.uint64(parts), parts):
+                    yield from batches([Piece(key, "pairs", piece.src, piece.seq, (users[some], items[some]))])
 
     def gather(rows: pa.Table) -> pa.Table:
         held: dict[str, list[Any]] = {"pairs": [], "labels": []}
@@ -182,7 +179,7 @@ def seen(data: Packed, labels: DataFrame | None, text: tuple[bool, bool], slots:
             told = pa.concat_arrays(names).take(order[items])
         return pa.table([users[first], pa.ListArray.from_arrays(ends, told)], schema=schema)
 
-    pieces = data.frame.filter(data.frame["kind"] == "chunk").mapInArrow(cut, SCHEMA)
+    pieces = data.chunks.mapInArrow(cut, SCHEMA)
     if labels is not None and text[1]:
         pieces = pieces.union(sent_to_all(labels, 1, parts))
     lists = pieces.groupBy("key").applyInArrow(gather, f"id int, items array<{kind}>")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from .._core import ArgumentTypeError, DataError
 from .ask import Columns
-from .pieces import SCHEMA, TOLD, Piece, batches, this_task, told
+from .pieces import SCHEMA, TOLD, Piece, batches, setting, this_task, told
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -21,6 +22,11 @@ CHUNK_CELLS, CHUNK_BYTES = 1 << 20, 1 << 26
 
 Java has several copies of a row in hand while it gives it to Python, for each core: 12 MB are no matter to it.
 """
+BATCH_ROWS, BATCH_BYTES = (f"spark.sql.execution.arrow.max{what}PerBatch" for what in ("Records", "Bytes"))
+UNCHECKED = str((1 << 31) - 1)
+"""With any other limit of bytes Spark adds up the sizes of all buffers after each row, which takes three times as long
+as all else. Batches of this few rows need none."""
+FEW_ROWS = 100_000
 SAMPLES = 512
 """Ids of a chunk that the driver sees, to cut the ids into ranges, and as many to say how many there are."""
 
@@ -59,6 +65,11 @@ class Packed(NamedTuple):
     n_items: int
     text: tuple[bool, bool] = (False, False)
 
+    @property
+    def chunks(self) -> DataFrame:
+        """The pieces of ratings."""
+        return self.frame.filter(self.frame["kind"] == "chunk")
+
 
 def packed(frame: DataFrame, columns: Columns) -> Packed:
     """Pack ratings.
@@ -82,7 +93,10 @@ def packed(frame: DataFrame, columns: Columns) -> Packed:
         yield from batches(_chunks(rows, columns, text))
 
     cells = frame.select(user.alias("user"), item.alias("item"), rating.alias("rating"))
-    return summed_up(cells.mapInArrow(pack, SCHEMA).persist(StorageLevel.MEMORY_AND_DISK), text)
+    spark = frame.sparkSession
+    few = 0 < int(spark.conf.get(BATCH_ROWS) or 0) <= FEW_ROWS
+    with setting(spark, BATCH_BYTES, UNCHECKED) if few else nullcontext():
+        return summed_up(cells.mapInArrow(pack, SCHEMA).persist(StorageLevel.MEMORY_AND_DISK), text)
 
 
 def column_of(frame: DataFrame, name: str, *, text: bool = False) -> tuple[Any, bool]:
@@ -205,6 +219,14 @@ def _ratings(column: pa.ChunkedArray, name: str) -> NDArray[np.float32]:
     return values
 
 
+def parted(keys: NDArray[np.integer[Any]], n: int) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Where each of the keys 0, ..., n - 1 stands, if it does."""
+    order = np.argsort(keys.astype(np.uint16) if n <= 1 << 16 else keys, kind="stable")  # of 16 bits by radix
+    bounds = np.searchsorted(keys[order], np.arange(n + 1))
+    for key in np.flatnonzero(np.diff(bounds)).tolist():
+        yield key, order[bounds[key] : bounds[key + 1]]
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # how many ids there are
 
@@ -224,15 +246,16 @@ def _some_of(ids: NDArray[np.int32]) -> NDArray[np.int32]:
     K. Beyer, P. Haas, B. Reinwald, Y. Sismanis, R. Gemulla: On synopses for distinct-value estimation under multiset
     operations, SIGMOD 2007.
     """
-    return ids[np.argpartition(_hashed(ids), SAMPLES)[:SAMPLES]] if len(ids) > SAMPLES else ids
+    return ids[np.argpartition(hashed(ids), SAMPLES)[:SAMPLES]] if len(ids) > SAMPLES else ids
 
 
 def _number_of(some: list[NDArray[np.int32]]) -> int:
     """How many distinct ids there are, from some of those of each chunk: within 5 percent, mostly."""
-    hashes = np.sort(_hashed(distinct(np.concatenate(some))))
+    hashes = np.sort(hashed(distinct(np.concatenate(some))))
     return len(hashes) if len(hashes) < SAMPLES else int((SAMPLES - 1) / (float(hashes[SAMPLES - 1]) / 2.0**64))
 
 
-def _hashed(ids: NDArray[np.int32]) -> NDArray[np.uint64]:
+def hashed(ids: NDArray[np.int32]) -> NDArray[np.uint64]:
+    """A number for each id, as if drawn at random."""
     x = ids.astype(np.int64).view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     return (x ^ (x >> np.uint64(32))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -7,23 +7,32 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any, NamedTuple
 from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-SCHEMA = "key int, kind string, src int, seq int, data binary"
+SCHEMA = "key int, kind string, src int, seq int, data binary, told binary"
 ARROW = pa.schema(
-    [("key", pa.int32()), ("kind", pa.string()), ("src", pa.int32()), ("seq", pa.int32()), ("data", pa.binary())]
+    [
+        ("key", pa.int32()),
+        ("kind", pa.string()),
+        ("src", pa.int32()),
+        ("seq", pa.int32()),
+        ("data", pa.binary()),
+        ("told", pa.binary()),
+    ]
 )
 PIECE_BYTES = 1 << 26
 """What a piece holds at most, about: cells of a row in Spark, Arrow's batches and arrays in Java all end at 2 GB."""
 
 TOLD = "told"
-"""The kind of pieces that are for the driver."""
+"""The kind of pieces that are for the driver. They have a column of their own, which is read without the others."""
 
 
 class Piece(NamedTuple):
@@ -56,7 +65,8 @@ def batches(pieces: Iterable[Piece]) -> Iterator[pa.RecordBatch]:
         data = packed_content(piece.content)
         ends = pa.py_buffer(np.array([0, len(data)], np.int32))
         cell = pa.Array.from_buffers(pa.binary(), 1, [None, ends, pa.py_buffer(data)])
-        yield pa.record_batch([*heads, cell], schema=ARROW)
+        none = pa.nulls(1, pa.binary())
+        yield pa.record_batch([*heads, *((none, cell) if piece.kind == TOLD else (cell, none))], schema=ARROW)
 
 
 def table(pieces: Iterable[Piece]) -> pa.Table:
@@ -66,11 +76,11 @@ def table(pieces: Iterable[Piece]) -> pa.Table:
 
 def pieces_of(rows: pa.Table | pa.RecordBatch) -> Iterator[Piece]:
     """The pieces of a batch or of a table, in order of ``src`` and ``seq``."""
-    keys, kinds, sources, numbers, data = (rows.column(name) for name in ARROW.names)
+    keys, kinds, sources, numbers, data, told = (rows.column(name) for name in ARROW.names)
     order = np.lexsort((numbers.to_numpy(), sources.to_numpy())).tolist()
     for at in order:
-        content = content_of(data[at].as_buffer())
-        yield Piece(keys[at].as_py(), kinds[at].as_py(), sources[at].as_py(), numbers[at].as_py(), content)
+        key, kind, src, seq = (column[at].as_py() for column in (keys, kinds, sources, numbers))
+        yield Piece(key, kind, src, seq, content_of((told if kind == TOLD else data)[at].as_buffer()))
 
 
 def contents(data: pa.Array) -> Iterator[Any]:
@@ -114,6 +124,9 @@ def _places(sizes: NDArray[np.int64]) -> list[int]:
     return [0, *np.cumsum([-(-size // ALIGNMENT) * ALIGNMENT for size in room]).tolist()]
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# frames of pieces
+
 ADAPTIVE = "spark.sql.adaptive.enabled"
 
 
@@ -124,17 +137,30 @@ def persisted(frame: Any) -> Any:
     may adapt twice, as they were and as they became. In a chain of n frames that would be 2^n descriptions. The plan is
     made here and now, so that nothing else meets this setting.
     """
-    conf = frame.sparkSession.conf
-    with _planning:  # fits of other threads may have the same session
-        before = conf.get(ADAPTIVE)
-        conf.set(ADAPTIVE, "false")
-        try:
-            return frame.persist()
-        finally:
-            conf.set(ADAPTIVE, before)
+    with setting(frame.sparkSession, ADAPTIVE, "false"):
+        return frame.persist()
 
 
-_planning = Lock()
+@contextmanager
+def setting(spark: Any, name: str, value: str) -> Iterator[None]:
+    """A setting of a session for a while; where threads share the session, until the last of them needs it no more."""
+    with _settings:
+        held = _held.setdefault(spark, {}).setdefault(name, [spark.conf.get(name), 0])
+        held[1] += 1
+        spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        with _settings:
+            held[1] -= 1
+            if not held[1]:
+                spark.conf.set(name, held[0])
+                del _held[spark][name]
+
+
+_settings = Lock()
+_held: WeakKeyDictionary[Any, dict[str, list[Any]]] = WeakKeyDictionary()
+"""Settings that are not as they were: what they were, and how many need that they are not."""
 
 
 def stored(frame: Any) -> Any:
@@ -170,5 +196,5 @@ def this_task() -> Any:
 
 def told(frame: Any) -> list[Piece]:
     """What the tasks of a frame tell the driver, in order: this is what has them run."""
-    rows = frame.filter(frame["kind"] == TOLD).toArrow()
-    return list(pieces_of(rows.select(ARROW.names)))
+    rows = frame.filter(frame["kind"] == TOLD).drop("data").toArrow()
+    return list(pieces_of(rows.append_column("data", pa.nulls(len(rows), pa.binary()))))

@@ -62,7 +62,7 @@ def fit_in_one_task(data: Packed, ask: Ask, slots: int) -> tuple[DataFrame, tupl
     """
     spark = data.frame.sparkSession
     master, profile = str(spark.conf.get("spark.master")), whole_executor(spark)
-    pieces = data.frame.filter(data.frame["kind"] == "chunk")
+    pieces = data.chunks
     for side, factors in zip(AXES, ask.initial or (), strict=False):
         pieces = pieces.union(_shipped(factors, side, ask.rank))
     here = replace(ask, initial=None)
