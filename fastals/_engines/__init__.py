@@ -3,7 +3,24 @@
 from .ask import Ask, Columns, Outcome
 from .executors import probe
 from .fitting import fit
-from .pack import column_of
+from .pack import column_of, hashed, parted
+from .pieces import ARROW, SCHEMA, Piece, batches, pieces_of, this_task
 from .task import estimator
 
-__all__ = ["Ask", "Columns", "Outcome", "column_of", "estimator", "fit", "probe"]
+__all__ = [
+    "ARROW",
+    "SCHEMA",
+    "Ask",
+    "Columns",
+    "Outcome",
+    "Piece",
+    "batches",
+    "column_of",
+    "estimator",
+    "fit",
+    "hashed",
+    "parted",
+    "pieces_of",
+    "probe",
+    "this_task",
+]

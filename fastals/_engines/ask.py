@@ -63,6 +63,8 @@ class Outcome(NamedTuple):
     losses : tuple of float
         The objective after each iteration.
     engine : {"task", "blocks"}
+    pairs : DataFrame, optional
+        What ``seen`` is made of: pieces of the kind "chunk", where all ids are numbers.
     """
 
     user_factors: DataFrame
@@ -70,3 +72,4 @@ class Outcome(NamedTuple):
     seen: DataFrame
     losses: tuple[float, ...]
     engine: str
+    pairs: DataFrame | None = None

@@ -68,7 +68,8 @@ def _fit(frame: DataFrame, columns: Columns, ask: Ask, executors: Executors, hel
         for side, factors in enumerate((users, items))
     )
     _unpersist(made)
-    return Outcome(users, items, seen(data, labels, text, slots), losses, engine)
+    pairs = None if any(text) else data.chunks
+    return Outcome(users, items, seen(data, labels, text, slots), losses, engine, pairs)
 
 
 def _beginning(start: DataFrame, side: int, labels: DataFrame | None, text: tuple[bool, bool]) -> DataFrame:

@@ -3,33 +3,27 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
-from pyspark import TaskContext
 from pyspark.ml import Model
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.recommendation import _ALSModelParams
 from pyspark.ml.util import MLReadable, MLReader, MLWritable, MLWriter
 from pyspark.sql import functions as fn
-from pyspark.sql.types import ArrayType, DataType, FloatType, StringType, StructField, StructType
+from pyspark.sql.types import StringType
 
 from .._core import ArgumentTypeError, ParameterError, check_int, kernels
 from .._engines import Outcome, column_of, probe
-from .._topn import ItemLists, Panels, top_n
+from ._lists import lists, matrix, shared_out
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
     from .._models import ExplicitALS, ImplicitALS
-
-LIST_ENTRIES = 1 << 22
-"""A task makes lists of so many entries at a time, about."""
 
 ID, X, Y = "__fastals_id", "__fastals_x", "__fastals_y"
 """Columns that a frame has for a while beside its own."""
@@ -145,12 +139,6 @@ IDS: dict[str, Any] = {
 # what tasks compute
 
 
-def matrix(features: pa.Array) -> NDArray[np.float32]:
-    """Lists of one length, none missing, as the rows of an array."""
-    values = features.flatten().to_numpy(zero_copy_only=False)
-    return np.ascontiguousarray(values, np.float32).reshape(len(features), -1)
-
-
 def predicted(users: pa.Array, items: pa.Array) -> pa.Array:
     """The inner product of each pair of rows, which depends on the two alone; NaN where one is missing."""
     scores = np.full(len(users), np.nan, np.float32)
@@ -160,82 +148,6 @@ def predicted(users: pa.Array, items: pa.Array) -> pa.Array:
         at = np.arange(len(places), dtype=np.int32)
         scores[places] = kernels.pair_scores(matrix(users.filter(known)), matrix(items.filter(known)), at, at, 1)
     return pa.array(scores)
-
-
-class Table(NamedTuple):
-    """What lists are made of: rows by ascending id, packed for searches."""
-
-    ids: pa.Array
-    panels: Panels
-
-    @classmethod
-    def of(cls, pieces: list[bytes], threads: int) -> Table:
-        """A table of what :func:`shipped` has made of a frame."""
-        ids, factors = zip(*map(pickle.loads, pieces), strict=True)
-        ids = pa.concat_arrays(ids)
-        order = pc.sort_indices(ids)
-        rows = np.concatenate(factors)[order.to_numpy()]
-        return cls(ids.take(order), Panels(rows, threads))
-
-    def lists(self, queries: pa.RecordBatch, n: int, schema: pa.Schema, threads: int) -> Iterator[pa.RecordBatch]:
-        """The best n of the table for each query (id, features, items), without those that stand in its items."""
-        n = min(n, len(self.ids))
-        step = max(1, LIST_ENTRIES // n)
-        for first in range(0, len(queries), step):
-            some = queries.slice(first, step)
-            found, scores = top_n(
-                matrix(some.column("features")), self.panels, n, seen=self._places(some), num_threads=threads
-            )
-            is_found = found >= 0
-            ends = np.concatenate([[0], np.cumsum(is_found.sum(axis=1))])
-            entry = schema.field(1).type.value_type
-            entries = pa.StructArray.from_arrays(
-                [self.ids.take(pa.array(found[is_found])), pa.array(scores[is_found])], fields=list(entry)
-            )
-            lists = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), entries)
-            yield pa.record_batch([some.column("id"), lists], schema=schema)
-
-    def _places(self, queries: pa.RecordBatch) -> ItemLists | None:
-        """Where the items of each query stand in the table; those that it has not are left out."""
-        items = queries.column("items")
-        if items.null_count == len(items):
-            return None
-        lengths = pc.fill_null(pc.list_value_length(items), 0).to_numpy()
-        ends = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        places = pc.index_in(items.flatten(), value_set=self.ids)
-        if places.null_count:
-            known = places.is_valid().to_numpy(zero_copy_only=False)
-            ends, places = np.concatenate([[0], np.cumsum(known)])[ends], places.drop_null()
-        return ItemLists(ends[:-1], ends[1:], places.to_numpy())
-
-
-def shipped(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Each batch of factors (id, features) as one piece of a table."""
-    for batch in rows:
-        if len(batch):
-            piece = pickle.dumps((batch.column("id"), matrix(batch.column("features"))), pickle.HIGHEST_PROTOCOL)
-            yield pa.record_batch([pa.array([piece], pa.binary())], names=["piece"])
-
-
-def searching(n: int, names: tuple[str, str]) -> Any:
-    """A function for ``mapInArrow``: partitions hold the pieces of a table, and behind them queries."""
-
-    def search(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        context = TaskContext.get()
-        threads = context.cpus() if context else 1
-        table, pieces = None, list[bytes]()
-        for batch in rows:
-            pieces += batch.column("piece").drop_null().to_pylist()
-            queries = batch.filter(batch.column("piece").is_null())
-            if not len(queries):
-                continue
-            table = table or Table.of(pieces, threads)
-            kinds = queries.schema.field("id").type, table.ids.type
-            entry = pa.struct([(names[1], kinds[1]), ("rating", pa.float32())])
-            schema = pa.schema([(names[0], kinds[0]), ("recommendations", pa.list_(entry))])
-            yield from table.lists(queries, n, schema, threads)
-
-    return search
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -281,7 +193,7 @@ class ALSModel(Model, ModelParams, MLWritable, MLReadable):
         super().__init__()
         self.rank = rank
         self.origin = origin  # how it was fitted, as its file says it; None: nothing tells
-        self.userFactors, self.itemFactors, self.seen, self.losses, self.engine = fitted
+        self.userFactors, self.itemFactors, self.seen, self.losses, self.engine, self.pairs = fitted
         if uid is not None:
             self._resetUid(uid)
 
@@ -388,41 +300,21 @@ class ALSModel(Model, ModelParams, MLWritable, MLReadable):
         if side == "item":
             names, frames = names[::-1], frames[::-1]
         name, (source, other) = names[0], frames
-        known = [frame.schema["id"].dataType for frame in frames]
         if dataset is not None:
             source = source.join(dataset.select(column_like(source, dataset, name).alias("id")), "id", "left_semi")
-        if self.getExcludeSeen():
-            source = source.join(self._seen(side), "id", "left")
-        else:
-            source = source.withColumn("items", fn.lit(None).cast(ArrayType(known[1])))
-
         tasks = probe(source.sparkSession).slots
-        queries = source.select(
-            fn.pmod(fn.hash("id"), fn.lit(tasks)).alias("task"), "id", "features", "items", no("binary").alias("piece")
-        )
-        table = other.select("id", "features").mapInArrow(shipped, "piece binary")
-        table = table.select(
-            fn.explode(fn.sequence(fn.lit(0), fn.lit(tasks - 1))).alias("task"),
-            *(no(queries.schema[each].dataType).alias(each) for each in ("id", "features", "items")),
-            "piece",
-        )
-        rows = table.union(queries).repartitionById(tasks, "task").sortWithinPartitions(fn.col("piece").isNull())
-        entry = StructType([StructField(names[1], known[1]), StructField("rating", FloatType())])
-        schema = [StructField(name, known[0], nullable=False), StructField("recommendations", ArrayType(entry))]
-        return self._keep(rows.mapInArrow(searching(n, names), StructType(schema)))
+        seen = self._seen(side, tasks) if self.getExcludeSeen() else None
+        return self._keep(lists(source, other, seen, n, names, tasks))
 
     def _keep(self, frame: DataFrame) -> DataFrame:
         """The frame, which holds the model: what it has stored of its ratings is let go with it."""
         frame.__source_model__ = self
         return frame
 
-    def _seen(self, side: str) -> DataFrame:
+    def _seen(self, side: str, tasks: int) -> DataFrame:
         if self.seen is None:
             raise ParameterError("excludeSeen must be False for a model that came without its ratings, got True")
-        if side == "user":
-            return self.seen
-        pairs = self.seen.select("id", fn.explode("items").alias("item"))
-        return pairs.groupBy(pairs["item"].alias("id")).agg(fn.collect_list(pairs["id"]).alias("items"))
+        return shared_out(self.seen if self.pairs is None else self.pairs, ("user", "item").index(side), tasks)
 
     def toLocal(self) -> ExplicitALS | ImplicitALS:
         """Return the same model on this machine, which holds all factors then.
@@ -468,8 +360,3 @@ class ALSModel(Model, ModelParams, MLWritable, MLReadable):
         from ._modelio import ModelReader
 
         return ModelReader(cls)
-
-
-def no(kind: str | DataType) -> Column:
-    """A column of nulls."""
-    return fn.lit(None).cast(kind)

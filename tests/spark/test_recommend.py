@@ -9,7 +9,8 @@ from pyspark.sql import functions as fn
 from fastals import ArgumentTypeError, DataError, ParameterError
 from fastals._engines.ask import Outcome
 from fastals.spark import ALS, ALSModel
-from fastals.spark._model import Table, predicted, shipped
+from fastals.spark._lists import Seen, Table, found, tasks_of
+from fastals.spark._model import predicted
 
 N_USERS, N_ITEMS, RANK = 60, 37, 5
 
@@ -225,38 +226,46 @@ def test_a_string_that_is_missing_is_no_id(spark, model):
 # ---------------------------------------------------------------------------------------------------------------------
 # without Spark
 
-SCHEMA = pa.schema([("u", pa.int32()), ("r", pa.list_(pa.struct([("i", pa.int32()), ("rating", pa.float32())])))])
 
-
-def rows_of(ids, rows):
-    return pa.record_batch(
-        {"id": pa.array(ids, pa.int32()), "features": pa.array(rows.tolist(), pa.list_(pa.float32()))}
-    )
+def part(side, some=slice(None)):
+    """Some rows of a table."""
+    return pa.array(side[0][some], pa.int32()), np.ascontiguousarray(side[1][some], np.float32)
 
 
 def test_lists_of_a_table_are_made_in_parts(monkeypatch):
-    """However few entries a part may have; the pieces of a table may come in any order."""
-    batches = [rows_of(ITEMS[0][some], ITEMS[1][some]) for some in (slice(20, None), slice(0, 20), slice(0, 0))]
-    pieces = [batch.column(0)[0].as_py() for batch in shipped(iter(batches))]
-    assert len(pieces) == 2
-    table = Table.of(pieces, 1)
+    """However few entries a part may have; the parts of a table may come in any order."""
+    table = Table.of([part(ITEMS, some) for some in (slice(20, None), slice(0, 20), slice(0, 0))], 1)
     assert table.ids.to_pylist() == ITEMS[0].tolist()
-    queries = rows_of(*USERS).append_column("items", pa.nulls(N_USERS, pa.list_(pa.int32())))
-    [whole] = table.lists(queries, 5, SCHEMA, 1)
-    monkeypatch.setattr("fastals.spark._model.LIST_ENTRIES", 40)
-    parts = list(table.lists(queries, 5, SCHEMA, 1))
+    [whole] = found(table, *part(USERS), None, 5, ("u", "i"), 1)
+    monkeypatch.setattr("fastals.spark._lists.LIST_ENTRIES", 40)
+    parts = list(found(table, *part(USERS), None, 5, ("u", "i"), 1))
     assert len(parts) == 8
     assert pa.Table.from_batches(parts).combine_chunks().to_batches()[0].equals(whole)
 
 
 def test_seen_items_that_a_table_has_not_are_passed_over():
-    [piece] = (batch.column(0)[0].as_py() for batch in shipped(iter([rows_of(*ITEMS)])))
-    seen = pa.array([[1000, int(ITEMS[0][2]), -1000], None, [], [2000]], pa.list_(pa.int32()))
-    queries = rows_of(USERS[0][:4], USERS[1][[5, 5, 5, 5]]).append_column("items", seen)
-    [found] = Table.of([piece], 1).lists(queries, N_ITEMS, SCHEMA, 1)
-    lists = [[each["i"] for each in row] for row in found.column("r").to_pylist()]
+    table = Table.of([part(ITEMS)], 1)
+    users = USERS[0][:4].tolist()
+    pairs = [(users[0], 1000), (users[0], int(ITEMS[0][2])), (users[3], 2000), (users[0], -1000), (7_777, -50)]
+    own, others = (pa.array(each, pa.int32()) for each in zip(*pairs, strict=True))
+    seen = Seen.of([(own[:2], others[:2]), (own[2:], others[2:])], table.ids)
+    [answer] = found(table, *part((users, USERS[1][[5, 5, 5, 5]])), seen, N_ITEMS, ("u", "i"), 1)
+    lists = [[each["i"] for each in row] for row in answer.column("recommendations").to_pylist()]
     assert lists[1] == lists[2] == lists[3]
     assert lists[0] == [each for each in lists[1] if each != ITEMS[0][2]]
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64", "string"])
+def test_ids_are_shared_out_evenly_and_one_by_one(kind):
+    """Also those that are all multiples of something; and whatever comes beside them."""
+    ids = np.arange(0, 64_000, 64)
+    ids = pa.array([f"{each}\U0001f600" for each in ids] if kind == "string" else ids, kind)
+    for tasks in (1, 2, 7, 64):
+        of = tasks_of(ids, tasks)
+        counts = np.bincount(of, minlength=tasks)
+        assert len(counts) == tasks
+        assert counts.min() > 0.2 * len(ids) / tasks
+        np.testing.assert_array_equal(tasks_of(ids[500:510], tasks), of[500:510])
 
 
 def test_a_prediction_is_that_of_the_pair_alone():
