@@ -6,11 +6,11 @@
     python bench/als_on_spark.py --driver              # memory of the driver, 1 M and 20 M ratings
     python bench/als_on_spark.py --data ml-1m --factors 16 --rounds 1
 
-Every run is a process of its own: local[2], a native BLAS for Spark (see on_spark.py), the ratings in Spark's cache, a
-fit on few of them to warm up. Timed is ``fit`` and the count of both factor frames, so what is cut into blocks counts,
-and the start of Java does not. The contestants take turns; ratios are medians over the rounds. ml-1m are ratings
-(explicit), 20 M cells counts (implicit). All minimise the same objective, which is computed here in float64: fastals,
-which starts elsewhere, may not end above Spark by more than TIE.
+Every contestant has a process of its own: local[2], a native BLAS for Spark (see on_spark.py), the ratings in Spark's
+cache, a fit on few of them to warm up; then its rounds, of which the medians are compared. The first round is told
+apart: Java still compiles. Timed is ``fit`` and the count of both factor frames, so what is cut into blocks counts, and
+the start of Java does not. ml-1m are ratings (explicit), 20 M cells counts (implicit). All minimise the same objective,
+which is computed here in float64: fastals, which starts elsewhere, may not end above Spark by more than TIE.
 """
 
 from __future__ import annotations
@@ -115,19 +115,23 @@ def one(run: dict[str, Any]) -> dict[str, Any]:
         warm = als_of(run, maxIter=2).fit(frame.limit(WARM_UP))
         warm.recommendForAllUsers(3).count()
         seconds.found.clear()
-        gc.collect()
-        before, load = shuffled(spark), os.getloadavg()[0]
-        begin = time.perf_counter()
-        model = als_of(run).fit(frame)
-        n = model.userFactors.count() + model.itemFactors.count()
-        result = {"seconds": time.perf_counter() - begin, "rows": n, "load": load, "iterations": seconds.found}
-        result["shuffled"] = {stage: size - before.get(stage, 0) for stage, size in shuffled(spark).items()}
-        if run["lists"]:
-            if run["contestant"] != "spark":
-                model.setExcludeSeen(True)
+        result: dict[str, Any] = {"seconds": [], "lists": [], "load": os.getloadavg()[0]}
+        for _ in range(run["rounds"]):
+            model = None
+            gc.collect()
+            before = shuffled(spark)
             begin = time.perf_counter()
-            model.recommendForAllUsers(10).write.format("noop").mode("overwrite").save()
-            result["lists"] = time.perf_counter() - begin
+            model = als_of(run).fit(frame)
+            model.userFactors.count(), model.itemFactors.count()
+            result["seconds"].append(time.perf_counter() - begin)
+            result["shuffled"] = {stage: size - before.get(stage, 0) for stage, size in shuffled(spark).items()}
+            if run["lists"]:
+                if run["contestant"] != "spark":
+                    model.setExcludeSeen(True)
+                begin = time.perf_counter()
+                model.recommendForAllUsers(10).write.format("noop").mode("overwrite").save()
+                result["lists"].append(time.perf_counter() - begin)
+        result["iterations"] = seconds.found
         result["driver"] = peak_memory()
         X, Y = on_spark.factors(model, A.shape, run["factors"])
         result["loss"] = objective(A, X, Y, LAMBDA[run["data"]], run["data"] != "ml-1m")
@@ -201,7 +205,7 @@ def bytes_of(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     for factors in arguments.factors:
         for n_blocks in (2, 8, 32):
             run = {"data": "20m", "factors": factors, "contestant": "blocks", "threads": 2, "blocks": n_blocks}
-            run |= {"lists": False, "settings": {"spark.ui.enabled": "true", "spark.ui.port": "0"}}
+            run |= {"lists": False, "rounds": 1, "settings": {"spark.ui.enabled": "true", "spark.ui.port": "0"}}
             sizes = [sum(in_a_process(**run, iterations=n)["shuffled"].values()) for n in (7, 9)]
             counted = counted_bytes(A, n_blocks, factors, factors >= 32)
             rows.append(
@@ -257,33 +261,30 @@ def fits(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     for data in arguments.data:
         contestants = [c for c in arguments.contestants if data != "ml-1m" or c != "blocks"]
         for factors in arguments.factors:
-            found: dict[str, list[dict[str, Any]]] = {c: [] for c in contestants}
-            for _ in range(arguments.rounds):
-                for contestant in contestants:
-                    run = {"data": data, "factors": factors, "contestant": contestant, "threads": 2, "settings": {}}
-                    run |= {"iterations": arguments.iterations, "lists": arguments.lists}
-                    run["blocks"] = 2 if contestant == "blocks" else 0
-                    found[contestant].append(in_a_process(**run))
-                    print(data, factors, contestant, json.dumps(found[contestant][-1]), file=sys.stderr, flush=True)
+            found: dict[str, dict[str, Any]] = {}
+            for contestant in contestants:
+                run = {"data": data, "factors": factors, "contestant": contestant, "threads": 2, "settings": {}}
+                run |= {"iterations": arguments.iterations, "lists": arguments.lists}
+                run["rounds"] = arguments.peer_rounds or arguments.rounds if contestant == "spark" else arguments.rounds
+                run["blocks"] = 2 if contestant == "blocks" else 0
+                found[contestant] = in_a_process(**run)
+                print(data, factors, contestant, json.dumps(found[contestant]), file=sys.stderr, flush=True)
             rows += table_rows(data, factors, found)
     return rows
 
 
-def table_rows(data: str, factors: int, found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    rows = []
-    losses = {c: runs[0]["loss"] for c, runs in found.items()}
-    if "spark" in losses:
-        assert max(losses.values()) <= losses["spark"] + TIE * abs(losses["spark"]), losses
-    for contestant, runs in found.items():
-        row = {"data": data, "rank": factors, "contestant": contestant}
+def table_rows(data: str, factors: int, found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    rows, spark = [], found.get("spark")
+    if spark:
+        assert max(run["loss"] for run in found.values()) <= spark["loss"] + TIE * abs(spark["loss"]), found
+    for contestant, run in found.items():
+        row = {"data": data, "rank": factors, "contestant": contestant, "rounds": len(run["seconds"])}
         for what in ("seconds", "lists"):
-            mine, theirs = ([run.get(what) for run in found.get(c, [])] for c in (contestant, "spark"))
-            if all(mine):
-                row[what] = statistics.median(mine)
-            row[f"{what}: x faster"] = statistics.median(theirs) / row[what] if all(mine) and theirs else None
-        iterations = [each for run in runs for each in run["iterations"]]
-        row |= {"an iteration": statistics.median(iterations) if iterations else None, "loss": losses[contestant]}
-        rows.append({"lists": None, **row, "rounds": len(runs), "load": max(run["load"] for run in runs)})
+            median = statistics.median(run[what]) if run[what] else None
+            row |= {what: median, f"{what}, first": run[what][0] if run[what] else None}
+            row[f"{what}: x faster"] = statistics.median(spark[what]) / median if spark and median else None
+        row["an iteration"] = statistics.median(run["iterations"]) if run["iterations"] else None
+        rows.append({**row, "loss": run["loss"], "load": run["load"]})
     return rows
 
 
@@ -293,6 +294,7 @@ def main() -> None:
     parser.add_argument("--factors", nargs="+", type=int, default=[16, 64, 128])
     parser.add_argument("--contestants", nargs="+", default=["task", "blocks", "spark"])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peer-rounds", type=int, help="rounds of Spark's own, where fewer must do")
     parser.add_argument("--iterations", type=int, default=10)
     parser.add_argument("--lists", action="store_true", help="time recommendForAllUsers(10), too")
     parser.add_argument("--bytes", action="store_true", help="what is shuffled, instead of times")

@@ -74,7 +74,7 @@ def test_a_fit_begins_anew_where_both_are_lost_without_a_checkpoint_directory(sp
 
 
 def test_an_executor_dies_with_the_one_task_of_a_fit(cluster, path):
-    fit = {"rank": 32, "iterations": 400, "solver": "cholesky"}
+    fit = {"rank": 32, "iterations": 160, "solver": "cholesky"}
     text = FIT.format(path=path, engine="task", stop="engine 'task'", directory="", **fit)
     with cluster.program(text) as program:
         assert program.told() == "there"
