@@ -3,7 +3,7 @@
 from .ask import Ask, Columns, Outcome
 from .executors import probe
 from .fitting import fit
-from .pack import column_of, hashed, parted
+from .pack import column_of, columns_named, hashed, parted
 from .pieces import ARROW, SCHEMA, Piece, batches, pieces_of, this_task
 from .task import estimator
 
@@ -16,6 +16,7 @@ __all__ = [
     "Piece",
     "batches",
     "column_of",
+    "columns_named",
     "estimator",
     "fit",
     "hashed",

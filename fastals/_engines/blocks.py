@@ -31,7 +31,7 @@ from .ask import Ask
 from .block import Described, HalfSweep, Solved, in_order
 from .build import MISSING, Blocks, Cuts, blocks, cuts
 from .pack import Packed
-from .pieces import ARROW, SCHEMA, batches, persisted, stored, told
+from .pieces import ARROW, SCHEMA, batches, discarded, persisted, stored, told, unpersist
 from .steps import (
     CARGO,
     OWN,
@@ -156,20 +156,22 @@ class SparkSide(Side):
             frame = self._planned(work, sent)
             if keep:
                 frame = persisted(frame)
-            try:
-                answers = [piece.content for piece in told(frame)]
-                break
-            except PythonException as error:
-                frame.unpersist()
-                if MISSING not in str(error) or not self.blocks.found:
-                    raise
-                LOGGER.warning("tasks were placed where their in-blocks are not: from now on these go with the tasks")
-                self.blocks.found = False
-        for answer in answers:
-            if isinstance(answer, Exception):
-                frame.unpersist()
-                raise answer
-        return frame, answers
+            with discarded(frame):
+                try:
+                    answers = [piece.content for piece in told(frame)]
+                except PythonException as error:
+                    if MISSING not in str(error) or not self.blocks.found:
+                        raise
+                    unpersist([frame])
+                    LOGGER.warning(
+                        "tasks were placed where their in-blocks are not, which go with the tasks from now on"
+                    )
+                    self.blocks.found = False
+                    continue
+                for answer in answers:
+                    if isinstance(answer, Exception):
+                        raise answer
+            return frame, answers
 
     def _planned(self, work: Callable[..., Any], sent: Sequence[DataFrame]) -> DataFrame:
         task, left = task_of(self.lot, self.blocks.others_from, work), self.blocks.left.groupBy("key")
@@ -247,7 +249,8 @@ class SparkSide(Side):
         assert made is not None
         own, turns = self._pieces(made, of=OWN), held.turns
         rows = persisted(own.mapInArrow(lambda batches: rows_out(batches, turns), "id int, features array<float>"))
-        rows.count()
+        with discarded(rows):
+            rows.count()
         return rows
 
     # -- its factors --------------------------------------------------------------------------------------------------
@@ -413,7 +416,7 @@ def _start(ask: Ask, axis: Axis, both: tuple[Cuts, Cuts]) -> Held:
     given, own = ask.initial[at].select("id", "features"), both[at]
 
     def pack(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        yield from batches(rows_in(rows, own, k))
+        yield from batches(rows_in(rows, axis, own, k))
 
     return Held(Made(given.mapInArrow(pack, SCHEMA)))
 
@@ -451,7 +454,9 @@ def _fit(packed: Packed, ask: Ask, slots: int) -> Fit:
             sides.append(SparkSide(built, _start(ask, axis, both), equation.sweep_solver))
         training = _trained(sides[0], sides[1], ask)
         held: Any = training.X, training.Y
-        users, items = (side.rows_of(rows) for side, rows in zip(sides, held, strict=True))
+        users = sides[0].rows_of(held[0])
+        with discarded(users):
+            items = sides[1].rows_of(held[1])
         return users, items, tuple(loss for loss, _ in training.history)
     finally:
         for side in sides:

@@ -12,11 +12,24 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .._core import Axis, FastalsError, kernels
+from .._core import Axis, DataError, FastalsError, kernels
 from .._equation import RowEquation
 from .block import Ids, InBlock, Lot, Measured, measured
 from .pack import Cells, Packed, parted
-from .pieces import SCHEMA, TOLD, Piece, batches, contents, packed_content, persisted, pieces_of, table, told
+from .pieces import (
+    SCHEMA,
+    TOLD,
+    Piece,
+    batches,
+    contents,
+    discarded,
+    packed_content,
+    persisted,
+    pieces_of,
+    table,
+    told,
+    unpersist,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -24,6 +37,8 @@ if TYPE_CHECKING:
 RANGE_CELLS = 1 << 26
 BLOCK_CELLS = 100_000_000
 """Ratings that a range of ids, a block has at most, about: a block's go through Arrow at once, up to 2 GB."""
+PART_CELLS = 170_000_000
+"""And what is not cut into blocks has at most."""
 
 # ---------------------------------------------------------------------------------------------------------------------
 # where the cuts are
@@ -75,15 +90,17 @@ def cuts(packed: Packed, slots: int, n_blocks: tuple[int, int]) -> tuple[Cuts, C
     frame = chunks.mapInArrow(count, SCHEMA).repartitionById(2 * n_ranges, "key").groupBy("key")
     ranges = persisted(frame.applyInArrow(merge, SCHEMA))
     sizes = np.zeros((2, n_ranges), np.int64)
-    for piece in told(ranges):
-        sizes.flat[piece.key] = piece.content
-    offsets = np.cumsum(sizes, axis=1) - sizes
+    try:
+        for piece in told(ranges):
+            sizes.flat[piece.key] = piece.content
+        offsets = (np.cumsum(sizes, axis=1) - sizes).ravel()
 
-    def pick(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        yield from batches(_picked(rows, offsets.ravel()))
+        def pick(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            yield from batches(_picked(rows, offsets))
 
-    found = told(ranges.mapInArrow(pick, SCHEMA))
-    ranges.unpersist()
+        found = told(ranges.mapInArrow(pick, SCHEMA))
+    finally:
+        unpersist([ranges])
     return (
         _cut([piece.content for piece in found if piece.key < n_ranges], int(sizes[0].sum()), n_blocks[0]),
         _cut([piece.content for piece in found if piece.key >= n_ranges], int(sizes[1].sum()), n_blocks[1]),
@@ -103,6 +120,11 @@ def _cut(found: list[PartIds], n_rows: int, n_blocks: int) -> Cuts:
     for each in found:
         cells[each.parts] += each.cells
     n_blocks = max(n_blocks, -(-int(cells.sum()) // BLOCK_CELLS))
+    if len(cells) and cells.max() > PART_CELLS:
+        raise DataError(
+            f"{kernels.PART_ROWS} ids that follow one another must have {PART_CELLS} ratings at most with engine "
+            f"'blocks', got {cells.max()}: Arrow's arrays hold 2 GB; 'task' takes them"
+        )
     return Cuts.of(np.concatenate([each.first_ids for each in found]), cells, n_rows, n_blocks)
 
 
@@ -210,7 +232,8 @@ def clear(handles: DataFrame) -> None:
     def remove(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in rows:
             for handle in contents(batch["handle"]):
-                InBlock.remove(handle.path)
+                if isinstance(handle, Handle):
+                    InBlock.remove(handle.path)
             yield batch
 
     handles.mapInArrow(remove, "key int, handle binary").count()
@@ -251,10 +274,12 @@ def blocks(packed: Packed, axis: Axis, both: tuple[Cuts, Cuts], equation: RowEqu
     built = arrow_udf(build, "binary")(chunks["key"], chunks["data"])
     # an aggregate passes the key on as it is, so that Spark knows how the handles are partitioned
     handles = persisted(chunks.groupBy("key").agg(built.alias("handle")))
-    found = list(contents(handles.toArrow().sort_by("key")["handle"]))
-    for each in found:
-        if isinstance(each, FastalsError):
-            raise each
+    with discarded(handles):
+        found = list(contents(handles.toArrow().sort_by("key")["handle"]))
+        for each in found:
+            if isinstance(each, FastalsError):
+                clear(handles)
+                raise each
     limit = max(each.measured.lam_limit for each in found)
     least = min(each.measured.lam_least for each in found)
     if any(each.measured.empty for each in found):

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from threading import Thread
 from typing import TYPE_CHECKING
 from weakref import finalize
+
+import numpy as np
 
 from .._core import AXES, LOGGER, ArgumentTypeError, ParameterError
 from .ask import Ask, Columns, Outcome
 from .executors import Executors, probe
 from .labels import labelled, numbered, seen, with_numbers
 from .pack import Packed, packed
-from .pieces import stored
+from .pieces import stored, unpersist
 from .task import estimator, factors_of, fit_in_one_task, memory_needed
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 
 def fit(frame: DataFrame, columns: Columns, ask: Ask) -> Outcome:
@@ -36,7 +37,7 @@ def fit(frame: DataFrame, columns: Columns, ask: Ask) -> Outcome:
     try:
         fitted = _fit(frame, columns, ask, executors, held)
     except BaseException:
-        _unpersist(held)
+        unpersist(held)
         raise
     finalize(fitted.seen, _unpersist_later, held).atexit = False
     return fitted
@@ -44,30 +45,31 @@ def fit(frame: DataFrame, columns: Columns, ask: Ask) -> Outcome:
 
 def _fit(frame: DataFrame, columns: Columns, ask: Ask, executors: Executors, held: list[DataFrame]) -> Outcome:
     """Fit; what the ratings are persisted in is added to ``held``."""
-    data, labels = packed(frame, columns), None
+    data, labels = packed(frame, columns, held), None
     text, slots = data.text, executors.slots
-    held.append(data.frame)
     if any(text):
-        data, labels, in_order = numbered(data, slots)
-        held += [data.frame, in_order]
+        refuse_large_types(frame.sparkSession, "ids must be numbers")
+        data, labels = numbered(data, slots, held)
     if ask.initial is not None:
         users, items = (_beginning(start, side, labels, text) for side, start in enumerate(ask.initial))
         ask = replace(ask, initial=(users, items))
     engine = choice(data, ask, executors)
+    before = len(held)
     if engine == "task":
-        done, losses = fit_in_one_task(data, ask, slots)
-        made, (users, items) = [done], (factors_of(done, axis, slots) for axis in AXES)
+        done, losses = fit_in_one_task(data, ask, slots, held)
+        users, items = (factors_of(done, axis, slots) for axis in AXES)
     else:
         from .blocks import fit_in_blocks
 
+        refuse_large_types(frame.sparkSession, "engine must be 'task'")
         users, items, losses = fit_in_blocks(data, ask, slots)
-        made = [users, items]
-    held += made
+        held += [users, items]
+    made = held[before:]
     users, items = (
         stored(factors if labels is None or not text[side] else labelled(factors, labels, side))
         for side, factors in enumerate((users, items))
     )
-    _unpersist(made)
+    unpersist(made)
     pairs = None if any(text) else data.chunks
     return Outcome(users, items, seen(data, labels, text, slots), losses, engine, pairs)
 
@@ -81,18 +83,24 @@ def _beginning(start: DataFrame, side: int, labels: DataFrame | None, text: tupl
         raise ArgumentTypeError(f"ids of initial factors of {AXES[side]} must be {rule}, as in the ratings, got {got}")
     if labels is not None and text[side]:
         start = with_numbers(start, labels, side)
+    elif not text[side]:
+        limits = np.iinfo(np.int32)  # no rating has another id, and casting might make it one that some have
+        start = start.filter(start["id"].between(int(limits.min), int(limits.max)))
     return start.select(start["id"].cast("int"), start["features"].cast("array<float>"))
 
 
-def _unpersist(frames: list[DataFrame]) -> None:
-    with suppress(Exception):  # the session may be gone as well
-        for frame in frames:
-            frame.unpersist()
+LARGE_TYPES = "spark.sql.execution.arrow.useLargeVarTypes"
+
+
+def refuse_large_types(spark: SparkSession, otherwise: str) -> None:
+    """Functions of groups must return the very types that this setting names, and cannot ask for it."""
+    if str(spark.conf.get(LARGE_TYPES)) == "true":
+        raise ParameterError(f"{otherwise} where {LARGE_TYPES} is true, or that setting false")
 
 
 def _unpersist_later(frames: list[DataFrame]) -> None:
     """From where anything may be under way, a call of Spark too."""
-    Thread(target=_unpersist, args=(frames,), daemon=True).start()
+    Thread(target=unpersist, args=(frames,), daemon=True).start()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from .._core import DataError
 from .pack import Cells, Packed, chunk, distinct, hashed, parted, summed_up
-from .pieces import ARROW, SCHEMA, Piece, batches, pieces_of, table, this_task
+from .pieces import ARROW, SCHEMA, Piece, batches, pieces_of, table, this_task, told
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -34,23 +34,21 @@ class Numbered(NamedTuple):
         Their chunks.
     labels : DataFrame
         ``side int, label string, id int``.
-    held : DataFrame
-        What is persisted so that strings need not be sorted again.
     """
 
     data: Packed
     labels: DataFrame
-    held: DataFrame
 
 
-def numbered(data: Packed, slots: int) -> Numbered:
-    """Number strings in ascending order, as :class:`fastals.Interactions` do."""
+def numbered(data: Packed, slots: int, held: list[DataFrame]) -> Numbered:
+    """Number strings in ascending order, as :class:`fastals.Interactions` do; what is persisted is added to held."""
     from pyspark.storagelevel import StorageLevel
 
     listed = data.frame.filter(data.frame["kind"] == "labels").mapInArrow(_listed, OF_CHUNKS)
     ranges = listed.repartitionByRange(slots, "side", "label").sortWithinPartitions("side", "label")
     ranked = ranges.mapInArrow(_ranked, f"part int, rank long, first boolean, {OF_CHUNKS}")
     ranked = ranked.persist(StorageLevel.MEMORY_AND_DISK)
+    held.append(ranked)
     numbers = _with_ids(ranked)
 
     def number(left: pa.Table, right: pa.Table) -> pa.Table:
@@ -66,8 +64,10 @@ def numbered(data: Packed, slots: int) -> Numbered:
 
     coded = data.frame.filter(data.frame["kind"] == "coded").groupBy("src", "seq")
     pieces = coded.cogroup(numbers.groupBy("src", "seq")).applyInArrow(number, SCHEMA)
+    pieces = pieces.persist(StorageLevel.MEMORY_AND_DISK)
+    held.append(pieces)
     labels = numbers.filter("first").select("side", "label", "id")
-    return Numbered(summed_up(pieces.persist(StorageLevel.MEMORY_AND_DISK)), labels, ranked)
+    return Numbered(summed_up(pieces, told(pieces)), labels)
 
 
 def _listed(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from .._core import ArgumentTypeError, DataError
 from .ask import Columns
-from .pieces import SCHEMA, TOLD, Piece, batches, setting, this_task, told
+from .pieces import SCHEMA, TOLD, Piece, batches, this_task, told
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -22,11 +23,6 @@ CHUNK_CELLS, CHUNK_BYTES = 1 << 20, 1 << 26
 
 Java has several copies of a row in hand while it gives it to Python, for each core: 12 MB are no matter to it.
 """
-BATCH_ROWS, BATCH_BYTES = (f"spark.sql.execution.arrow.max{what}PerBatch" for what in ("Records", "Bytes"))
-UNCHECKED = str((1 << 31) - 1)
-"""With any other limit of bytes Spark adds up the sizes of all buffers after each row, which takes three times as long
-as all else. Batches of this few rows need none."""
-FEW_ROWS = 100_000
 SAMPLES = 512
 """Ids of a chunk that the driver sees, to cut the ids into ranges, and as many to say how many there are."""
 
@@ -71,8 +67,8 @@ class Packed(NamedTuple):
         return self.frame.filter(self.frame["kind"] == "chunk")
 
 
-def packed(frame: DataFrame, columns: Columns) -> Packed:
-    """Pack ratings.
+def packed(frame: DataFrame, columns: Columns, held: list[DataFrame]) -> Packed:
+    """Pack ratings; what is persisted is added to ``held``.
 
     Raises
     ------
@@ -87,43 +83,111 @@ def packed(frame: DataFrame, columns: Columns) -> Packed:
     user, user_is_text = column_of(frame, columns.user, text=True)
     item, item_is_text = column_of(frame, columns.item, text=True)
     rating = column_of(frame, columns.rating)[0] if columns.rating else functions.lit(1.0).cast("float")
-    text = user_is_text, item_is_text
+    text, token = (user_is_text, item_is_text), uuid4().hex
 
     def pack(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        # Spark knows what it has persisted by its plan: were this the same in all fits, one of a path that has been
+        # written to again would get the chunks of the fit before
+        assert token
         yield from batches(_chunks(rows, columns, text))
 
+    user, item, rating = (_without_decimals(frame, each) for each in (user, item, rating))
     cells = frame.select(user.alias("user"), item.alias("item"), rating.alias("rating"))
+    # dropping a view lets go of what is persisted by the same plan, which no other has with this condition
+    cells = cells.filter(functions.lit(token) == token)
+    other = None if any(text) else _where_batches_are_not_measured(cells)
+    if other is None:
+        pieces = found = cells.mapInArrow(pack, SCHEMA)
+    else:
+        pieces = _seen_from(other, cells).mapInArrow(pack, SCHEMA)
+        found = _seen_from(frame.sparkSession, pieces)
+    pieces = pieces.persist(StorageLevel.MEMORY_AND_DISK)
+    held.append(pieces)
+    return summed_up(found, told(pieces), text)
+
+
+BATCH_ROWS, BATCH_BYTES = (f"spark.sql.execution.arrow.max{what}PerBatch" for what in ("Records", "Bytes"))
+UNMEASURED = str((1 << 31) - 1)
+FEW_ROWS = 100_000
+PYTHON = re.compile("Python|Pandas|InArrow")
+"""What the steps of a plan are called in which Python has a part."""
+
+
+def _where_batches_are_not_measured(frame: DataFrame) -> Any:
+    """A session without a limit of bytes for batches, if all that is computed in it has few and short rows; else None.
+
+    With any other limit Spark adds up the sizes of all buffers after each row, which takes three times as long as all
+    else. A session of its own, since it would count for other threads, too, whose rows may be long.
+    """
+    from pyspark.sql.utils import is_remote
+
     spark = frame.sparkSession
-    few = 0 < int(spark.conf.get(BATCH_ROWS) or 0) <= FEW_ROWS
-    with setting(spark, BATCH_BYTES, UNCHECKED) if few else nullcontext():
-        return summed_up(cells.mapInArrow(pack, SCHEMA).persist(StorageLevel.MEMORY_AND_DISK), text)
+    if is_remote() or not 0 < int(spark.conf.get(BATCH_ROWS) or 0) <= FEW_ROWS:
+        return None  # a name that Spark Connect is told must stay as long as the frame
+    other, settings = spark.newSession(), spark.conf
+    for name, value in settings.getAll.items():
+        if settings.isModifiable(name):
+            other.conf.set(name, value)
+    other.conf.set(BATCH_BYTES, UNMEASURED)
+    return None if PYTHON.search(_plan_of(frame)) else other
+
+
+def _plan_of(frame: DataFrame) -> str:
+    spark, name = frame.sparkSession, f"fastals_{uuid4().hex}"
+    frame.createOrReplaceTempView(name)
+    try:
+        return str(spark.sql(f"EXPLAIN SELECT * FROM {name}").collect()[0][0])
+    finally:
+        spark.catalog.dropTempView(name)
+
+
+def _seen_from(spark: Any, frame: DataFrame) -> DataFrame:
+    """The same frame in another session of its application."""
+    name = f"fastals_{uuid4().hex}"
+    frame.createGlobalTempView(name)
+    try:
+        found: DataFrame = spark.table(f"{spark.conf.get('spark.sql.globalTempDatabase')}.{name}")
+        return found
+    finally:
+        spark.catalog.dropGlobalTempView(name)
 
 
 def column_of(frame: DataFrame, name: str, *, text: bool = False) -> tuple[Any, bool]:
-    """A column as Arrow can have it, and whether it is of strings."""
-    from pyspark.errors import AnalysisException
-    from pyspark.sql.types import DecimalType, NumericType, StringType
+    """A column of numbers, or with ``text`` of strings, and whether it is that."""
+    from pyspark.sql.types import NumericType, StringType
 
-    try:
-        column = frame[name]
-        kind = frame.select(column).schema[0].dataType
-    except AnalysisException:
-        raise DataError(f"there must be one column {name!r}, got {', '.join(map(repr, frame.columns))}") from None
+    same = columns_named(frame, name)
+    if len(same) != 1:
+        raise DataError(f"there must be one column {name!r}, got {', '.join(map(repr, frame.columns))}")
+    column = frame[f"`{same[0].replace('`', '``')}`"]
+    kind = frame.schema[same[0]].dataType
     if text and isinstance(kind, StringType):
         return column.cast("string"), True  # of whatever collation
     if not isinstance(kind, NumericType):
         rule = "numbers or strings" if text else "numbers"
         raise ArgumentTypeError(f"column {name!r} must hold {rule}, got {kind.simpleString()}")
-    return column.cast("double") if isinstance(kind, DecimalType) else column, False
+    return column, False
 
 
-def summed_up(frame: DataFrame, text: tuple[bool, bool] = (False, False)) -> Packed:
-    """Have the pieces made, and see what they tell."""
-    found = [piece.content for piece in told(frame)]
+def columns_named(frame: DataFrame, name: str) -> list[str]:
+    """The columns that Spark would take for the one of this name."""
+    exactly = str(frame.sparkSession.conf.get("spark.sql.caseSensitive")) == "true"
+    return [each for each in frame.columns if each == name or (not exactly and each.lower() == name.lower())]
+
+
+def _without_decimals(frame: DataFrame, column: Any) -> Any:
+    """A column as NumPy can have it."""
+    from pyspark.sql.types import DecimalType
+
+    return column.cast("double") if isinstance(frame.select(column).schema[0].dataType, DecimalType) else column
+
+
+def summed_up(frame: DataFrame, facts: list[Piece], text: tuple[bool, bool] = (False, False)) -> Packed:
+    """See what pieces have told."""
+    found = [piece.content for piece in facts]
     errors = [each["error"] for each in found if "error" in each]
     n_cells = sum(each.get("cells", 0) for each in found)
     if errors or not n_cells:
-        frame.unpersist()
         raise errors[0] if errors else DataError("there are no ratings: the data frame has no rows")
     if any(text):
         none = np.empty(0, np.int32)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -145,29 +145,53 @@ def persisted(frame: Any) -> Any:
 def setting(spark: Any, name: str, value: str) -> Iterator[None]:
     """A setting of a session for a while; where threads share the session, until the last of them needs it no more."""
     with _settings:
-        held = _held.setdefault(spark, {}).setdefault(name, [spark.conf.get(name), 0])
-        held[1] += 1
-        spark.conf.set(name, value)
+        held = _held.setdefault(spark, {}).setdefault(name, [None, 0])
+    needed = False
     try:
+        with _settings:
+            if not held[1]:
+                held[0] = spark.conf.get(name)
+            held[1], needed = held[1] + 1, True
+            spark.conf.set(name, value)
         yield
     finally:
         with _settings:
-            held[1] -= 1
-            if not held[1]:
+            held[1] -= needed
+            if needed and not held[1]:
                 spark.conf.set(name, held[0])
-                del _held[spark][name]
 
 
 _settings = Lock()
 _held: WeakKeyDictionary[Any, dict[str, list[Any]]] = WeakKeyDictionary()
-"""Settings that are not as they were: what they were, and how many need that they are not."""
+"""Of settings that are not as they were: what they were, and how many need that they are not."""
+
+
+@contextmanager
+def discarded(*frames: Any) -> Iterator[None]:
+    """Let go of frames if what is done with them fails, or is interrupted."""
+    try:
+        yield
+    except BaseException:
+        unpersist(frames)
+        raise
+
+
+def unpersist(frames: Iterable[Any]) -> None:
+    """Let go of frames, as far as they can be reached."""
+    for frame in frames:
+        with suppress(Exception):  # the session may be gone as well
+            frame.unpersist()
+
+
+NO_DIRECTORY = "heckpoint directory has not been set"
 
 
 def stored(frame: Any) -> Any:
     """Compute a frame, and cut it off from what it was made of: in the checkpoint directory, or else on two executors.
 
-    Those are Spark's to clear away when no frame rests on it any more; what is persisted stays until it is told. It is
-    told of by a name, since Spark Connect cannot be sent a checkpoint of what took more than some fifty steps.
+    What is on executors Spark clears away when no frame rests on it any more; files in the directory only where
+    spark.cleaner.referenceTracking.cleanCheckpoints is set. The frame is told of by a name, since Spark Connect cannot
+    be sent a checkpoint of what took more than some fifty steps.
     """
     from pyspark.storagelevel import StorageLevel
 
@@ -177,7 +201,7 @@ def stored(frame: Any) -> Any:
     try:
         return spark.table(name).checkpoint()
     except Exception as error:  # classic Spark and Spark Connect say it each in its way
-        if "checkpoint" not in str(error).lower():
+        if NO_DIRECTORY not in str(error):
             raise
         level = StorageLevel.MEMORY_AND_DISK if alone else StorageLevel.MEMORY_AND_DISK_2
         return spark.table(name).localCheckpoint(storageLevel=level)

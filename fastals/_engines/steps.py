@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from .._core import FactorArray, FastalsError, ParameterError, single_threaded_blas
+from .._core import Axis, DataError, FactorArray, FastalsError, single_threaded_blas
 from .._equation import WideSumsNeeded
 from .block import HalfSweep, Ids, InBlock, Lot, RowFactors, described, lost, moved, solved
 from .build import Cuts, opened
@@ -32,6 +32,9 @@ Turns = tuple[NDArray[np.float64], ...]
 def rows_of(lot: Lot, block: InBlock, pieces: list[Piece], turns: Turns, threads: int) -> FactorArray:
     """The rows of a block, from the pieces that hold them; those that no piece has are drawn."""
     parts: list[RowFactors] = [piece.content for piece in pieces if piece.kind in (OWN, CARGO)]
+    for part in parts:
+        if isinstance(part, DataError):
+            raise part
     ids = np.concatenate([part.ids for part in parts]) if parts else block.ids[:0]
     factors = np.concatenate([part.factors for part in parts]) if parts else lot.drawn(ids)
     if len(ids) != len(block.ids) or (ids != block.ids).any():
@@ -180,14 +183,27 @@ def features(ids: Ids, factors: FactorArray) -> pa.RecordBatch:
     return pa.record_batch([pa.array(ids), lists], names=["id", "features"])
 
 
-def rows_in(rows: Iterator[pa.RecordBatch], cuts: Cuts, k: int) -> Answers:
+def rows_in(rows: Iterator[pa.RecordBatch], axis: Axis, cuts: Cuts, k: int) -> Answers:
     """Own pieces of ``id, features``, by block."""
     for seq, batch in enumerate(rows):
-        ids = batch["id"].to_numpy().astype(np.int32)
-        factors = batch["features"].flatten().to_numpy().reshape(len(ids), -1).astype(np.float32)
-        if factors.shape[1] != k:
-            raise ParameterError(f"initial factors must have rank {k}, got {factors.shape[1]}")
-        blocks = cuts.blocks_of(ids)
+        given = given_rows(batch, axis, k)
+        if isinstance(given, DataError):
+            yield Piece(0, OWN, this_task().partitionId(), seq, given)
+            continue
+        blocks = cuts.blocks_of(given.ids)
         for number in np.unique(blocks).tolist():
             here = blocks == number
-            yield Piece(max(0, number), OWN, this_task().partitionId(), seq, RowFactors(ids[here], factors[here]))
+            some = RowFactors(given.ids[here], given.factors[here])
+            yield Piece(max(0, number), OWN, this_task().partitionId(), seq, some)
+
+
+def given_rows(batch: pa.RecordBatch, axis: Axis, k: int) -> RowFactors | DataError:
+    """Factors to start from; an error is told, for no retry helps."""
+    rule = f"the initial factors of {axis} must be rows of {k} numbers, as rank says, each with an id"
+    ids, features = batch["id"], batch["features"]
+    if ids.null_count or features.null_count or features.flatten().null_count:
+        return DataError(f"{rule}, got null")
+    lengths = features.value_lengths().to_numpy()
+    if (lengths != k).any():
+        return DataError(f"{rule}, got {lengths[np.argmax(lengths != k)]}")
+    return RowFactors(ids.to_numpy().astype(np.int32), features.flatten().to_numpy().reshape(-1, k).astype(np.float32))

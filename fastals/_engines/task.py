@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +14,11 @@ from .._core import AXES, LOGGER, Axis, DataError, FactorArray, FastalsError, Pa
 from .._data import Interactions, factorize, trusted
 from .._models import ExplicitALS, ImplicitALS
 from .ask import Ask
-from .block import drawn, order_repeats
+from .block import RowFactors, drawn, order_repeats
 from .executors import cores, whole_executor
 from .pack import Cells, Packed
 from .pieces import PIECE_BYTES, SCHEMA, TOLD, Piece, batches, persisted, pieces_of, told
+from .steps import features, given_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -51,8 +52,8 @@ CHUNK_CELL = 30
 """Bytes of a rating on the way from chunks to interactions, at most."""
 
 
-def fit_in_one_task(data: Packed, ask: Ask, slots: int) -> tuple[DataFrame, tuple[float, ...]]:
-    """Fit in one task, with all cores of its executor.
+def fit_in_one_task(data: Packed, ask: Ask, slots: int, held: list[DataFrame]) -> tuple[DataFrame, tuple[float, ...]]:
+    """Fit in one task, with all cores of its executor; what is persisted is added to ``held``.
 
     Returns
     -------
@@ -72,9 +73,9 @@ def fit_in_one_task(data: Packed, ask: Ask, slots: int) -> tuple[DataFrame, tupl
         yield from batches(fitted_pieces(found, here, cores(master), slots))
 
     done = persisted(pieces.repartition(1).mapInArrow(work, SCHEMA, profile=profile))
+    held.append(done)
     [answer] = [piece.content for piece in told(done)]
     if "error" in answer:
-        done.unpersist()
         raise answer["error"]
     LOGGER.info("fitted in one task, with %d threads", answer["threads"])
     return done, answer["losses"]
@@ -125,7 +126,7 @@ def canonical(chunks: list[Cells], threads: int) -> Interactions:
     return trusted((indptr, indices, values), columns, user_labels, item_labels)
 
 
-def _start(ask: Ask, side: int, ids: NDArray[np.int32], given: list[Factors | DataError]) -> FactorArray:
+def _start(ask: Ask, side: int, ids: NDArray[np.int32], given: list[RowFactors | DataError]) -> FactorArray:
     """Where a side starts: at the factors that are given, or drawn."""
     start = np.empty((len(ids), ask.rank), np.float32)
     for first in range(0, len(ids), DRAWN_TOGETHER):
@@ -144,20 +145,13 @@ def _start(ask: Ask, side: int, ids: NDArray[np.int32], given: list[Factors | Da
 # factors in frames
 
 
-class Factors(NamedTuple):
-    """Some rows of a side."""
-
-    ids: NDArray[np.int32]
-    factors: FactorArray
-
-
 def _packed_factors(kind: str, ids: NDArray[np.int32], factors: FactorArray, slots: int) -> Iterator[Piece]:
     """Rows in pieces, one for each slot if there are many."""
     n, k = factors.shape
     size = max(1, min(PIECE_BYTES // (4 * k), max(4096, -(-n // slots))))
     for seq, first in enumerate(range(0, n, size)):
         some = slice(first, first + size)
-        yield Piece(0, kind, 0, seq, Factors(ids[some], np.ascontiguousarray(factors[some], np.float32)))
+        yield Piece(0, kind, 0, seq, RowFactors(ids[some], np.ascontiguousarray(factors[some], np.float32)))
 
 
 def factors_of(pieces: DataFrame, axis: Axis, slots: int) -> DataFrame:
@@ -167,30 +161,17 @@ def factors_of(pieces: DataFrame, axis: Axis, slots: int) -> DataFrame:
     def unpack(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in rows:
             for piece in pieces_of(batch):
-                ids, factors = piece.content
-                n, k = factors.shape
-                ends = pa.array(np.arange(0, n * k + 1, k, dtype=np.int32))
-                yield pa.record_batch({"id": ids, "features": pa.ListArray.from_arrays(ends, factors.reshape(-1))})
+                yield features(*piece.content)
 
-    features = StructField("features", ArrayType(FloatType(), containsNull=False))
-    schema = StructType([StructField("id", IntegerType(), nullable=False), features])  # as Spark's ALS has it
+    rows = StructField("features", ArrayType(FloatType(), containsNull=False))
+    schema = StructType([StructField("id", IntegerType(), nullable=False), rows])  # as Spark's ALS has it
     return pieces.filter(pieces["kind"] == axis).repartitionById(slots, pieces["seq"]).mapInArrow(unpack, schema)
 
 
-def _shipped(factors: DataFrame, side: str, k: int) -> DataFrame:
+def _shipped(factors: DataFrame, side: Axis, k: int) -> DataFrame:
     """Factors to start from, as pieces."""
 
     def ship(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        rule = f"the initial factors of {side} must be rows of {k} numbers, as rank says, each with an id"
-        for batch in rows:
-            ids, features = batch.column("id"), batch.column("features")
-            content: Factors | DataError = DataError(f"{rule}, got null")
-            if not (ids.null_count or features.null_count or features.flatten().null_count):
-                lengths, numbers = features.value_lengths().to_numpy(), features.flatten().to_numpy()
-                if (lengths == k).all():
-                    content = Factors(ids.to_numpy(), numbers.reshape(-1, k))
-                else:
-                    content = DataError(f"{rule}, got {lengths[np.argmax(lengths != k)]}")
-            yield from batches([Piece(0, side, 0, 0, content)])
+        yield from batches(Piece(0, side, 0, 0, given_rows(batch, side, k)) for batch in rows)
 
     return factors.mapInArrow(ship, SCHEMA)

@@ -125,7 +125,7 @@ def tasks_of(ids: pa.Array, tasks: int) -> NDArray[np.int64]:
     if pa.types.is_integer(ids.type):
         return (hashed(ids.to_numpy()) % np.uint64(tasks)).astype(np.int64)
     coded = ids.dictionary_encode()
-    hashes = [crc32(each.encode(errors="surrogatepass")) % tasks for each in coded.dictionary.to_pylist()]
+    hashes = [crc32(each.as_buffer()) % tasks for each in coded.dictionary]
     return np.array(hashes, np.int64)[coded.indices.to_numpy()]
 
 
@@ -158,14 +158,15 @@ class Seen(NamedTuple):
     @classmethod
     def of(cls, parts: list[tuple[pa.Array, pa.Array]], table: pa.Array) -> Seen:
         """Of pairs of ids; those that the table has not are left out."""
-        coded = pa.concat_arrays([own for own, _ in parts]).dictionary_encode()
-        places = pc.index_in(pa.concat_arrays([others for _, others in parts]), value_set=table)
-        numbers = coded.indices
+        # one array cannot hold the strings of all pairs, but it can those of all ids
+        coded = pa.chunked_array([own for own, _ in parts]).dictionary_encode().unify_dictionaries()
+        ids = coded.chunk(0).dictionary
+        numbers = np.concatenate([chunk.indices.to_numpy() for chunk in coded.chunks])
+        places = pa.chunked_array([pc.index_in(others, value_set=table) for _, others in parts])
         if places.null_count:
-            numbers, places = numbers.filter(places.is_valid()), places.drop_null()
-        n = len(coded.dictionary)
-        indptr, seen, _ = tables.bucket(numbers.to_numpy(), places.to_numpy(), None, n, np.float32, 1)
-        return cls(coded.dictionary, indptr, seen)
+            numbers, places = numbers[places.is_valid().to_numpy()], places.drop_null()
+        indptr, seen, _ = tables.bucket(numbers, places.to_numpy(), None, len(ids), np.float32, 1)
+        return cls(ids, indptr, seen)
 
     def by(self, ids: pa.Array) -> ItemLists:
         """What these have seen."""

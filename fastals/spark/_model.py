@@ -14,10 +14,10 @@ from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.recommendation import _ALSModelParams
 from pyspark.ml.util import MLReadable, MLReader, MLWritable, MLWriter
 from pyspark.sql import functions as fn
-from pyspark.sql.types import StringType
+from pyspark.sql.types import DoubleType, FloatType, StringType
 
 from .._core import ArgumentTypeError, ParameterError, check_int, kernels
-from .._engines import Outcome, column_of, probe
+from .._engines import Outcome, column_of, columns_named, probe
 from ._lists import lists, matrix, shared_out
 
 if TYPE_CHECKING:
@@ -106,26 +106,29 @@ class ModelParams(_ALSModelParams):
 # columns
 
 
-def column_like(ids: DataFrame, frame: DataFrame, name: str) -> Column:
-    """A column of a frame that can be compared with the ids of a model: of strings, or of numbers, as these are."""
+def ids_in(factors: DataFrame, frame: DataFrame, name: str) -> tuple[Column, Column]:
+    """A column of a frame as ids of a model, null where it cannot be one; and an error, for who wants it instead.
+
+    Ids are of strings, or of numbers, as those of the model are.
+    """
     column, is_text = column_of(frame, name, text=True)
-    if is_text != isinstance(ids.schema["id"].dataType, StringType):
+    kind, own = factors.schema["id"].dataType, frame.select(column).schema[0].dataType
+    if is_text != isinstance(kind, StringType):
         rule, got = ("numbers", "strings") if is_text else ("strings", "numbers")
         raise ArgumentTypeError(f"column {name!r} must hold {rule}, as in fit, got {got}: cast it")
-    return column
-
-
-def ids_in(factors: DataFrame, frame: DataFrame, name: str) -> Column:
-    """A column as ids of a model; one that cannot be an id ends the job that reads it, with an error that names it."""
-    column, kind = column_like(factors, frame, name), factors.schema["id"].dataType
     rule, *limits = IDS[kind.simpleString()]
     good = column.isNotNull()
     if limits:
+        if isinstance(own, (FloatType, DoubleType)):
+            column, limits = column.cast("double"), [max(limits[0], -EXACT), min(limits[1], EXACT)]
         good &= (column % 1 == 0) & column.between(*limits)
     got = fn.coalesce(column.cast("string"), fn.lit("null"))
-    error = fn.concat(fn.lit(f"column {name!r} must hold {rule}, got "), got)
-    return fn.when(good, column.cast(kind)).otherwise(fn.raise_error(error).cast(kind))
+    error = fn.raise_error(fn.concat(fn.lit(f"column {name!r} must hold {rule}, got "), got)).cast(kind)
+    return fn.when(good, column.cast(kind)), error
 
+
+EXACT = 1 << 53
+"""Up to here floating-point numbers have all integers."""
 
 IDS: dict[str, Any] = {
     "int": ("integers of 32 bits", -(1 << 31), (1 << 31) - 1),
@@ -202,10 +205,11 @@ class ALSModel(Model, ModelParams, MLWritable, MLReadable):
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         user, item, prediction = self.getUserCol(), self.getItemCol(), self.getPredictionCol()
-        if prediction in dataset.columns:
+        if columns_named(dataset, prediction):
             raise ParameterError(f"predictionCol must name a new column, got {prediction!r}: the data frame has it")
         probe(dataset.sparkSession)
-        users, items = ids_in(self.userFactors, dataset, user), ids_in(self.itemFactors, dataset, item)
+        users = fn.coalesce(*ids_in(self.userFactors, dataset, user))
+        items = fn.coalesce(*ids_in(self.itemFactors, dataset, item))
         how = "inner" if self.getColdStartStrategy().lower() == "drop" else "left"
         frame = dataset.withColumns({user: users, item: items})
         for name, features, factors in ((user, X, self.userFactors), (item, Y, self.itemFactors)):
@@ -301,7 +305,7 @@ class ALSModel(Model, ModelParams, MLWritable, MLReadable):
             names, frames = names[::-1], frames[::-1]
         name, (source, other) = names[0], frames
         if dataset is not None:
-            source = source.join(dataset.select(column_like(source, dataset, name).alias("id")), "id", "left_semi")
+            source = source.join(dataset.select(ids_in(source, dataset, name)[0].alias("id")), "id", "left_semi")
         tasks = probe(source.sparkSession).slots
         seen = self._seen(side, tasks) if self.getExcludeSeen() else None
         return self._keep(lists(source, other, seen, n, names, tasks))

@@ -55,7 +55,7 @@ def test_values(spark, schema, bad, words):
     good = tuple(float(value) if kinds[name] in ("float", "double") else value for name, value in number.items())
     frame = spark.createDataFrame([good] * 3 + [bad], schema).repartition(2)
     with pytest.raises(fastals.DataError, match=words):
-        packed(frame, COLUMNS)
+        packed(frame, COLUMNS, [])
 
 
 @pytest.mark.parametrize(

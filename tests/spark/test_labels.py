@@ -59,7 +59,7 @@ def test_labels_are_numbered_in_order_whatever_the_ranges(spark, slots):
     rows_together = "spark.sql.execution.arrow.maxRecordsPerBatch"
     spark.conf.set(rows_together, 7)
     try:
-        found = numbered(packed(frame_of(spark, (users, items, values)).repartition(5), COLUMNS), slots)
+        found = numbered(packed(frame_of(spark, (users, items, values)).repartition(5), COLUMNS, []), slots, [])
         rows = found.labels.orderBy("id").collect()
     finally:
         spark.conf.unset(rows_together)
@@ -77,9 +77,10 @@ def test_one_string_is_enough(spark):
 def test_only_distinct_strings_are_sorted(spark):
     """Ratings are packed where they are."""
     frame = spark.range(0, 50_000, 1, 2).selectExpr("CONCAT('u', id % 50) AS user", "id % 7 AS item", "1 AS rating")
-    found = numbered(packed(frame, COLUMNS), 2)
+    held = []
+    found = numbered(packed(frame, COLUMNS, []), 2, held)
     assert found.data.n_cells == 50_000
-    assert found.held.count() == 100  # of two chunks
+    assert held[0].count() == 100  # of two chunks
     assert found.data.frame.count() == 4  # these, and what they tell
 
 

@@ -216,6 +216,52 @@ def test_numbers_are_no_strings(spark, model):
             ask(other)
 
 
+def test_numbers_of_any_type_ask_for_the_ids_that_they_are(spark):
+    """Decimals have all integers of 64 bits, floating-point numbers have not."""
+    ids = [2**53, 2**53 + 1, 2**53 + 2]
+    users = spark.createDataFrame(
+        [(each, [float(at)]) for at, each in enumerate(ids)], "id long, features array<float>"
+    )
+    items = spark.createDataFrame([(0, [1.0])], "id int, features array<float>")
+    model = ALSModel(Outcome(users, items, None, (), ""), 1)
+    asked = spark.createDataFrame([(each, 0) for each in ids], "user long, item int")
+    exact = asked.selectExpr("cast(user AS decimal(20, 0)) AS user", "item")
+    found = {int(row.user): row.prediction for row in model.transform(exact).collect()}
+    assert found == {each: float(at) for at, each in enumerate(ids)}
+    assert list(lists(model.recommendForUserSubset(exact.filter("user = 9007199254740993"), 1))) == [2**53 + 1]
+    rounded = asked.selectExpr("double(user) AS user", "item")
+    with pytest.raises(Exception, match="column 'user' must hold integers of 64 bits, got 9"):
+        model.transform(rounded).collect()
+    assert set(lists(model.recommendForUserSubset(rounded, 1))) <= {2**53}
+    above = spark.createDataFrame([(2147483648.0, 0)], "user float, item int")
+    small = ALSModel(Outcome(items.withColumnRenamed("x", "y"), items, None, (), ""), 1)
+    with pytest.raises(Exception, match="column 'user' must hold integers of 32 bits"):
+        small.transform(above).collect()
+
+
+def test_names_of_columns(spark, model):
+    """They are meant as Spark means them, but for those of what is within a column."""
+    frame = spark.createDataFrame(
+        [(model.label(USERS[0][0]), model.label(ITEMS[0][0]), 1)], ["a.b", "Item", "Prediction"]
+    )
+    with pytest.raises(ParameterError, match="predictionCol must name a new column, got 'prediction'"):
+        model.copy({model.userCol: "a.b"}).transform(frame)
+    found = model.copy({model.userCol: "a.b"}).transform(frame.drop("Prediction")).collect()
+    assert found[0].prediction == SCORES[0, 0]
+    nested = frame.selectExpr("struct(`a.b` AS id) AS u", "Item")
+    with pytest.raises(DataError, match=r"there must be one column 'u\.id'"):
+        model.copy({model.userCol: "u.id"}).transform(nested)
+
+
+def test_ids_of_any_bytes(spark):
+    """What Spark calls a string need not be text."""
+    cells = spark.range(4).selectExpr(
+        "cast(unhex(hex(250 + id)) AS string) AS user", "int(id) AS item", "1.0 AS rating"
+    )
+    model = ALS(rank=1, maxIter=1, excludeSeen=True).fit(cells)
+    assert model.recommendForAllUsers(2).selectExpr("sum(size(recommendations))").collect() == [(8,)]
+
+
 def test_a_string_that_is_missing_is_no_id(spark, model):
     if model.kind == "string":
         frame = spark.createDataFrame([(None, "n")], "user string, item string")

@@ -182,9 +182,10 @@ def test_starts_at_given_factors_and_draws_what_they_lack(spark):
 def test_a_start_that_cannot_be(spark, row, words):
     cells = ratings(200)
     good = factors_of(spark, np.int32([1]), [[1.0, 2.0, 3.0]])
-    ask = Ask(rank=3, initial=(factors_of(spark, np.int32([1]), [row]), good))
-    with pytest.raises(fastals.DataError, match=words):
-        fit(frame_of(spark, cells), COLUMNS, ask)
+    for engine in ("task",) if row and row[1] != row[1] else ("task", "blocks"):
+        ask = Ask(rank=3, initial=(factors_of(spark, np.int32([1]), [row]), good), engine=engine)
+        with pytest.raises(fastals.DataError, match=words):
+            fit(frame_of(spark, cells), COLUMNS, ask)
 
 
 def test_a_start_of_other_ids(spark):
@@ -307,7 +308,7 @@ def test_a_task_that_no_executor_holds(spark, monkeypatch):
 @pytest.mark.parametrize("user", ["id * 7", "id % 3000"], ids=["each in one chunk", "all in all chunks"])
 def test_sizes_are_told_within_a_few_percent(spark, user):
     frame = spark.range(60_000).selectExpr(f"{user} AS user", "id % 300 AS item", "1.0 AS rating").repartition(3)
-    data = packed(frame, COLUMNS)
+    data = packed(frame, COLUMNS, [])
     assert (data.n_cells, data.n_items) == (60_000, 300)
     assert data.n_users == pytest.approx(60_000 if "*" in user else 3_000, rel=0.1)
     data.frame.unpersist()
