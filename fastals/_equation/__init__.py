@@ -6,7 +6,7 @@ from .descent import Descent, Side
 from .equation import Biases, RowEquation, pair, unknown_equation
 from .presets import EXPLICIT, IMPLICIT, Preset, Start
 from .refusals import check_finite_factors, refuse_without_positive
-from .rows import CHUNK, CellWeights, Rows, RowSource
+from .rows import CHUNK, CellWeights, Prior, Rows, RowSource
 from .settings import (
     EXPLICIT_SCALING,
     IMPLICIT_SCALING,
@@ -45,6 +45,7 @@ __all__ = [
     "Descent",
     "Groups",
     "Preset",
+    "Prior",
     "RowEquation",
     "RowSource",
     "Rows",

@@ -111,6 +111,11 @@ class Prior(NamedTuple):
         """That of the rows from ``first`` to before ``last``."""
         return Prior(*(array[first:last] for array in self))
 
+    def grown(self, n_rows: int) -> Prior:
+        """That of as many rows, the last of which are drawn to nothing."""
+        more = n_rows - len(self.means)
+        return Prior(*(np.concatenate((array, np.zeros((more, *array.shape[1:]), array.dtype))) for array in self))
+
     def of(self, row: int, n_ridged: int) -> NDArray[np.float64]:
         """The strength for each coordinate of a row, whose first so many are factors."""
         strength = np.full(self.means.shape[1], float(self.strength[row]))

@@ -70,7 +70,7 @@ def check_setting(name: str, value: Any, *, auto: bool = True) -> Any:
         return check_choice(name, value, words, OTHERWISE.get(name, ""))
     if name == "biases":
         return check_bool(name, value)
-    if name in ("regularization", "bias_regularization"):
+    if name in ("regularization", "bias_regularization", "prior_strength"):
         users, items = check_pair_or_real(name, value, low=0)
         return (users, items) if isinstance(value, tuple | list) else users
     if name == "tol" and value is None:
@@ -109,10 +109,13 @@ def chosen(
 
 
 def read_settings(found: Any, names: Sequence[str]) -> Settings:
-    """Return the settings that a file holds, each checked: they may come from strangers."""
-    if found.keys() != set(names):
+    """Return the settings that a file holds, each checked: they may come from strangers.
+
+    Beside these names there is that of the strength of a prior, where the fit had one.
+    """
+    if found.keys() - {"prior_strength"} != set(names):
         raise ValueError(f"settings must be {', '.join(names)}, got {', '.join(map(str, found))}")
-    return {name: check_setting(name, found[name], auto=False) for name in names}
+    return {name: check_setting(name, found[name], auto=False) for name in found}
 
 
 def told(settings: Mapping[str, Any]) -> str:

@@ -7,6 +7,9 @@ Tensors in a file of :mod:`fastals._core.container`:
     loss_history   (n,)                F64                seen_values   (nnz,)          as the factors, may be missing
     user_biases    (n_users,)          as the factors;    seen_weights  (nnz,)          as the factors; both and
     item_biases    (n_items,)          these may be missing
+    user_means     (n_users, factors, and one more where biases are trained)   what the rows are drawn to; as the
+    user_strength  (n_users,)          how strongly                            factors, and with the history alone;
+    user_pull      (n_users,)          likewise of biases                      of items likewise
     known_indptr, known_indices            pairs known beside the cells, as seen_*; where there are any
     elsewhere_indptr, elsewhere_indices    pairs known of a user or an item that is none of the model's, likewise, and
     elsewhere_users, elsewhere_items       their labels
@@ -16,7 +19,8 @@ Tensors in a file of :mod:`fastals._core.container`:
                                                        (n + 1,) I64: label i is bytes offsets[i] to offsets[i + 1]
 
 Of a model trained on interactions on disk the file says in which directory they are, and has no seen_* and known_*.
-A file without known pairs is of version 1, one with some of version 2, which earlier releases refuse.
+A file without known pairs is of version 1, one with some of version 2, one of a fit that was drawn to another model of
+version 3: earlier releases refuse what they do not know.
 
 The content holds the class, its parameters, what those that are "auto" stood for (``settings``, which files of older
 versions do not have) and the kinds of the labels. Every value that compiled code uses as an
@@ -45,11 +49,12 @@ from .._data import (
     of_pairs,
     trusted,
 )
+from .._equation import Prior
 from .replacement import home_of, stored_at
 from .state import FittedState
 
-VERSIONS = ("1", "2")
-"""Without known pairs, and with some."""
+VERSIONS = ("1", "2", "3")
+"""Without known pairs, and with some; of a fit that was drawn to another model, with any."""
 
 
 class Stored(Protocol):
@@ -94,6 +99,9 @@ def save_state(path: str, kind: type, state: FittedState, *, history: bool = Tru
         tensors["seen_values"] = state.pairs.values
     if history and state.weights is not None:
         tensors["seen_weights"] = state.weights.values
+    for axis, prior in zip(("user", "item"), state.priors, strict=True):
+        if history and prior is not None:
+            tensors |= dict(zip(prior_names(axis), prior, strict=True))
     if state.biases is not None:
         tensors["user_biases"], tensors["item_biases"] = state.biases
     content = content_of(state)
@@ -140,6 +148,8 @@ def write_model(
         labels |= {"elsewhere_users": elsewhere.user_labels, "elsewhere_items": elsewhere.item_labels}
         content = {**content, "elsewhere": list(elsewhere.shape)}
     version = VERSIONS[known is not None or elsewhere is not None]
+    if "prior_strength" in content.get("settings", ()):
+        version = VERSIONS[2]
     told = {side: encode_labels(side, ids, tensors) for side, ids in labels.items()}
     common = {**identity_of(kind, parameters), "labels": told}
     write_tensors(path, "model", version, {**common, **content}, tensors)
@@ -237,7 +247,11 @@ def read_state(content: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         pairs, weights, has_history = _stored(field(content, "on_disk", dict), (n_users, n_items)), None, True
     else:
         pairs, weights, has_history = _held(tensors, users, items, user_factors.dtype)
+    priors = tuple(
+        _prior(tensors, axis, len(ids), user_factors.dtype, factors) for axis, ids in (("user", users), ("item", items))
+    )
     return {
+        "priors": priors,
         "parameters": {**_with_pairs(content, "parameters"), "num_threads": None},
         "user_factors": user_factors,
         "item_factors": item_factors,
@@ -257,6 +271,25 @@ def read_state(content: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
         "settings": _with_pairs(content, "settings") if "settings" in content else None,
         **_updates(content),
     }
+
+
+def prior_names(axis: str) -> tuple[str, str, str]:
+    """The tensors of what users or items are drawn to, in its order."""
+    return f"{axis}_means", f"{axis}_strength", f"{axis}_pull"
+
+
+def _prior(tensors: Tensors, axis: str, n: int, dtype: np.dtype[Any], factors: int) -> Prior | None:
+    means, strength, pull = prior_names(axis)
+    if means not in tensors:
+        return None
+    prior = Prior(
+        tensors.take(means, dtype.str, n, None), *(tensors.take(name, dtype.str, n) for name in (strength, pull))
+    )
+    if prior.means.shape[1] not in (factors, factors + 1):
+        raise ValueError(f"{means} has {prior.means.shape[1]} columns beside {factors} factors")
+    if not all(np.isfinite(array).all() for array in prior) or min(prior.strength.min(), prior.last.min()) < 0:
+        raise ValueError(f"{axis}s are drawn by numbers that are not finite, or below 0")
+    return prior
 
 
 def duplicates_of(content: Mapping[str, Any], default: str) -> str:

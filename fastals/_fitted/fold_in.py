@@ -132,9 +132,13 @@ def grown(
     rows, columns, biases = equation.grown_offsets(
         rows, columns, state.mean, state.biases, touched_users, touched_items
     )
+    # rows that have come later are drawn to nothing
+    drawn_users, drawn_items = (
+        prior and prior.grown(len(factors)) for prior, factors in zip(state.priors, (X, Y), strict=True)
+    )
     turns = (
-        (equation.side("users", rows, X, Y, num_threads=threads), touched_users),
-        (equation.side("items", columns, Y, X, num_threads=threads), touched_items),
+        (equation.side("users", rows, X, Y, num_threads=threads, prior=drawn_users), touched_users),
+        (equation.side("items", columns, Y, X, num_threads=threads, prior=drawn_items), touched_items),
     )
     with single_threaded_blas():
         for _ in range(passes):
@@ -147,6 +151,7 @@ def grown(
         items=merged.item_labels,
         pairs=in_dtype(merged, X.dtype),
         weights=None if twin is None else in_dtype(twin, X.dtype),
+        priors=(drawn_users, drawn_items),
         scoring=state.scoring if ageing.scoring is None else ageing.scoring,
         n_updates=state.n_updates + 1,
         fresh=state.fresh * ageing.decay * max(0.0, 1 - (n_cells + len(lost[0])) / merged.nnz),

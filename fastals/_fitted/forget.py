@@ -24,6 +24,7 @@ from .._data import (
     trusted,
     written,
 )
+from .._equation import Prior
 from .._topn import is_single, listed
 from .state import FittedState
 
@@ -205,6 +206,9 @@ def forgotten(state: FittedState, users: Rest, items: Rest, on_disk: str | None)
     """Return the state without what leaves; all other numbers are those there were."""
     X, Y = users.rows(state.user_factors), items.rows(state.item_factors)
     biases = None if state.biases is None else (users.rows(state.biases[0]), items.rows(state.biases[1]))
+    drawn_users, drawn_items = (
+        prior and Prior(*map(rest.rows, prior)) for prior, rest in zip(state.priors, (users, items), strict=True)
+    )
     return replace(
         state,
         users=users.labels,
@@ -212,6 +216,7 @@ def forgotten(state: FittedState, users: Rest, items: Rest, on_disk: str | None)
         user_factors=X,
         item_factors=Y,
         biases=biases,
+        priors=(drawn_users, drawn_items),
         pairs=without(state.pairs, users, items, on_disk),
         weights=None if state.weights is None else without(state.weights, users, items, None),
     ).sealed()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._core import AXES, Axis, FactorArray, NotFittedError, single_threaded_blas
-from .._equation import Common, Summary
+from .._equation import Common, Prior, Summary
 from .._topn import FactorFitted
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class FittedState(FactorFitted):
     has_history : bool
         Whether the values of the training cells are known.
     mean, biases : float, (array of shape (n_users,), array of shape (n_items,)) or None
+    priors : (Prior or None, Prior or None)
+        What users and items are drawn to.
     parameters, settings : mappings
         The constructor's parameters of the fit, and what those that may be "auto" stood for.
     loss_history, metrics_history, n_iter, n_repeated, best_iteration
@@ -65,6 +67,7 @@ class FittedState(FactorFitted):
     has_history: bool = True
     mean: float = 0.0
     biases: Biases = None
+    priors: tuple[Prior | None, Prior | None] = (None, None)
     loss_history: tuple[float, ...] = ()
     metrics_history: tuple[Mapping[str, float], ...] = ()
     n_iter: int = 0
@@ -80,6 +83,8 @@ class FittedState(FactorFitted):
         if self.biases is not None:
             users, items = self.biases
             object.__setattr__(self, "biases", (read_only(users), read_only(items)))
+        priors = (each and Prior(*map(read_only, each)) for each in self.priors)
+        object.__setattr__(self, "priors", tuple(priors))
         for name in ("parameters", "settings"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         object.__setattr__(self, "scoring", deepcopy(self.scoring))
@@ -152,7 +157,8 @@ class FittedState(FactorFitted):
         nobody = np.empty(0, np.intp)
         rows, columns, _ = self.equation.grown_offsets(rows, columns, self.mean, self.biases, nobody, nobody)
         side = partial(self.equation.side, num_threads=threads)
-        return side("users", rows, X, Y), side("items", columns, Y, X)
+        users, items = self.priors
+        return side("users", rows, X, Y, prior=users), side("items", columns, Y, X, prior=items)
 
 
 def parts_of(training: Training, equation: RowEquation) -> dict[str, Any]:

@@ -42,7 +42,11 @@ def explain(state: FittedState, user: Any, item: Any, n: int, history: Any, thre
     equation, Y = state.equation, state.trained("items")
     cells = _one_row(state, user) if history is None else _one_history(state, history)
     rows, own = equation.new_offsets("users", cells, state.mean, state.biases)
-    side = equation.side("users", rows, np.zeros((1, Y.shape[1]), Y.dtype), Y, num_threads=threads)
+    prior = state.priors[0] if history is None else None
+    if prior is not None:
+        row = int(state.users.encode_known("user", [user])[0])
+        prior = prior.between(row, row + 1)
+    side = equation.side("users", rows, np.zeros((1, Y.shape[1]), Y.dtype), Y, num_threads=threads, prior=prior)
     targets, Y = side.targets(state.mean).whole(), side.inputs()
     gram = np.zeros((Y.shape[1], Y.shape[1]))
     if side.weights.unobserved:

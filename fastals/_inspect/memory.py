@@ -66,6 +66,7 @@ def estimate(
     held_out: int,
     ranked: bool,
     known: int = 0,
+    prior: bool = False,
 ) -> MemoryEstimate:
     """Add up what the steps of a fit allocate.
 
@@ -81,6 +82,8 @@ def estimate(
         Cells for validation; ``ranked``: lists are made for them.
     known : int
         Pairs known beside the cells.
+    prior : bool
+        The fit is drawn to another model.
     """
     n_users, n_items = shape
     biased, copies = equation.joint_biases, equation.value_copies
@@ -90,7 +93,7 @@ def estimate(
     cells = n_cells * (CELL + 2 * size + copies * size + (WEIGHTED_CELL if weighted else 0)) + 8 * (n_users + n_items)
     if known:
         cells += 4 * known + 8 * n_users
-    factors = size * k * (n_users + n_items) * (3 if held_out else 2)
+    factors = size * k * (n_users + n_items) * ((3 if held_out else 2) + prior)
     held = ROW * wide + held_out * HELD_OUT_CELL
     if equation.solver == "auto" and equation.sweep_solver == "cg":
         # over-relaxed: the side that is solved last is kept as it was before that

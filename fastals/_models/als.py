@@ -48,6 +48,7 @@ from .._fitted import (
 from .estimator import Estimator, with_values
 from .factor_model import FactorModel
 from .fitting import Beginning, history_of, identity, prepare
+from .steady import Steady, steady_of
 from .validation import Validation, check_validation_metric
 
 if TYPE_CHECKING:
@@ -176,6 +177,8 @@ class ALS(FactorModel, Estimator):
         sample_weight: Any = None,
         duplicates: str | None = None,
         initial_factors: tuple[Any, Any] | None = None,
+        prior: Self | None = None,
+        prior_strength: float | tuple[float, float] | None = None,
         validation: Any = None,
         validation_metric: str | None = None,
         patience: int | None = None,
@@ -209,6 +212,17 @@ class ALS(FactorModel, Estimator):
         initial_factors : (array of shape (n_users, factors), array of shape (n_items, factors)), optional
             Where to start; drawn from ``random_state`` otherwise. The users' part matters only with ``iterations=0``.
             Where biases are trained, these may be one more column of both.
+        prior : model, optional
+            A fitted model of the same class, number of factors and dtype, as that of the day before: the fit starts
+            from it, and users and items that it knows, by label, are drawn to the vectors m that they have there. The
+            objective has mu_u |x_u - m_u|^2 beside the ridge, likewise of items, and biases that are trained to biases.
+            So vectors move as far as new events ask for, and what reads them (a search index, a model downstream) can
+            keep what it has made of yesterday's; without it every fit finds axes of its own, which are as good. The
+            sides are not balanced then. :meth:`partial_fit` keeps drawing the rows of this fit; rows that come later,
+            and those of :meth:`fold_in`, are drawn to nothing.
+        prior_strength : float or (float, float), optional
+            mu_u / lambda_u; a pair is one for users, one for items. 1 by default: the pull to yesterday's vector is as
+            strong as the ridge's to zero. 0: that side starts from there, and is drawn nowhere.
         validation : as ``data``, optional
             Held-out interactions, measured after every iteration; those of users or items that ``data`` does not have
             are passed over. The factors kept are those of the best iteration, ``best_iteration_``.
@@ -278,7 +292,11 @@ class ALS(FactorModel, Estimator):
         interactions, twin = as_observations(
             data, sample_weight, duplicates=duplicates, ratings=ratings, dtype=dtype.name, num_threads=threads
         )
-        training = self._beginning().of(interactions.shape, initial_factors)
+        steady, drawn_to = None, steady_of(self, prior, prior_strength)
+        if drawn_to is not None:
+            steady = Steady.of(drawn_to, self._equation(self._chosen()[0]), dtype, prior_strength, interactions)
+        begins = steady is not None and initial_factors is None
+        training = steady.begun() if steady and begins else self._beginning().of(interactions.shape, initial_factors)
         watch = saved = None
         if validation is not None:
             metric = check_validation_metric(validation_metric, self._default_metric)
@@ -289,10 +307,11 @@ class ALS(FactorModel, Estimator):
             raise ParameterError("patience and validation_metric need validation=, the interactions to measure")
         if checkpoint is not None:
             told = initial_factors is not None or self.random_state is not None
-            what = identity(self, interactions, twin, training if told else None, watch)
+            what = identity(self, interactions, twin, training if told else None, watch, steady)
             saved = Checkpoint(checkpoint, checkpoint_every, *what)
+        bare = self._equation(self._chosen()[0])
         settings, equation, descent = prepare(
-            self._equation(self._chosen()[0]), self._resolve, self._equation, interactions, twin, training, threads
+            bare, self._resolve, self._equation, interactions, twin, training, threads, steady
         )
         base: dict[str, Any] = {
             "equation": replace(equation, duplicates=duplicates),
@@ -302,8 +321,9 @@ class ALS(FactorModel, Estimator):
             "weights": None if twin is None else in_dtype(twin, dtype),
             "ratings": ratings,
             "parameters": self.get_params(),
-            "settings": settings,
+            "settings": settings if steady is None else {**settings, "prior_strength": steady.strength},
             "scoring": interactions.scoring,
+            "priors": (descent.users.prior, descent.items.prior),
         }
 
         def state(**outcome: Any) -> FittedState:
@@ -365,7 +385,15 @@ class ALS(FactorModel, Estimator):
         return describe(model, state, self._threads(), check(model))
 
     def estimate_memory(
-        self, n_users: int, n_items: int, nnz: int, *, sample_weight: bool = False, validation: int = 0, known: int = 0
+        self,
+        n_users: int,
+        n_items: int,
+        nnz: int,
+        *,
+        sample_weight: bool = False,
+        validation: int = 0,
+        known: int = 0,
+        prior: bool = False,
     ) -> MemoryEstimate:
         """Say what :meth:`fit` will need at its peak, beside the data that the caller holds.
 
@@ -379,6 +407,8 @@ class ALS(FactorModel, Estimator):
             Held-out cells, measured by the default metric.
         known : int, default 0
             Pairs that are known beside the cells, see :attr:`Interactions.known`.
+        prior : bool, default False
+            The fit is drawn to another model, which itself is counted with what the caller holds.
 
         Returns
         -------
@@ -412,6 +442,7 @@ class ALS(FactorModel, Estimator):
             held_out=check_int("validation", validation, low=0),
             ranked=self._default_metric != "rmse",
             known=check_int("known", known, low=0),
+            prior=check_bool("prior", prior),
         )
 
     # -- files --------------------------------------------------------------------------------------------------------
@@ -427,6 +458,8 @@ class ALS(FactorModel, Estimator):
         parts["parameters"] = model.get_params()
         equation = model._equation(settings) if settings else unknown_equation(model.factors)
         equation = replace(equation, duplicates=duplicates_of(content, equation.duplicates))
+        if any(prior and prior.means.shape[1] != equation.factors + equation.joint_biases for prior in parts["priors"]):
+            raise ValueError("settings and tensors disagree about the columns of what rows are drawn to")
         model._state = FittedState(**parts, settings=settings, equation=equation, ratings=model._predicts_ratings)
         return model
 

@@ -136,7 +136,7 @@ class FactorModel(Recommender):
         array of shape (n_new_users, factors), or (n_new_users, factors + 1) from a model with biases
             The last column then holds the users' biases. In the order of the data's users (a matrix: its rows; labels:
             ascending). Exact solutions of the row equation: the history of a training user gives what one more
-            half-sweep would give that user.
+            half-sweep would give that user (without a ``prior``: new users are drawn to nobody's vector).
 
         Examples
         --------
@@ -192,7 +192,8 @@ class FactorModel(Recommender):
         times, each user with a new event is solved exactly from all their cells, given the items' factors, and after
         them each item with a new event (or the items first, with a preset whose users are solved last). New users and
         items start from zeros, so that in the first pass a user is told by the known items alone; users and items that
-        occur with nothing known stay at zero until the next ``fit``.
+        occur with nothing known stay at zero until the next ``fit``. Users and items that the fit drew to those of
+        another model (``prior=``) stay drawn to these, as strongly; new ones are drawn to nothing.
 
         Parameters
         ----------

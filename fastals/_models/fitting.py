@@ -11,6 +11,7 @@ from .._core import AXES, ArgumentTypeError, FactorArray, check_factors, check_r
 from .._data import Interactions
 from .._equation import Descent, RowEquation, RowSource, Settings, Start, Training, digest, digest_of
 from .._fitted import plain
+from .steady import Steady, priors_of
 from .validation import Validation
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def identity(
     twin: Interactions | None,
     training: Training | None,
     validation: Validation | None,
+    steady: Steady | None = None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """What a checkpoint must have in common with the fit that goes on from it: parameters and fingerprints.
 
@@ -58,6 +60,8 @@ def identity(
     """
     told = {"class": type(model).__name__, **{name: plain(value) for name, value in model.get_params().items()}}
     del told["num_threads"], told["random_state"]
+    if steady is not None:
+        told["prior"] = steady.digest
     digests = {"data": digest_of(data), "sample_weight": digest(twin.values) if twin else ""}
     if training is not None:
         digests["initial factors or random_state"] = digest(training.X, training.Y)
@@ -84,6 +88,7 @@ def prepare(
     twin: Interactions | None,
     training: Training,
     threads: int,
+    steady: Steady | None = None,
 ) -> tuple[Settings, RowEquation, Descent]:
     """Settle what depends on the data, and set both sides up for iterations on the factors of ``training``.
 
@@ -95,17 +100,20 @@ def prepare(
         The settings, from the cells by user and by item.
     resolved : callable
         The equation of these settings.
+    steady : Steady, optional
+        The model that the rows are drawn to.
     """
     X, Y = training.X, training.Y
     rows, columns = (equation.rows(axis, data, twin, X.dtype, threads) for axis in AXES)
     settings = resolve(rows, columns)
     equation = resolved(settings)
     equation.check_minimum("users", rows, data)
+    priors = priors_of(steady, equation, (rows, columns))
     rows, columns, training.mean, training.biases = equation.offsets(rows, columns)
     descent = Descent(
         training,
-        equation.side("users", rows, X, Y, columns.counts(False), num_threads=threads),
-        equation.side("items", columns, Y, X, rows.counts(False), num_threads=threads),
+        equation.side("users", rows, X, Y, columns.counts(False), num_threads=threads, prior=priors[0]),
+        equation.side("items", columns, Y, X, rows.counts(False), num_threads=threads, prior=priors[1]),
         users_last=equation.last == "users",
         sweep=equation.sweep_solver,
         exact=equation.exact_solver,

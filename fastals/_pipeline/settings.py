@@ -15,6 +15,8 @@ TOML, YAML or JSON, with paths relative to the file, ``~`` the home directory::
     out = "model"
     tol = "none"               # optional: no early end; TOML has no null
     keep_ids = true            # optional: indices of the model that `out` holds already stay what they are
+    prior = true               # optional: vectors are drawn to those of that model, or of the one in this file
+    prior_strength = 1.0       # how strongly, see ImplicitALS.fit
     [evaluate]                 # optional: first train on the rest and measure
     test_fraction = 0.1        # or at = "7 days": train on the events before that, test on those after
     k = 10
@@ -49,7 +51,9 @@ SECTIONS = ("parameters", "events", "score", "train", "evaluate", "publish", "re
 KINDS: dict[str, type[ALS]] = {"implicit": ImplicitALS, "explicit": ExplicitALS}
 FLAGS: dict[str, tuple[str, ...]] = {"biases": ("auto",), "nonnegative": (), "keep_ids": ()}
 """Booleans of [train], and what they may be beside true and false."""
-PATHS, OR_VALUES = ("path", "spec", "out", "to"), ("catalogue", "blocklist", "titles")
+OF_FIT = ("prior", "prior_strength")
+"""Of [train]: arguments of ``fit``; the first may also be a path."""
+PATHS, OR_VALUES = ("path", "spec", "out", "to"), ("catalogue", "blocklist", "titles", "prior")
 """What is a path, relative to the pipeline file: always, or where it is text."""
 EMBEDDED = "recommendations.parquet"
 """Where the lists go when nothing else is said: no server is needed."""
@@ -68,6 +72,9 @@ class Pipeline:
     model: ALS
     out: str
     keep_ids: bool
+    prior: str | None
+    """The file of the model that vectors are drawn to."""
+    prior_strength: Any
     by_default: bool
     """Nothing is said about lambda: not even that it is "auto"."""
     evaluate: dict[str, Any] | None
@@ -134,6 +141,17 @@ class Pipeline:
             train = dict(sections.get("train", {}))
             out, keep_ids = train.pop("out", os.path.join(directory, "model")), train.pop("keep_ids", False)
             _check_flag("keep_ids", keep_ids)
+            prior, strength = (train.pop(name, None) for name in OF_FIT)
+            if prior is None or prior is False:
+                if strength is not None and prior is None:
+                    raise ParameterError("prior_strength needs prior: true, or the file of a model")
+                prior = strength = None
+            elif prior is True:
+                prior = out
+            elif not isinstance(prior, str):
+                raise ParameterError(
+                    f"prior must be true or false without quotes, or the path of a model, got {prior!r}"
+                )
             model = _model(train)
         with named("evaluate"):
             evaluated = _evaluation(sections["evaluate"], spec) if "evaluate" in sections else None
@@ -159,6 +177,8 @@ class Pipeline:
             model,
             out,
             keep_ids,
+            prior,
+            strength,
             by_default,
             evaluated,
             publish,
@@ -240,7 +260,7 @@ def _model(section: Mapping[str, Any]) -> ALS:
     train = dict(section)
     kind = check_choice("kind", train.pop("kind", "implicit"), tuple(KINDS))
     known = _parameters_of(KINDS[kind])
-    _options(train, known | {"kind", "out", "keep_ids"})
+    _options(train, known | {"kind", "out", "keep_ids", *OF_FIT})
     for name, value in train.items():
         _check_flag(name, value)
     if train.get("tol") is False or train.get("tol") in NONE:

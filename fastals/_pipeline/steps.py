@@ -163,7 +163,10 @@ class _Run:
 
     def _train(self, data: Interactions) -> None:
         pipeline, start = self.pipeline, time.perf_counter()
-        model = pipeline.model.fit(data, progress=self.progress)
+        prior = self._prior()
+        strength = None if prior is None else pipeline.prior_strength
+        with named("train"):
+            model = pipeline.model.fit(data, prior=prior, prior_strength=strength, progress=self.progress)
         model.scoring_ = pipeline.spec.to_dict() if data.scoring is None else data.scoring
         save(model, pipeline.out)
         self._tell(
@@ -180,6 +183,16 @@ class _Run:
                 "if that is meant, else a number",
                 settings,
             )
+
+    def _prior(self) -> Any:
+        """The model that vectors are drawn to; on the first night there is none."""
+        path = self.pipeline.prior
+        if path is None:
+            return None
+        if not _exists(path):
+            LOGGER.log(NOTE, "[train] prior: there is no model in %s yet, and vectors are drawn to none", path)
+            return None
+        return load(path)
 
     def _publish(self, target: dict[str, Any]) -> None:
         start = time.perf_counter()

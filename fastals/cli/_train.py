@@ -14,7 +14,7 @@ from .._equation import told
 from .._files import check_target
 from .._inspect import check
 from .._models import ExplicitALS, ImplicitALS
-from ._common import NONE, THREADS, add_data_options, count, loss, model_facts, read, save, size
+from ._common import NONE, THREADS, add_data_options, count, load, loss, model_facts, read, save, size
 
 HELP = "train a model on a file of interactions and save it"
 
@@ -39,6 +39,7 @@ def _reader(rule: str, words: Mapping[str, Any], *, numbers: bool = True, pairs:
 _AUTO = {"auto": "auto"}
 _number = _reader("'auto' or a number", _AUTO)
 _number_or_pair = _reader("'auto', a number or a pair USERS,ITEMS such as 0.1,0.2", _AUTO, pairs=True)
+_strength = _reader("a number or a pair USERS,ITEMS such as 0.5,2", {}, pairs=True)
 _number_or_none = _reader("'auto', 'none' or a number", _AUTO | dict.fromkeys(NONE))
 _scaling = _reader("'auto', 'constant', 'count' or a number", _AUTO | {"constant": "constant", "count": "count"})
 _flag = _reader("'auto', 'true' or 'false'", _AUTO | {"true": True, "false": False}, numbers=False)
@@ -77,6 +78,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--on-disk", metavar="DIR", help=text)
     text = "where the state of training is kept, and taken up again where it was interrupted; delete it to start afresh"
     parser.add_argument("--checkpoint", metavar="FILE", help=text)
+    text = "the model of the day before: vectors are drawn to those that it has, by label, and start from there"
+    parser.add_argument("--prior", metavar="MODEL", help=text)
+    text = "how strongly, in units of lambda, or USERS,ITEMS with one for each side (default: 1)"
+    parser.add_argument("--prior-strength", type=_strength, metavar="X", help=text)
     parser.add_argument("--out", required=True, metavar="MODEL", help="file to write")
 
 
@@ -107,7 +112,13 @@ def command(arguments: argparse.Namespace) -> None:
     check_target(arguments.out)  # before the work, not after it
     data = read(arguments, ratings=arguments.explicit)
     start = time.perf_counter()
-    model.fit(data, checkpoint=arguments.checkpoint, progress=False if arguments.quiet else None)
+    model.fit(
+        data,
+        prior=None if arguments.prior is None else load(arguments.prior),
+        prior_strength=arguments.prior_strength,
+        checkpoint=arguments.checkpoint,
+        progress=False if arguments.quiet else None,
+    )
     seconds = time.perf_counter() - start
     save(model, arguments.out)
     arguments.facts["model"] = model_facts(model) | {"out": arguments.out}

@@ -104,6 +104,21 @@ def test_train_is_fit(ratings, tmp_path, capfd):
     assert err == ""
 
 
+def test_train_is_drawn_to_a_model(ratings, tmp_path, capfd):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert train(ratings, first, "--implicit") == 0
+    assert train(ratings, second, "--implicit", "--prior", str(first), "--prior-strength", "0.5,2") == 0
+    assert "prior_strength=(0.5, 2)" in capfd.readouterr().out
+    old, new = fastals.load(first), fastals.load(second)
+    np.testing.assert_array_equal(new.state_.priors[1].means, old.item_factors_)
+    assert main(["info", str(second)]) == 0
+    assert "prior_strength=(0.5, 2)" in capfd.readouterr().out
+    again = [*map(str, ("train", ratings)), "--factors", "3", "--implicit", "--out", str(second), "--prior", str(first)]
+    assert "prior must be a model of the same factors" in fails(capfd, *again)
+    assert "--prior-strength" in misused(capfd, *again, "--prior-strength", "much")
+    assert "prior_strength needs prior=" in fails(capfd, *again[:-2], "--prior-strength", "2")
+
+
 def test_train_makes_interactions_on_disk(ratings, tmp_path, capfd, monkeypatch):
     seen = []
     monkeypatch.setattr(fastals.ImplicitALS, "fit", lambda self, data, **options: seen.append(data) or sys.exit(0))

@@ -76,6 +76,7 @@ def test_tol_of_none(directory, value, tol):
         ('nonnegative = "false"', "[train] nonnegative must be true or false without quotes, got 'false'"),
         ('keep_ids = "no"', "[train] keep_ids must be true or false without quotes, got 'no'"),
         ("keep_ids = 1", "[train] keep_ids must be true or false without quotes, got 1"),
+        ("prior = 1", "[train] prior must be true or false without quotes, or the path of a model, got 1"),
     ],
 )
 def test_booleans_have_no_quotes(directory, line, rule):
@@ -154,6 +155,34 @@ def test_ids_keep_their_place(directory, capfd):
     assert len(new.users_) == 400
     assert new.users_[-1].startswith("a-")
     assert lists_of(directory / "recommendations.parquet") == expected(new, 20)
+
+
+def test_vectors_are_drawn_to_those_of_the_night_before(directory, capfd):
+    pipeline = write(directory, TRAIN + 'out = "model"\nprior = true\n[evaluate]\nk = 5\n')
+    assert main(["run", pipeline]) == 0
+    assert "vectors are drawn to none" in capfd.readouterr().err
+    old = fastals.load(directory / "model", mmap=False)
+    assert "prior_strength" not in old.settings_
+    pa.parquet.write_table(log(seed=1, prefix="a"), directory / "events" / "day=1" / "more.parquet")
+    assert main(["run", pipeline, "--set", "train.prior_strength=[2.0, 3.0]"]) == 0
+    assert "prior_strength=(2, 3)" in capfd.readouterr().out
+    new = fastals.load(directory / "model", mmap=False)
+    assert new.settings_["prior_strength"] == (2, 3)
+    known = np.isin(new.users_, old.users_)
+    assert 0 < known.sum() < len(known)
+    np.testing.assert_array_equal(new.state_.priors[0].means[known], old.user_factors_)
+    # a file of its own; and a night without
+    (directory / "model").rename(directory / "first")
+    assert main(["run", pipeline, "--quiet", "--set", 'train.prior="first"']) == 0
+    assert fastals.load(directory / "model").settings_["prior_strength"] == (1, 1)
+    assert main(["run", pipeline, "--quiet", "--set", "train.prior=false", "--set", "train.prior_strength=2"]) == 0
+    assert "prior_strength" not in fastals.load(directory / "model").settings_
+    assert "[train] prior must be a model of the same factors" in fails(
+        capfd, "run", pipeline, "--quiet", "--set", "train.factors=5"
+    )
+    assert fastals.load(directory / "model").factors == 4
+    without = write(directory, TRAIN + "prior_strength = 2\n")
+    assert "[train] prior_strength needs prior" in fails(capfd, "run", without)
 
 
 def test_pipelines_are_found_in_every_format(directory):
