@@ -180,7 +180,9 @@ def _parameters(state: FittedState, share: float) -> dict[str, Any]:
     """
     parameters = dict(state.parameters)
     del parameters["num_threads"]
-    parameters |= {"iterations": state.best_iteration or state.n_iter, "random_state": SEED}
+    parameters["random_state"] = SEED
+    if "prior_strength" not in state.settings:  # a fit that starts from another model is soon done
+        parameters["iterations"] = state.best_iteration or state.n_iter
     regularization = parameters["regularization"]
     if share < 1 and not isinstance(regularization, str):
         of_users, of_items = regularization if isinstance(regularization, tuple) else (regularization, regularization)
