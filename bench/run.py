@@ -21,6 +21,7 @@ NEED_REAL_DATA = (
     "fit.py --feedback explicit",
     "stopping.py",
     "defaults.py",
+    "steady.py",
     "quality.py",
     "ranking.py",
     "neighbours.py",

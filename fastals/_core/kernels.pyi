@@ -63,6 +63,9 @@ def constant(
     scale: _Reals | None,
     num_threads: int,
     of_rows: NDArray[np.float64] | None = None,
+    indices: NDArray[np.int32] | None = None,
+    share: _Reals | None = None,
+    other_share: _Reals | None = None,
 ) -> float: ...
 def decrease_of_cells(
     X: _Reals,

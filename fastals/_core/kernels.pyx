@@ -474,10 +474,12 @@ def penalty(const real[:, ::1] X not None, const real[::1] lam not None, Py_ssiz
 
 
 def constant(tuple weights not None, double unobserved, const int64_t[::1] indptr not None,
-             const real[::1] values not None, const real[::1] scale, int num_threads, double[::1] of_rows=None):
+             const real[::1] values not None, const real[::1] scale, int num_threads, double[::1] of_rows=None,
+             const int32_t[::1] indices=None, const real[::1] share=None, const real[::1] other_share=None):
     """Sum of b^2 / (w0 + a) over the stored cells, in float64 and in parts of rows; ``weights`` as for half_sweep.
 
     Each row's own sum goes to ``of_rows``: that of all rows, whichever calls they were in, is ``sum_rows`` of these.
+    w0 is ``unobserved`` times the shares of the row and, by ``indices``, of the other; None: 1.
     """
     check_weights(weights)
     within("rows of indptr", indptr.shape[0] - 1, 0, MOST)
@@ -485,20 +487,30 @@ def constant(tuple weights not None, double unobserved, const int64_t[::1] indpt
     within("num_threads", num_threads, 1, MOST)
     if of_rows is not None:
         fits("of_rows", of_rows.shape, indptr.shape[0] - 1)
+    if share is not None:
+        fits("share", share.shape, indptr.shape[0] - 1)
+    if other_share is not None:
+        if indices is None:
+            raise ValueError("other_share goes with indices")
+        fits("indices", indices.shape, values.shape[0])
+        indices_within("indices", indices, 0, other_share.shape[0])
     cdef double a0 = weights[0], a1 = weights[1], b0 = weights[2], b1 = weights[3]
     cdef bint positive_only = weights[4], weighted = scale is not None, told = of_rows is not None
+    cdef bint shared = share is not None, other_shared = other_share is not None
     cdef Py_ssize_t n = indptr.shape[0] - 1, t, i
     cdef int64_t j
     cdef double[::1] parts = np.zeros((n + ROWS - 1) // ROWS)
-    cdef double part, row, a, b, r, s
+    cdef double part, row, a, b, r, s, w0, w
     for t in prange(parts.shape[0], nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
         part = 0
         for i in range(t * ROWS, min((t + 1) * ROWS, n)):
             row = 0
+            w0 = unobserved * <double>share[i] if shared else unobserved
             for j in range(indptr[i], indptr[i + 1]):
                 r = <double>values[j]
                 s = <double>scale[j] if weighted else 1.0
-                a = unobserved + s * (a0 + a1 * (r if r > 0 else -r))
+                w = w0 * <double>other_share[indices[j]] if other_shared else w0
+                a = w + s * (a0 + a1 * (r if r > 0 else -r))
                 b = 0 if positive_only and not r > 0 else s * (b0 + b1 * r)
                 if a > 0:
                     row = row + b * b / a

@@ -6,7 +6,7 @@ from .descent import Descent, Side
 from .equation import Biases, RowEquation, pair, unknown_equation
 from .presets import EXPLICIT, IMPLICIT, Preset, Start
 from .refusals import check_finite_factors, refuse_without_positive
-from .rows import CHUNK, CellWeights, Prior, Rows, RowSource
+from .rows import CHUNK, CellWeights, Prior, Rows, RowSource, RowWeights
 from .settings import (
     EXPLICIT_SCALING,
     IMPLICIT_SCALING,
@@ -22,7 +22,7 @@ from .settings import (
     told,
     unobserved_weight,
 )
-from .side import ArraySide, represented
+from .side import ArraySide, represented, roots
 from .sweep import Basis, Block, Common, Groups, Summary, WideSumsNeeded, half_sweep, schedule, split_above
 from .training import Callback, Training, interruptible, train
 
@@ -48,6 +48,7 @@ __all__ = [
     "Prior",
     "RowEquation",
     "RowSource",
+    "RowWeights",
     "Rows",
     "Settings",
     "Side",
@@ -68,6 +69,7 @@ __all__ = [
     "read_settings",
     "refuse_without_positive",
     "represented",
+    "roots",
     "schedule",
     "split_above",
     "spread",

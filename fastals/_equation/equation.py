@@ -6,16 +6,16 @@ It is plain and picklable, and knows no estimator and no library: what these dif
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import Axis, FactorArray, NotFittedError
+from .._core import AXES, Axis, FactorArray, NotFittedError
 from .refusals import refuse_negative_pair
-from .rows import CellWeights, Prior, Rows, RowSource
+from .rows import CellWeights, Prior, Rows, RowSource, RowWeights
 from .settings import row_regularization
 from .side import ArraySide
 from .sweep import Common
@@ -63,6 +63,8 @@ class RowEquation:
         With such biases: what they share moves to the mean.
     damping : float, optional
         Biases are means fitted once beforehand, damped by so many ratings.
+    row_weights : RowWeights
+        Weights of whole users and items.
     known : bool
         False: it is not known by what the model was fitted, and no row can be solved; see :func:`unknown_equation`.
     """
@@ -81,6 +83,7 @@ class RowEquation:
     bias_regularization: tuple[float, float] | None = None
     mean_is_free: bool = False
     damping: float | None = None
+    row_weights: RowWeights = field(default=RowWeights(), compare=False)
     known: bool = True
 
     # -- solvers ------------------------------------------------------------------------------------------------------
@@ -138,11 +141,15 @@ class RowEquation:
         if data.on_disk:
             from .lines import StoredRows  # which not every program has
 
-            return StoredRows(lines, *weights).transformed(self.transform)
+            return self.row_weights.weigh(axis, StoredRows(lines, *weights).transformed(self.transform))
         n = len(lines.indptr) - 1
         indices, values, _ = lines.read(0, n)
         scale = weights[0].read(0, n)[1] if weights else None
-        return Rows(lines.indptr, indices, self.transform(values), scale)
+        return self.row_weights.weigh(axis, Rows(lines.indptr, indices, self.transform(values), scale))
+
+    def of(self, axis: Axis, places: Any) -> RowEquation:
+        """That of some users or items, or with None of new ones: see :meth:`RowWeights.at`."""
+        return replace(self, row_weights=self.row_weights.at(axis, places))
 
     def check_minimum(self, axis: Axis, rows: RowSource, data: Interactions) -> None:
         """Refuse cells by which the objective has no minimum: w0 and what a pair's cells add are below 0."""
@@ -200,9 +207,16 @@ class RowEquation:
     # -- sides --------------------------------------------------------------------------------------------------------
 
     def row_regularization(self, axis: Axis, counts: NDArray[Any], n_others: int) -> NDArray[np.float64]:
-        """lambda_u for rows of ``counts`` cells."""
-        lam = self.regularization[axis == "items"]
-        return row_regularization(lam, self.scaling, self.weights.unobserved, counts, n_others)
+        """lambda_u for rows of ``counts`` cells, by weight."""
+        lam, unobserved = self.regularization[axis == "items"], self.weights.unobserved
+        own, others = self.shares(axis)
+        total = float(n_others) if others is None else float(np.sum(others, dtype=np.float64))
+        return row_regularization(lam, self.scaling, unobserved if own is None else unobserved * own, counts, total)
+
+    def shares(self, axis: Axis) -> tuple[FactorArray | None, FactorArray | None]:
+        """What of w0 is that of each row, and of each of the others."""
+        users, items = (self.row_weights.share(each) for each in AXES)
+        return (users, items) if axis == "users" else (items, users)
 
     def side(
         self,
@@ -240,6 +254,7 @@ class RowEquation:
             num_threads=num_threads,
             common=common,
             prior=prior,
+            shares=self.shares(axis),
         )
 
 

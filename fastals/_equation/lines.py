@@ -31,6 +31,8 @@ class StoredRows(RowSource):
         The same cells with their weights for values.
     changes : sequence of callables
         ``(first_row, run) -> run``: what becomes of each run that is read, one after the other.
+    weighing : bool
+        These give weights to cells that have none.
     runs : list of (first, last), optional
         Where the rows are cut; by default into runs of about RUN_BYTES.
     """
@@ -41,9 +43,11 @@ class StoredRows(RowSource):
         weights: Lines | None = None,
         *,
         changes: Sequence[Change] = (),
+        weighing: bool = False,
         runs: list[tuple[int, int]] | None = None,
     ) -> None:
         self.lines, self.weights, self.changes, self.indptr = lines, weights, tuple(changes), lines.indptr
+        self.weighing = weighing
         size = 4 + lines.dtype.itemsize if weights is None else 8 + 2 * lines.dtype.itemsize
         self._runs = cuts(self.indptr, RUN_BYTES // size) if runs is None else runs
 
@@ -53,7 +57,7 @@ class StoredRows(RowSource):
 
     @property
     def weighted(self) -> bool:
-        return self.weights is not None
+        return self.weighing or self.weights is not None
 
     def runs(self) -> Iterator[tuple[int, Rows]]:
         sources = [lines for lines in (self.lines, self.weights) if lines is not None]
@@ -75,9 +79,10 @@ class StoredRows(RowSource):
 
         return ahead(read, len(self._runs))
 
-    def changed(self, change: Change) -> StoredRows:
+    def changed(self, change: Change, *, weighing: bool = False) -> StoredRows:
         """The same, each run of which is changed when it is read."""
-        return StoredRows(self.lines, self.weights, changes=(*self.changes, change), runs=self._runs)
+        changes, weighing = (*self.changes, change), weighing or self.weighing
+        return StoredRows(self.lines, self.weights, changes=changes, weighing=weighing, runs=self._runs)
 
     def transformed(self, transform: Callable[[FactorArray], FactorArray]) -> StoredRows:
         """The same, the values being what a function makes of them."""
@@ -94,6 +99,12 @@ class StoredRows(RowSource):
         return self.changed(
             # by the thread that reads: the others are at work
             lambda first, run: run.less(mean, None if own is None else own[first : first + len(run)], others)
+        )
+
+    def weighed(self, own: FactorArray | None, others: FactorArray | None) -> StoredRows:
+        return self.changed(
+            lambda first, run: run.weighed(None if own is None else own[first : first + len(run)], others),
+            weighing=True,
         )
 
 

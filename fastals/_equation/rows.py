@@ -7,14 +7,14 @@ of all of them is asked of chunks, which begin where they begin in memory, where
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import FactorArray, kernels
+from .._core import Axis, FactorArray, kernels
 from .refusals import refuse_overflowing_weight
 
 CHUNK = 65_536
@@ -85,6 +85,54 @@ class CellWeights:
     def of_cells(self) -> tuple[float, float, float, float, bool]:
         """What the kernels take."""
         return self.a0, self.a1, self.b0, self.b1, self.positive_only
+
+
+class RowWeights(NamedTuple):
+    """What the errors of whole users and items count.
+
+    The objective has p_u q_i before what a stored cell adds to it, and of every pair w0 p_u q_i c_i (x_u.y_i)^2 (c: He
+    et al., Fast matrix factorization for online recommendation with implicit feedback, SIGIR 2016, equation 7). So the
+    users' common term is w0 p_u Y' diag(q c) Y, and the items' w0 q_i c_i X' diag(p) X.
+
+    Attributes
+    ----------
+    users, items : array of shape (n_users,), (n_items,), optional
+        p, q >= 0; None: 1.
+    unobserved : array of shape (n_items,), optional
+        c >= 0; None: 1.
+    """
+
+    users: FactorArray | None = None
+    items: FactorArray | None = None
+    unobserved: FactorArray | None = None
+
+    def share(self, axis: Axis) -> FactorArray | None:
+        """What of w0 is a user's, p, or an item's, q c; None: all are 1."""
+        if axis == "users" or self.items is None or self.unobserved is None:
+            return self.users if axis == "users" else self.unobserved if self.items is None else self.items
+        return np.asarray(self.items * self.unobserved)
+
+    def weigh(self, axis: Axis, rows: RowSource) -> RowSource:
+        """The same cells, each of which weighs p_u q_i times as much."""
+        own, others = (self.users, self.items) if axis == "users" else (self.items, self.users)
+        return rows if own is None and others is None else rows.weighed(own, others)
+
+    def at(self, axis: Axis, places: Any) -> RowWeights:
+        """Those of some users or items, and of all on the other side; None: of new ones, which have none."""
+        own = ("users",) if axis == "users" else ("items", "unobserved")
+        return self._replace(**{name: _at(getattr(self, name), places) for name in own})
+
+    def changed(
+        self, users: Callable[[FactorArray], FactorArray], items: Callable[[FactorArray], FactorArray]
+    ) -> RowWeights:
+        """What functions make of the arrays of users and of items."""
+        return RowWeights(
+            *(array if array is None else f(array) for f, array in zip((users, items, items), self, strict=True))
+        )
+
+
+def _at(array: FactorArray | None, places: Any) -> FactorArray | None:
+    return None if array is None or places is None else array[places]
 
 
 class Prior(NamedTuple):
@@ -184,6 +232,10 @@ class RowSource(ABC):
 
         Where these are in memory, they are put into ``out``, if that is given.
         """
+
+    @abstractmethod
+    def weighed(self, own: FactorArray | None, others: FactorArray | None) -> RowSource:
+        """The cells times the weight of their row (``own``) and of their column (``others``); None: 1."""
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -351,6 +403,21 @@ class Rows(RowSource):
                 part = slice(self.indptr[start], self.indptr[end])
                 values[part] -= np.repeat(own[start:end], np.diff(self.indptr[start : end + 1]))
         return replace(self, values=values)
+
+    def weighed(self, own: FactorArray | None, others: FactorArray | None) -> Rows:
+        parts = [_weight(self, first, last, own, others) for first, last in cuts(self.indptr, CHUNK)]
+        return replace(self, scale=np.concatenate([np.empty(0, self.dtype), *parts]))
+
+
+def _weight(run: Rows, first: int, last: int, own: FactorArray | None, others: FactorArray | None) -> FactorArray:
+    """The weights of the cells of some rows."""
+    part = slice(run.indptr[first], run.indptr[last])
+    weight = np.ones(part.stop - part.start, run.dtype) if run.scale is None else run.scale[part].copy()
+    if others is not None:
+        weight *= others[run.indices[part]]
+    if own is not None:
+        weight *= np.repeat(own[first:last], np.diff(run.indptr[first : last + 1]))
+    return weight
 
 
 def cuts(indptr: NDArray[np.int64], cells: int) -> list[tuple[int, int]]:

@@ -133,7 +133,7 @@ def told(settings: Mapping[str, Any]) -> str:
 # lambda
 
 
-def sizes(scaling: str | float, counts: Any, unobserved: float, n_other: int) -> NDArray[np.float64]:
+def sizes(scaling: str | float, counts: Any, unobserved: Any, n_other: float) -> NDArray[np.float64]:
     """Return lambda_u / lambda of rows with ``counts`` cells, by weight."""
     if scaling == "constant":
         return np.ones(np.shape(counts))
@@ -216,9 +216,9 @@ def _starts(lines: NDArray[Any], others: NDArray[Any], before: tuple[int, int]) 
 
 
 def row_regularization(
-    regularization: float, scaling: str | float, unobserved: float, counts: NDArray[Any], n_others: int
+    regularization: float, scaling: str | float, unobserved: Any, counts: NDArray[Any], n_others: float
 ) -> NDArray[np.float64]:
-    """Return lambda_u of rows with ``counts`` cells, by weight, the other side having ``n_others`` rows in all."""
+    """Return lambda_u of rows with ``counts`` cells, the other side having ``n_others`` rows in all, both by weight."""
     return regularization * sizes(scaling, counts, unobserved, n_others)
 
 

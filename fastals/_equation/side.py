@@ -39,6 +39,8 @@ class ArraySide(Side):
     prior : Prior, optional
         What the rows are drawn to, in the dtype of the factors. :attr:`prior` may be set to one of other means between
         solves, for the same rows.
+    shares : (array of shape (n_rows,), array of shape (n_others,))
+        What of w0 is that of each row, and of each of the others; None: all of it.
     """
 
     def __init__(
@@ -54,9 +56,11 @@ class ArraySide(Side):
         num_threads: int = 1,
         common: Callable[[bool], Common] | None = None,
         prior: Prior | None = None,
+        shares: tuple[FactorArray | None, FactorArray | None] = (None, None),
     ) -> None:
         self.rows, self.factors, self.others, self.weights = rows, factors, np.ascontiguousarray(others), weights
         self.bias_regularization, self.prior = bias_regularization, prior
+        self.share, self.other_share = shares
         self._roots: FactorArray | None = None if other_counts is None else np.sqrt(other_counts).astype(factors.dtype)
         self.num_threads, self._common = num_threads, common
         counts, self._held = rows.counts(weights.positive_only), np.diff(rows.indptr) > 0
@@ -234,7 +238,7 @@ class ArraySide(Side):
             )
             rescued.append(again + block.first)
             if constants is not None:
-                self._constants_of(block.rows, constants[part])
+                self._constants_of(block.first, block.rows, constants[part])
         out[self.nothing], decrease[self.nothing] = 0, 0
         self.before, self.factors = start if keep is not None else None, out
         self.rescued = np.concatenate(rescued) if rescued else np.empty(0, np.intp)
@@ -254,7 +258,8 @@ class ArraySide(Side):
             else:
                 here = only[(only >= first) & (only < last)] - first
                 plan = schedule(run.indptr, rows=here)
-            yield Block(first, run, self.lam[first:last], plan, self.prior and self.prior.between(first, last))
+            prior, share = self.prior and self.prior.between(first, last), self.share
+            yield Block(first, run, self.lam[first:last], plan, prior, None if share is None else share[first:last])
 
     def plan(self, solver: str, first: int, run: Rows) -> Plan:
         """How the rows of a run are dealt out for this solver."""
@@ -274,13 +279,15 @@ class ArraySide(Side):
             return self._common(wide)
         summary = None
         if unobserved or (not exact and self._roots is not None):
-            scale = None if unobserved else self._roots
+            scale = roots(self.other_share) if unobserved else self._roots
             summary = Summary(np.zeros((k, k)), wide).extended(self.others, threads, scale=scale, ones=self.biased)
         return Common.of(summary, unobserved, self.dtype, k, turned=solver != "nnls", own=self.bias_regularization)
 
     def _basis(self, solver: str) -> Basis:
         common = self.common(solver)
         lam = self.lam if self.prior is None else self.lam + self.prior.strength
+        if self.share is not None:  # what is wrong with the common term is so for a row by its share of it
+            lam = lam[self.share > 0] / self.share[self.share > 0]
         if not common.bears(float(lam.min(initial=np.inf))):
             common = self.common(solver, wide=True)
         return Basis(common, self.others, self.num_threads, ones=self.biased)
@@ -311,12 +318,14 @@ class ArraySide(Side):
     def _constant_of(self, cells: RowSource) -> float:
         sums = np.zeros(self.n_rows)
         for first, run in cells.runs():
-            self._constants_of(run, sums[first : first + len(run)])
+            self._constants_of(first, run, sums[first : first + len(run)])
         return float(kernels.sum_rows(sums))
 
-    def _constants_of(self, run: Rows, out: NDArray[np.float64]) -> None:
-        weights = self.weights
-        kernels.constant(weights.of_cells, weights.unobserved, run.indptr, run.values, run.scale, self.num_threads, out)
+    def _constants_of(self, first: int, run: Rows, out: NDArray[np.float64]) -> None:
+        cells, weights = (run.indptr, run.values, run.scale), self.weights
+        share = None if self.share is None else self.share[first : first + len(run)]
+        shares = run.indices, share, self.other_share
+        kernels.constant(weights.of_cells, weights.unobserved, *cells, self.num_threads, out, *shares)
 
     def loss(self, mean: float) -> float:
         threads, unobserved = self.num_threads, self.weights.unobserved
@@ -324,7 +333,7 @@ class ArraySide(Side):
         others = kernels.rotate(self.others, None, threads, self.biased)
         for first, run in self.targets(mean).runs():
             part = slice(first, first + len(run))
-            self._constants_of(run, constants[part])
+            self._constants_of(first, run, constants[part])
             kernels.decrease_of_cells(
                 self.factors[part],
                 others,
@@ -339,11 +348,16 @@ class ArraySide(Side):
         common = 0.0
         if unobserved:
             grams = (
-                kernels.gram(self.factors, threads, True),
-                kernels.gram(self.others, threads, True, None, self.biased),
+                kernels.gram(self.factors, threads, True, roots(self.share)),
+                kernels.gram(self.others, threads, True, roots(self.other_share), self.biased),
             )
             common = unobserved * float(np.sum(grams[0] * grams[1]))
         return float(kernels.sum_rows(constants)) + common - float(kernels.sum_rows(fits))
+
+
+def roots(shares: FactorArray | None) -> FactorArray | None:
+    """By what rows are multiplied whose squares have these weights."""
+    return None if shares is None else np.asarray(np.sqrt(shares))
 
 
 def represented(name: str, values: NDArray[np.float64], dtype: np.dtype[Any]) -> FactorArray:

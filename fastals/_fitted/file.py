@@ -10,6 +10,7 @@ Tensors in a file of :mod:`fastals._core.container`:
     user_means     (n_users, factors, and one more where biases are trained)   what the rows are drawn to; as the
     user_strength  (n_users,)          how strongly                            factors, and with the history alone;
     user_pull      (n_users,)          likewise of biases                      of items likewise
+    weight_users, weight_items, weight_unobserved   (n_users,), (n_items,)     weights of rows; as the factors
     known_indptr, known_indices            pairs known beside the cells, as seen_*; where there are any
     elsewhere_indptr, elsewhere_indices    pairs known of a user or an item that is none of the model's, likewise, and
     elsewhere_users, elsewhere_items       their labels
@@ -19,8 +20,8 @@ Tensors in a file of :mod:`fastals._core.container`:
                                                        (n + 1,) I64: label i is bytes offsets[i] to offsets[i + 1]
 
 Of a model trained on interactions on disk the file says in which directory they are, and has no seen_* and known_*.
-A file without known pairs is of version 1, one with some of version 2, one of a fit that was drawn to another model of
-version 3: earlier releases refuse what they do not know.
+A file without known pairs is of version 1, one with some of version 2, one of a fit that was drawn to another model,
+or whose rows have weights, of version 3: earlier releases refuse what they do not know.
 
 The content holds the class, its parameters, what those that are "auto" stood for (``settings``, which files of older
 versions do not have) and the kinds of the labels. Every value that compiled code uses as an
@@ -49,12 +50,12 @@ from .._data import (
     of_pairs,
     trusted,
 )
-from .._equation import Prior
+from .._equation import Prior, RowWeights
 from .replacement import home_of, stored_at
 from .state import FittedState
 
 VERSIONS = ("1", "2", "3")
-"""Without known pairs, and with some; of a fit that was drawn to another model, with any."""
+"""Without known pairs, and with some; of a fit that was drawn to another model or whose rows have weights, with any."""
 
 
 class Stored(Protocol):
@@ -102,6 +103,7 @@ def save_state(path: str, kind: type, state: FittedState, *, history: bool = Tru
     for axis, prior in zip(("user", "item"), state.priors, strict=True):
         if history and prior is not None:
             tensors |= dict(zip(prior_names(axis), prior, strict=True))
+    tensors |= {f"weight_{name}": x for name, x in state.equation.row_weights._asdict().items() if x is not None}
     if state.biases is not None:
         tensors["user_biases"], tensors["item_biases"] = state.biases
     content = content_of(state)
@@ -148,7 +150,7 @@ def write_model(
         labels |= {"elsewhere_users": elsewhere.user_labels, "elsewhere_items": elsewhere.item_labels}
         content = {**content, "elsewhere": list(elsewhere.shape)}
     version = VERSIONS[known is not None or elsewhere is not None]
-    if "prior_strength" in content.get("settings", ()):
+    if "prior_strength" in content.get("settings", ()) or any(name.startswith("weight_") for name in tensors):
         version = VERSIONS[2]
     told = {side: encode_labels(side, ids, tensors) for side, ids in labels.items()}
     common = {**identity_of(kind, parameters), "labels": told}
@@ -250,7 +252,14 @@ def read_state(content: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
     priors = tuple(
         _prior(tensors, axis, len(ids), user_factors.dtype, factors) for axis, ids in (("user", users), ("item", items))
     )
+    sizes, kind = {"users": n_users, "items": n_items, "unobserved": n_items}, user_factors.dtype.str
+    row_weights = RowWeights(**{
+        name: take(f"weight_{name}", kind, n) for name, n in sizes.items() if f"weight_{name}" in tensors
+    })  # fmt: skip
+    if not all(array is None or (np.isfinite(array).all() and array.min() >= 0) for array in row_weights):
+        raise ValueError("weights of rows are not finite, or below 0")
     return {
+        "row_weights": row_weights,
         "priors": priors,
         "parameters": {**_with_pairs(content, "parameters"), "num_threads": None},
         "user_factors": user_factors,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def solve_new(
     state: FittedState, axis: Axis, histories: Interactions, twin: Interactions | None, threads: int
 ) -> FactorArray:
     """Solve exactly for the rows of ``histories``, whose cells weigh what ``twin`` says; returns as :func:`fold_in`."""
-    equation = state.equation
+    equation = state.equation.of(axis, None)
     others = state.trained("items" if axis == "users" else "users")
     rows = equation.rows(axis, histories, twin, others.dtype, threads)
     equation.check_minimum(axis, rows, histories)
@@ -112,6 +113,9 @@ def grown(
     check_choice("duplicates", duplicates, ("keep",) if weighted else DUPLICATES)
     users = state.users.grown("users", events.user_labels)
     items = state.items.grown("items", events.item_labels)
+    # who has come later weighs 1
+    weights_of_rows = equation.row_weights.changed(*(partial(_padded, n=len(each[0])) for each in (users, items)))
+    equation = replace(equation, row_weights=weights_of_rows)
     if ageing.decay != 1 and state.ratings:
         raise ParameterError(f"decay must be 1 for a model of ratings, which do not fade with time, got {ageing.decay}")
     merged, lost = ageing.settled(append(ageing.aged(history), events, users, items, duplicates))
@@ -147,6 +151,7 @@ def grown(
     check_finite_factors(X, Y)
     return replace(
         state,
+        equation=equation,
         users=merged.user_labels,
         items=merged.item_labels,
         pairs=in_dtype(merged, X.dtype),
@@ -157,6 +162,11 @@ def grown(
         fresh=state.fresh * ageing.decay * max(0.0, 1 - (n_cells + len(lost[0])) / merged.nnz),
         **parts_of(Training(X, Y, mean=state.mean, biases=biases), equation),
     ).sealed()
+
+
+def _padded(array: FactorArray, n: int) -> FactorArray:
+    """So many elements, those that are new being 1."""
+    return np.append(array, np.ones(n - len(array), array.dtype))
 
 
 def in_dtype(data: Interactions, dtype: Any) -> Interactions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Set
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -209,8 +210,10 @@ def forgotten(state: FittedState, users: Rest, items: Rest, on_disk: str | None)
     drawn_users, drawn_items = (
         prior and Prior(*map(rest.rows, prior)) for prior, rest in zip(state.priors, (users, items), strict=True)
     )
+    weights = state.equation.row_weights.changed(*(partial(rest.rows, empty=1) for rest in (users, items)))
     return replace(
         state,
+        equation=replace(state.equation, row_weights=weights),
         users=users.labels,
         items=items.labels,
         user_factors=X,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._core import AXES, Axis, FactorArray, NotFittedError, single_threaded_blas
-from .._equation import Common, Prior, Summary
+from .._equation import Common, Prior, Summary, roots
 from .._topn import FactorFitted
 
 if TYPE_CHECKING:
@@ -130,7 +130,8 @@ class FittedState(FactorFitted):
             summary = None
             if equation.weights.unobserved:
                 k = factors.shape[1]
-                summary = Summary(np.zeros((k, k)), wide).extended(factors, threads, ones=equation.joint_biases)
+                scale, ones = roots(equation.row_weights.share(axis)), equation.joint_biases
+                summary = Summary(np.zeros((k, k)), wide).extended(factors, threads, scale=scale, ones=ones)
             turned, unobserved = equation.exact_solver != "nnls", equation.weights.unobserved
             with single_threaded_blas():
                 return Common.of(summary, unobserved, factors.dtype, factors.shape[1], turned=turned, own=own)

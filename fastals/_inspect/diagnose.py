@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import kernels, single_threaded_blas
-from .._equation import LEAST_ERROR, ArraySide, spread, told
+from .._equation import LEAST_ERROR, ArraySide, roots, spread, told
 from .._fitted import FittedState
 from .explain import row_system
 
@@ -35,14 +35,15 @@ def conditions(side: ArraySide, mean: float) -> NDArray[np.float64]:
     """Condition numbers of some rows' systems, evenly spread over those that have cells."""
     others = side.inputs()
     k = others.shape[1]
-    gram = kernels.gram(others, 1) if side.weights.unobserved else np.zeros((k, k))
+    gram = kernels.gram(others, 1, False, roots(side.other_share)) if side.weights.unobserved else np.zeros((k, k))
     held = np.flatnonzero(np.diff(side.rows.indptr))
     chosen = held[np.linspace(0, len(held) - 1, min(SYSTEMS, len(held))).astype(np.intp)]
     found = []
     for first, run in side.targets(mean).runs():
         for row in chosen[(chosen >= first) & (chosen < first + len(run))] - first:
             one = run.between(row, row + 1)
-            system = row_system(one, others, side.weights, side.ridge(first + row), gram)[0]
+            share = 1.0 if side.share is None else float(side.share[first + row])
+            system = row_system(one, others, side.weights, side.ridge(first + row), share * gram)[0]
             eigenvalues = np.linalg.eigvalsh(system)
             found.append(eigenvalues[-1] / eigenvalues[0] if eigenvalues[0] > 0 else np.inf)
     return np.array(found)

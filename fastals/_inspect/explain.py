@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .._core import DataError, FactorArray, LabelArray, ParameterError, kernels, single_threaded_blas
 from .._data import as_observations
-from .._equation import CellWeights, Rows, RowSource
+from .._equation import CellWeights, Rows, RowSource, roots
 from .._fitted import FittedState
 
 
@@ -39,18 +39,18 @@ def explain(state: FittedState, user: Any, item: Any, n: int, history: Any, thre
     target = int(state.items.encode_known("item", [item])[0])
     if (user is None) == (history is None):
         raise ParameterError("one of user and history must be given, the other one being None")
-    equation, Y = state.equation, state.trained("items")
-    cells = _one_row(state, user) if history is None else _one_history(state, history)
+    places = None if history is not None else state.users.encode_known("user", [user])
+    equation, Y = state.equation.of("users", places), state.trained("items")
+    cells = _one_row(state, int(places[0])) if places is not None else _one_history(state, history)
     rows, own = equation.new_offsets("users", cells, state.mean, state.biases)
-    prior = state.priors[0] if history is None else None
-    if prior is not None:
-        row = int(state.users.encode_known("user", [user])[0])
-        prior = prior.between(row, row + 1)
+    prior = None if places is None or state.priors[0] is None else state.priors[0].between(places[0], places[0] + 1)
     side = equation.side("users", rows, np.zeros((1, Y.shape[1]), Y.dtype), Y, num_threads=threads, prior=prior)
     targets, Y = side.targets(state.mean).whole(), side.inputs()
     gram = np.zeros((Y.shape[1], Y.shape[1]))
     if side.weights.unobserved:
-        gram = state.derive("gram of items", lambda: kernels.gram(Y, threads))
+        share, shares = equation.shares("users")
+        gram = state.derive("gram of items", lambda: kernels.gram(Y, threads, False, roots(shares)))
+        gram = gram if share is None else share[0] * gram
     A, Z, b = row_system(targets, Y, side.weights, side.ridge(0), gram)
     free: Any = slice(None)
     if equation.nonnegative:
@@ -69,18 +69,18 @@ def explain(state: FittedState, user: Any, item: Any, n: int, history: Any, thre
     return Explanation(float(parts.sum() + base), state.items.decode(targets.indices[order]), parts[order], base)
 
 
-def _one_row(state: FittedState, user: Any) -> Rows:
+def _one_row(state: FittedState, row: int) -> RowSource:
     """The training cells of a user."""
     data, twin = state.history()
-    row = int(state.users.encode_known("user", [user])[0])
     indices, values, _ = data.lines("users", state.item_factors.dtype).read(row, row + 1)
     scale = None if twin is None else twin.lines("users").read(row, row + 1)[1]
-    return Rows(np.array([0, len(indices)]), indices, state.equation.transform(values), scale)
+    one = Rows(np.array([0, len(indices)]), indices, state.equation.transform(values), scale)
+    return state.equation.of("users", [row]).row_weights.weigh("users", one)
 
 
 def _one_history(state: FittedState, history: Any) -> RowSource:
     """The cells of one user who is not in the model."""
-    equation = state.equation
+    equation = state.equation.of("users", None)
     data, twin = as_observations(history, None, duplicates=state.duplicates, ratings=state.ratings, items=state.items)
     if data.n_users != 1:
         raise DataError(f"history must be of one user, got {data.n_users}")

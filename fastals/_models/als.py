@@ -47,7 +47,7 @@ from .._fitted import (
 )
 from .estimator import Estimator, with_values
 from .factor_model import FactorModel
-from .fitting import Beginning, history_of, identity, prepare
+from .fitting import Beginning, history_of, identity, prepare, row_weights_of
 from .steady import Steady, steady_of
 from .validation import Validation, check_validation_metric
 
@@ -175,6 +175,9 @@ class ALS(FactorModel, Estimator):
         y: Any = None,
         *,
         sample_weight: Any = None,
+        user_weight: Any = None,
+        item_weight: Any = None,
+        item_unobserved_weight: Any = None,
         duplicates: str | None = None,
         initial_factors: tuple[Any, Any] | None = None,
         prior: Self | None = None,
@@ -204,6 +207,12 @@ class ALS(FactorModel, Estimator):
             matrix' ``data`` or of Interactions' ``values``. What a cell adds to the objective, and to its row's count,
             is multiplied by it: weight 2 is the cell twice, weight 0 a cell that is not stored. Repeated cells stay
             observations of their own (``duplicates="keep"``), since each has a weight.
+        user_weight, item_weight : mapping of labels to numbers, or array of shape (n_users,), (n_items,), optional
+            A finite weight >= 0 of all that a user or an item adds to the objective, whether an event or the absence of
+            one; where nothing is said, and for who comes later, 1. A cell weighs ``sample_weight`` times its user's
+            times its item's, also in its rows' counts. An array is in the order of the factors' rows.
+        item_unobserved_weight : likewise, optional
+            Of implicit feedback: by what ``unobserved_weight`` is multiplied for each item; events weigh what they did.
         duplicates : {"sum", "last", "max", "mean", "error", "keep"}, optional
             What becomes of several values for one user and item, in the order of the data (of a matrix: as it stores
             them). By default implicit feedback is added ("sum") and the last of several ratings counts ("last"); with a
@@ -292,6 +301,7 @@ class ALS(FactorModel, Estimator):
         interactions, twin = as_observations(
             data, sample_weight, duplicates=duplicates, ratings=ratings, dtype=dtype.name, num_threads=threads
         )
+        weights = row_weights_of(interactions, dtype, ratings, user_weight, item_weight, item_unobserved_weight)
         steady, drawn_to = None, steady_of(self, prior, prior_strength)
         if drawn_to is not None:
             steady = Steady.of(drawn_to, self._equation(self._chosen()[0]), dtype, prior_strength, interactions)
@@ -307,11 +317,12 @@ class ALS(FactorModel, Estimator):
             raise ParameterError("patience and validation_metric need validation=, the interactions to measure")
         if checkpoint is not None:
             told = initial_factors is not None or self.random_state is not None
-            what = identity(self, interactions, twin, training if told else None, watch, steady)
+            what = identity(self, interactions, twin, training if told else None, watch, steady, weights)
             saved = Checkpoint(checkpoint, checkpoint_every, *what)
-        bare = self._equation(self._chosen()[0])
-        settings, equation, descent = prepare(
-            bare, self._resolve, self._equation, interactions, twin, training, threads, steady
+        bare = replace(self._equation(self._chosen()[0]), row_weights=weights)
+        more = steady, getattr(self, "unobserved_exponent", 0.0)
+        settings, equation, priors, descent = prepare(
+            bare, self._resolve, self._equation, interactions, twin, training, threads, *more
         )
         base: dict[str, Any] = {
             "equation": replace(equation, duplicates=duplicates),
@@ -323,7 +334,7 @@ class ALS(FactorModel, Estimator):
             "parameters": self.get_params(),
             "settings": settings if steady is None else {**settings, "prior_strength": steady.strength},
             "scoring": interactions.scoring,
-            "priors": (descent.users.prior, descent.items.prior),
+            "priors": priors,
         }
 
         def state(**outcome: Any) -> FittedState:
@@ -402,7 +413,7 @@ class ALS(FactorModel, Estimator):
         n_users, n_items, nnz : int
             Size of the data: users, items and stored cells.
         sample_weight : bool, default False
-            Each cell has a weight.
+            Each cell has a weight, which ``user_weight`` and ``item_weight`` give it, too.
         validation : int, default 0
             Held-out cells, measured by the default metric.
         known : int, default 0
@@ -458,6 +469,7 @@ class ALS(FactorModel, Estimator):
         parts["parameters"] = model.get_params()
         equation = model._equation(settings) if settings else unknown_equation(model.factors)
         equation = replace(equation, duplicates=duplicates_of(content, equation.duplicates))
+        equation = replace(equation, row_weights=parts.pop("row_weights"))
         if any(prior and prior.means.shape[1] != equation.factors + equation.joint_biases for prior in parts["priors"]):
             raise ValueError("settings and tensors disagree about the columns of what rows are drawn to")
         model._state = FittedState(**parts, settings=settings, equation=equation, ratings=model._predicts_ratings)

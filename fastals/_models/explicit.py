@@ -17,7 +17,8 @@ class ExplicitALS(ALS):
     """Ratings: only the observed cells count.
 
     Minimises ``sum_observed w_ui (r_ui - x_u.y_i)^2 + sum_u lambda_u |x_u|^2 + sum_i lambda_i |y_i|^2``, w being the
-    sample weights, 1 by default. With biases the score is ``mean + b_u + b_i + x_u.y_i`` ([2]_, equation 4), and the
+    sample weights times those of user and item, 1 by default; a ``prior=`` of :meth:`fit` adds ``mu_u |x_u - m_u|^2``,
+    likewise for items. With biases the score is ``mean + b_u + b_i + x_u.y_i`` ([2]_, equation 4), and the
     penalties are ``lambda_u |x_u|^2 + lambda_b b_u^2``, likewise for items: each row is solved together with its bias,
     as one more factor against a column of ones, and the mean, which is free, takes what the biases share.
 
@@ -74,7 +75,8 @@ class ExplicitALS(ALS):
         biases they are None.
     settings_ : dict
         What was meant by the parameters that may be "auto": ``regularization``, ``regularization_scaling``, ``biases``,
-        ``bias_regularization``, ``tol``. The model keeps to these until the next ``fit``.
+        ``bias_regularization``, ``tol``; of a fit with ``prior=`` also its ``prior_strength``. The model keeps to these
+        until the next ``fit``.
     loss_history_ : list of float
         The objective after each iteration; the last is that of the model.
     metrics_history_ : list of dict

@@ -3,19 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .._core import AXES, ArgumentTypeError, FactorArray, check_factors, check_random_state
+from .._core import (
+    AXES,
+    ArgumentTypeError,
+    Axis,
+    DataError,
+    FactorArray,
+    ParameterError,
+    check_factors,
+    check_random_state,
+)
 from .._data import Interactions
-from .._equation import Descent, RowEquation, RowSource, Settings, Start, Training, digest, digest_of
+from .._equation import (
+    Descent,
+    RowEquation,
+    RowSource,
+    RowWeights,
+    Settings,
+    Start,
+    Training,
+    digest,
+    digest_of,
+    represented,
+)
 from .._fitted import plain
-from .steady import Steady, priors_of
+from .._topn import numbers_of
+from .steady import Priors, Steady, priors_of
 from .validation import Validation
 
 if TYPE_CHECKING:
     from .estimator import Estimator
+
+
+EVEN = RowWeights()
 
 
 class Beginning(NamedTuple):
@@ -53,6 +78,7 @@ def identity(
     training: Training | None,
     validation: Validation | None,
     steady: Steady | None = None,
+    weights: RowWeights = EVEN,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """What a checkpoint must have in common with the fit that goes on from it: parameters and fingerprints.
 
@@ -62,6 +88,8 @@ def identity(
     del told["num_threads"], told["random_state"]
     if steady is not None:
         told["prior"] = steady.digest
+    if any(array is not None for array in weights):
+        told["weights of rows"] = digest(*weights)
     digests = {"data": digest_of(data), "sample_weight": digest(twin.values) if twin else ""}
     if training is not None:
         digests["initial factors or random_state"] = digest(training.X, training.Y)
@@ -89,24 +117,35 @@ def prepare(
     training: Training,
     threads: int,
     steady: Steady | None = None,
-) -> tuple[Settings, RowEquation, Descent]:
+    exponent: float = 0.0,
+) -> tuple[Settings, RowEquation, Priors, Descent]:
     """Settle what depends on the data, and set both sides up for iterations on the factors of ``training``.
 
     Parameters
     ----------
     equation : RowEquation
-        As far as it is known without the data: how values are read.
+        As far as it is known without the data: how values are read, weights of rows.
     resolve : callable
         The settings, from the cells by user and by item.
     resolved : callable
         The equation of these settings.
     steady : Steady, optional
         The model that the rows are drawn to.
+    exponent : float
+        By which power of their popularity items weigh where there is no event.
     """
     X, Y = training.X, training.Y
     rows, columns = (equation.rows(axis, data, twin, X.dtype, threads) for axis in AXES)
     settings = resolve(rows, columns)
-    equation = resolved(settings)
+    weights = equation.row_weights
+    if exponent:
+        weights = weights._replace(unobserved=by_popularity(columns, exponent, weights.unobserved, X.dtype))
+    equation = replace(resolved(settings), row_weights=weights)
+    if equation.weights.a0 < 0 and any(array is not None for array in weights):
+        raise ParameterError(
+            "weights of rows have no meaning with this preset, whose cells may weigh less than the others: use "
+            "sample_weight for cells"
+        )
     equation.check_minimum("users", rows, data)
     priors = priors_of(steady, equation, (rows, columns))
     rows, columns, training.mean, training.biases = equation.offsets(rows, columns)
@@ -121,7 +160,40 @@ def prepare(
         signed=not equation.nonnegative,
         leveled=equation.mean_is_free,
     )
-    return settings, equation, descent
+    return settings, equation, priors, descent
+
+
+def row_weights_of(
+    data: Interactions, dtype: np.dtype[Any], ratings: bool, users: Any, items: Any, unobserved: Any
+) -> RowWeights:
+    """The weights of users and items that a fit is given; 1 where nothing is said."""
+    if ratings and unobserved is not None:
+        raise ParameterError("item_unobserved_weight has no meaning for ratings: only observed cells count")
+    found: list[FactorArray | None] = []
+    names = {"user_weight": users, "item_weight": items, "item_unobserved_weight": unobserved}
+    for name, numbers in names.items():
+        axis: Axis = "users" if name == "user_weight" else "items"
+        labels = data.user_labels if axis == "users" else data.item_labels
+        if numbers is None:
+            found.append(None)
+            continue
+        places, values = numbers_of(name, numbers, labels, axis, ignore=True)
+        weights = np.ones(len(labels))
+        weights[places[places >= 0]] = values[places >= 0]
+        if not weights.any():
+            raise DataError(f"{name} must be above 0 for some of the {axis}, got 0 for all")
+        found.append(represented(name, weights, dtype))
+    return RowWeights(*found)
+
+
+def by_popularity(columns: RowSource, exponent: float, given: FactorArray | None, dtype: np.dtype[Any]) -> FactorArray:
+    """How much an item weighs where there is no event of it: f^exponent, f its events, by weight, times 1 / mean.
+
+    He et al., SIGIR 2016, equation 8.
+    """
+    powers = np.power(columns.counts(True), exponent, dtype=np.float64)
+    powers *= len(powers) / powers.sum()
+    return represented("unobserved_exponent", powers if given is None else powers * given, dtype)
 
 
 def check_initial_factors(

@@ -31,7 +31,9 @@ class ImplicitALS(ALS):
 
         ``( w0 Y'Y + sum_i alpha |r_ui| y_i y_i' + lambda_u I ) x_u = sum_{i: r_ui > 0} (1 + alpha r_ui) y_i``
 
-    over the stored cells of the row; sample weights multiply what a cell adds to either side. With w0 = 1 this
+    over the stored cells of the row; sample weights multiply what a cell adds to either side. (With weights p of users
+    and q, c of items w0 p_u Y' diag(q c) Y stands for w0 Y'Y, and p_u q_i before what a cell adds; drawn to m_u by a
+    ``prior=``, mu_u I comes to the left and mu_u m_u to the right.) With w0 = 1 this
     minimises ``sum_all c_ui (p_ui - x_u.y_i)^2`` plus the penalties, with confidence c = 1 + alpha |r| and preference p
     = 1 where r > 0, else 0: a stored negative value says "not this" with confidence 1 + alpha |r|, a stored zero says
     as little as a cell that is not stored.
@@ -64,6 +66,11 @@ class ImplicitALS(ALS):
         w0, the weight of every cell. Smaller values trust the absence of an event less. "auto": five times the share of
         the users who have the item of a typical event, ``5 sum_i d_i^2 / (z m)`` with d_i the pairs of item i, at most
         1: the fewer know even what is popular, the less does absence mean. But 1 where ``regularization`` is a number.
+    unobserved_exponent : float, default 0
+        Above 0, an item weighs ``w0 c_i`` where there is no event, c_i growing with a power of its popularity, its f_i
+        events: ``c_i = n_items f_i^e / sum_j f_j^e``, so that w0 is the mean. Who has not met what everybody knows has
+        passed it over, who has not met what nobody knows has not seen it ([6]_, equation 8: 0.5 there). The common term
+        is w0 Y' diag(c) Y then, and an item's own w0 c_i X'X; cells with events stay as they are.
     iterations : int, default 15
         Passes over both sides, users first, at most.
     tol : float, "auto" or None, default "auto"
@@ -93,10 +100,13 @@ class ImplicitALS(ALS):
         A score is ``user_factors_[u] @ item_factors_[i]``. A user or an item without cells has zeros.
     settings_ : dict
         What was meant by the parameters that may be "auto": ``regularization``, ``regularization_scaling``,
-        ``unobserved_weight``, ``confidence``, ``tol``. The model keeps to these until the next ``fit``.
+        ``unobserved_weight``, ``confidence``, ``tol``; of a fit with ``prior=`` also its ``prior_strength``. The model
+        keeps to these until the next ``fit``.
     loss_history_ : list of float
         The objective after each iteration: ``w0 sum_all s^2 + sum_stored [a s^2 - 2 b s + b^2 / (w0 + a)]`` plus the
-        penalties, s the score, a = alpha |r|, b = 1 + alpha r where r > 0.
+        penalties, s the score, a = alpha |r|, b = 1 + alpha r where r > 0. With weights of users p and items q and c_i
+        for what is not observed, w0 p_u q_i c_i stands for w0, p_u q_i a for a and p_u q_i b for b; a ``prior=`` adds
+        mu |x - m|^2 to the penalties.
     metrics_history_ : list of dict
         What ``validation`` measured after each iteration; empty without.
     n_iter_ : int
@@ -122,6 +132,8 @@ class ImplicitALS(ALS):
     .. [4] A. Bandeira, R. van Handel. Sharp nonasymptotic bounds on the norm of random matrices with independent
        entries. Annals of Probability 44 (4), 2016.
     .. [5] N. Srebro, J. Rennie, T. Jaakkola. Maximum-margin matrix factorization. NIPS 2004, lemma 1.
+    .. [6] X. He, H. Zhang, M.-Y. Kan, T.-S. Chua. Fast matrix factorization for online recommendation with implicit
+       feedback. SIGIR 2016.
 
     Examples
     --------
@@ -143,6 +155,7 @@ class ImplicitALS(ALS):
     confidence: Literal["auto", "linear", "log"]
     epsilon: float
     unobserved_weight: Literal["auto"] | float
+    unobserved_exponent: float
 
     def __init__(
         self,
@@ -154,6 +167,7 @@ class ImplicitALS(ALS):
         epsilon: float = 1.0,
         regularization_scaling: Literal["auto", "constant", "count"] | float = "auto",
         unobserved_weight: Literal["auto"] | float = "auto",
+        unobserved_exponent: float = 0.0,
         iterations: int = 15,
         tol: Literal["auto"] | float | None = "auto",
         solver: Literal["auto", "cholesky", "cg", "lapack"] = "auto",
@@ -170,6 +184,7 @@ class ImplicitALS(ALS):
         self.epsilon = epsilon
         self.regularization_scaling = regularization_scaling
         self.unobserved_weight = unobserved_weight
+        self.unobserved_exponent = unobserved_exponent
         self.iterations = iterations
         self.tol = tol
         self.solver = solver
@@ -184,6 +199,7 @@ class ImplicitALS(ALS):
         super()._check_params()
         check_real("alpha", self.alpha, low=0)
         check_real("epsilon", self.epsilon, low=0, low_open=True)
+        check_real("unobserved_exponent", self.unobserved_exponent, low=0)
 
     def _resolve(self, rows: RowSource, columns: RowSource) -> Settings:
         settings, of_data = self._chosen()

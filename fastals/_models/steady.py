@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ from .._fitted import FittedState
 
 STRENGTH = 1.0
 """mu_u in units of lambda_u, where nobody says how strongly (measured: bench/steady.py)."""
+
+
+Priors: TypeAlias = tuple[Prior | None, Prior | None]
+"""Of users and items."""
 
 
 class Steady(NamedTuple):
@@ -66,11 +70,11 @@ class Steady(NamedTuple):
                     f"prior must know {axis} by the same kind of labels as the data, got {old.kind}, not {labels.kind}"
                 )
             places = np.arange(len(labels)) if labels.values is None else old.encode(labels.values, axis)
-            there = (places >= 0) & (places < len(old))
+            met = (places >= 0) & (places < len(old))
             rows: FactorArray = np.zeros((len(labels), factors.shape[1]), factors.dtype)
-            rows[there] = factors[places[there]]
+            rows[met] = factors[places[met]]
             means.append(rows)
-            known.append(there)
+            known.append(met)
         if not any(each.any() for each in known):
             raise DataError("prior must know some user or item of the data, got a model of others: fit without it")
         return cls((means[0], means[1]), (known[0], known[1]), pair)
@@ -96,9 +100,8 @@ class Steady(NamedTuple):
                 f"prior_strength counts in lambda, which is 0 for {axis}: give regularization above 0 for them"
             )
         own = 0.0 if equation.bias_regularization is None else equation.bias_regularization[at]
-        mu = represented("prior_strength", strength * lam * known, means.dtype)
-        last = represented("prior_strength", strength * own * known, means.dtype)
-        return Prior(means, mu, last)
+        each = strength * lam * known, strength * own * known.astype(np.float64)
+        return Prior(means, *(represented("prior_strength", mu, means.dtype) for mu in each))
 
     @property
     def digest(self) -> str:
@@ -118,9 +121,7 @@ def steady_of(model: Any, prior: Any, strength: Any) -> FittedState | None:
     return state
 
 
-def priors_of(
-    steady: Steady | None, equation: RowEquation, sides: Sequence[RowSource]
-) -> tuple[Prior | None, Prior | None]:
+def priors_of(steady: Steady | None, equation: RowEquation, sides: Sequence[RowSource]) -> Priors:
     """What users and items are drawn to, of their cells."""
     if steady is None:
         return None, None

@@ -1,5 +1,6 @@
 """The best of all scores, exactly, and what a model is asked for."""
 
+from .boost import numbers_of
 from .fitted import FactorFitted, Fitted
 from .panels import ItemLists, Panels
 from .recommender import Recommender
@@ -18,5 +19,6 @@ __all__ = [
     "is_single",
     "listed",
     "mmr",
+    "numbers_of",
     "top_n",
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import ArgumentTypeError, DataError, FactorArray, ParameterError, check_values, number_types
+from .._core import ArgumentTypeError, Axis, DataError, FactorArray, ParameterError, check_values, number_types
 from .._data import as_ids
 from .panels import Boost
 
@@ -18,35 +18,46 @@ if TYPE_CHECKING:
 
 def check_boost(boost: Any, labels: Labels, ignore: bool = False) -> Boost:
     """Return what a mapping of items to numbers says, or a number for each item; see :func:`encode_items`."""
-    index, named = series_index(boost), isinstance(boost, Mapping)
+    items, values = numbers_of("boost", boost, labels, "items", ignore)
+    counts = (values != 1) & (items >= 0)
+    return Boost(items[counts], values[counts].astype(np.float64))
+
+
+def numbers_of(name: str, given: Any, labels: Labels, axis: Axis, ignore: bool) -> tuple[NDArray[np.int32], Any]:
+    """Return users or items, -1 for ids that are not known, and the number >= 0 of each.
+
+    ``given`` is a mapping of ids to numbers, a Series, or one number for each user or item in their order.
+    """
+    one, index, named = axis.removesuffix("s"), series_index(given), isinstance(given, Mapping)
     if index is not None:
-        items, values = index_items("boost", index, labels, ignore), check_values("boost", np.asarray(boost))
-        if len(np.unique(items[items >= 0])) < np.count_nonzero(items >= 0):
-            raise DataError("boost must name each item once, but its index repeats one")
+        places, values = index_items(name, index, labels, ignore, axis), check_values(name, np.asarray(given))
+        if len(np.unique(places[places >= 0])) < np.count_nonzero(places >= 0):
+            raise DataError(f"{name} must name each {one} once, but its index repeats one")
     elif named:
-        items = encode_items("boost", list(boost), labels, ignore)
+        places = encode_items(name, list(given), labels, ignore)
         numbers = number_types()
-        for item, weight in boost.items():
-            if isinstance(weight, bool) or not isinstance(weight, numbers):
-                raise ArgumentTypeError(f"boost must be numbers, got {weight!r} for item {item!r}")
-        values = check_values("boost", list(boost.values()))
+        for who, number in given.items():
+            if isinstance(number, bool) or not isinstance(number, numbers):
+                raise ArgumentTypeError(f"{name} must be numbers, got {number!r} for {one} {who!r}")
+        values = check_values(name, list(given.values()))
     else:
-        items = np.arange(len(labels), dtype=np.int32)
-        if not isinstance(boost, list | tuple) and np.ndim(boost) != 1:
-            given = f"shape {np.shape(boost)}" if np.ndim(boost) else repr(boost)
-            raise DataError(f"boost must be a mapping of items to numbers or an array of shape (n_items,), got {given}")
-        values = check_values("boost", boost)
+        places = np.arange(len(labels), dtype=np.int32)
+        if not isinstance(given, list | tuple) and np.ndim(given) != 1:
+            found = f"shape {np.shape(given)}" if np.ndim(given) else repr(given)
+            raise DataError(
+                f"{name} must be a mapping of {axis} to numbers or an array of shape (n_{axis},), got {found}"
+            )
+        values = check_values(name, given)
         if len(values) != len(labels):
-            raise DataError(f"boost must have one number for each of {len(labels)} items, got {len(values)}")
+            raise DataError(f"{name} must have one number for each of {len(labels)} {axis}, got {len(values)}")
     finite = np.isfinite(values)
     bad = ~finite | (values < 0)
     if bad.any():
         at = int(np.argmax(bad))
-        where = f"for item {list(boost)[at]!r}" if named else f"at position {at}"
+        where = f"for {one} {list(given)[at]!r}" if named else f"at position {at}"
         error, rule = (ParameterError, ">= 0") if finite[at] else (DataError, "finite")
-        raise error(f"boost must be {rule}, got {values[at]} {where}")
-    counts = (values != 1) & (items >= 0)
-    return Boost(items[counts], values[counts].astype(np.float64))
+        raise error(f"{name} must be {rule}, got {values[at]} {where}")
+    return places, values
 
 
 def encode_items(name: str, ids: Any, labels: Labels, ignore: bool) -> NDArray[np.int32]:
@@ -59,7 +70,7 @@ def series_index(given: Any) -> Any:
     return given.index if hasattr(given, "index") and hasattr(given, "iloc") else None
 
 
-def index_items(name: str, index: Any, labels: Labels, ignore: bool) -> NDArray[np.int32]:
+def index_items(name: str, index: Any, labels: Labels, ignore: bool, axis: Axis = "items") -> NDArray[np.int32]:
     """Return the item of each element of a Series, by its index; one that only counts goes by position.
 
     Raises
@@ -78,11 +89,11 @@ def index_items(name: str, index: Any, labels: Labels, ignore: bool) -> NDArray[
         return at
     if values.dtype.kind in "iu":
         raise DataError(
-            f"{name} has an index that counts from 0, which may be labels or positions: pass a mapping of items to "
-            "values, or an array in the order of the items"
+            f"{name} has an index that counts from 0, which may be labels or positions: pass a mapping of {axis} to "
+            f"values, or an array in the order of the {axis}"
         )
     if len(ids) != len(labels):
-        raise DataError(f"{name} must have one element for each of {len(labels)} items, got {len(ids)}")
+        raise DataError(f"{name} must have one element for each of {len(labels)} {axis}, got {len(ids)}")
     return at
 
 

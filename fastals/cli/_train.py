@@ -54,6 +54,11 @@ PARAMETERS: dict[str, tuple[str, Any, str]] = {
     "alpha": ("--alpha", float, "how fast confidence grows with the value"),
     "confidence": ("--confidence", str, "'auto', 'linear' or 'log'"),
     "unobserved_weight": ("--unobserved-weight", _number, "weight of the cells without an interaction, or 'auto'"),
+    "unobserved_exponent": (
+        "--unobserved-exponent",
+        float,
+        "by which power of its popularity an item's absence weighs",
+    ),
     "iterations": ("--iterations", int, "passes over both sides, at most"),
     "tol": ("--tol", _number_or_none, "end when an iteration gains less than this share: 'auto', 'none' or a number"),
     "solver": ("--solver", str, "'auto', 'cholesky', 'cg' or 'lapack'"),

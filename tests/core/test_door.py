@@ -122,6 +122,13 @@ def kernel_calls(dtype: type) -> Iterator[Call]:
     )
     told = {"of_rows": np.zeros(N)}
     yield Call(kernels.constant, {"weights": WEIGHTS, "unobserved": 1.0, **of_cells, **told}, wrong)
+    shares = {"indices": indices, "share": real(N), "other_share": real(OTHERS)}
+    yield Call(
+        kernels.constant,
+        {"weights": WEIGHTS, "unobserved": 1.0, **of_cells, **shares},
+        {**wrong, "indices": [None, *with_last(indices, -1, OTHERS, HUGE)]},
+        ("other_share.grown",),
+    )
     scored = {"X": real(N, K), "Z": Z, "weights": WEIGHTS, "indices": indices, **of_cells}
     yield Call(kernels.decrease_of_cells, scored, wrong, ("Z.0", "X.1"))
     yield Call(kernels.decrease_of_cells, scored | told, wrong, ("Z.0", "X.1"))

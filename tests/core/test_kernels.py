@@ -221,6 +221,15 @@ def test_constant(dtype: Any, weights: Any, unobserved: float) -> None:
         assert total == in_order(parts), n
         for num_threads in (2, 7):
             assert total == kernels.constant(weights, unobserved, indptr, values, scale, num_threads), n
+        # pairs that have shares of w0
+        indices, rng = long_rows(n, 10, dtype, weighted)[1], np.random.default_rng(n)
+        own, others = rng.uniform(0, 2, n).astype(dtype), rng.uniform(0, 2, 10).astype(dtype)
+        w0 = unobserved * reference.float64(own)[np.repeat(np.arange(n), np.diff(indptr))]
+        for share, each in ((others, w0 * reference.float64(others)[indices]), (None, w0)):
+            terms = np.divide(b * b, each + a, out=np.zeros_like(b), where=each + a > 0)
+            rest = indices, own, share
+            told = kernels.constant(weights, unobserved, indptr, values, scale, 2, None, *rest)
+            assert told == pytest.approx(float(terms.sum()), rel=1e-12), n
 
 
 @pytest.mark.usefixtures("isa")
