@@ -252,14 +252,7 @@ def read_state(content: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
     priors = tuple(
         _prior(tensors, axis, len(ids), user_factors.dtype, factors) for axis, ids in (("user", users), ("item", items))
     )
-    sizes, kind = {"users": n_users, "items": n_items, "unobserved": n_items}, user_factors.dtype.str
-    row_weights = RowWeights(**{
-        name: take(f"weight_{name}", kind, n) for name, n in sizes.items() if f"weight_{name}" in tensors
-    })  # fmt: skip
-    if not all(array is None or (np.isfinite(array).all() and array.min() >= 0) for array in row_weights):
-        raise ValueError("weights of rows are not finite, or below 0")
     return {
-        "row_weights": row_weights,
         "priors": priors,
         "parameters": {**_with_pairs(content, "parameters"), "num_threads": None},
         "user_factors": user_factors,
@@ -299,6 +292,17 @@ def _prior(tensors: Tensors, axis: str, n: int, dtype: np.dtype[Any], factors: i
     if not all(np.isfinite(array).all() for array in prior) or min(prior.strength.min(), prior.last.min()) < 0:
         raise ValueError(f"{axis}s are drawn by numbers that are not finite, or below 0")
     return prior
+
+
+def read_row_weights(tensors: Tensors, n_users: int, n_items: int, dtype: np.dtype[Any]) -> RowWeights:
+    """Return the weights of users and items that a file holds."""
+    sizes = {"users": n_users, "items": n_items, "unobserved": n_items}
+    found = {
+        name: tensors.take(f"weight_{name}", dtype.str, n) for name, n in sizes.items() if f"weight_{name}" in tensors
+    }
+    if not all(np.isfinite(array).all() and array.min() >= 0 for array in found.values()):
+        raise ValueError("weights of rows are not finite, or below 0")
+    return RowWeights(**found)
 
 
 def duplicates_of(content: Mapping[str, Any], default: str) -> str:

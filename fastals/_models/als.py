@@ -43,6 +43,7 @@ from .._fitted import (
     duplicates_of,
     in_dtype,
     parts_of,
+    read_row_weights,
     read_state,
 )
 from .estimator import Estimator, with_values
@@ -469,7 +470,8 @@ class ALS(FactorModel, Estimator):
         parts["parameters"] = model.get_params()
         equation = model._equation(settings) if settings else unknown_equation(model.factors)
         equation = replace(equation, duplicates=duplicates_of(content, equation.duplicates))
-        equation = replace(equation, row_weights=parts.pop("row_weights"))
+        X, Y = parts["user_factors"], parts["item_factors"]
+        equation = replace(equation, row_weights=read_row_weights(tensors, len(X), len(Y), X.dtype))
         if any(prior and prior.means.shape[1] != equation.factors + equation.joint_biases for prior in parts["priors"]):
             raise ValueError("settings and tensors disagree about the columns of what rows are drawn to")
         model._state = FittedState(**parts, settings=settings, equation=equation, ratings=model._predicts_ratings)

@@ -503,7 +503,7 @@ def test_metadata_is_checked(saved):
         edit(saved, **changes)
         refuse(saved, reason)
 
-    refuse_with("format version '3'", metadata={"version": "3"})
+    refuse_with("format version '4'", metadata={"version": "4"})
     refuse_with("format version None", metadata={"version": None})
     refuse_with("not a fastals model", metadata={"format": "pt"})
     refuse_with("Expecting value", metadata={"content": None})

@@ -438,7 +438,14 @@ NEIGHBOURHOOD: dict[str, Any] = {
 }
 CHANGES: dict[str, dict[str, Any]] = {
     "ratings": {**BOTH, "biases": False, "bias_regularization": 50.0},
-    "events": {**BOTH, "alpha": 7.0, "confidence": "linear", "epsilon": 0.1, "unobserved_weight": 0.2},
+    "events": {
+        **BOTH,
+        "alpha": 7.0,
+        "confidence": "linear",
+        "epsilon": 0.1,
+        "unobserved_weight": 0.2,
+        "unobserved_exponent": 0.5,
+    },
     "items like those": NEIGHBOURHOOD,
     "users like this": NEIGHBOURHOOD,
 }
