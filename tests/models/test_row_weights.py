@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
-from scipy.optimize import minimize
-from test_model import ITEMS, USERS, VARIANTS, Objective, events
+from test_model import ITEMS, USERS, VARIANTS, Objective, check_nothing_is_lower, events
 
 import fastals
 from fastals import ExplicitALS, ImplicitALS
@@ -75,22 +74,7 @@ def test_scipy_finds_no_lower_value_than_a_converged_fit(name: str) -> None:
     })  # fmt: skip
     model.fit((users, items, values), sample_weight=weights, **more)
     objective = Weighed(model, p, q, c, users, items, values, weights)
-    x = objective.join()
-    value, gradient = objective(x)
-    assert value == pytest.approx(model.loss_history_[-1], rel=1e-9)
-    bounds = None
-    if not model.nonnegative:
-        assert np.abs(gradient).max() < 1e-5 * value
-    else:
-        assert gradient.min() > -1e-5 * value
-        assert np.abs(gradient * x).max() < 1e-5 * value
-        lower = np.zeros_like(x)
-        X, Y, _ = objective.split(lower)
-        X[:, 4:] = Y[:, 4:] = lower[-1] = -np.inf
-        bounds = [(bound, None) for bound in lower]
-    options = {"maxiter": 300, "ftol": 1e-15, "gtol": 1e-10}
-    found = minimize(objective, x, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    assert found.fun >= value * (1 - 1e-7)
+    check_nothing_is_lower(model, objective, 300)
 
 
 @BOTH

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import sparse
-from scipy.optimize import minimize
-from test_model import VARIANTS, Objective
+from test_model import VARIANTS, Objective, check_nothing_is_lower
 from test_model import events as cells
 
 import fastals
@@ -103,22 +102,7 @@ def test_scipy_finds_no_lower_value_than_a_converged_fit(name: str) -> None:
     model.fit((*labels, values), sample_weight=weights, prior=prior, prior_strength=strength)
     assert model.settings_["prior_strength"] == strength
     objective = Drawn(model, prior, strength, users, items, values, weights)
-    p = objective.join()
-    value, gradient = objective(p)
-    assert value == pytest.approx(model.loss_history_[-1], rel=1e-10)
-    bounds = None
-    if not model.nonnegative:
-        assert np.abs(gradient).max() < 1e-5 * value
-    else:
-        assert gradient.min() > -1e-5 * value
-        assert np.abs(gradient * p).max() < 1e-5 * value
-        lower = np.zeros_like(p)
-        X, Y, _ = objective.split(lower)
-        X[:, 4:] = Y[:, 4:] = lower[-1] = -np.inf
-        bounds = [(bound, None) for bound in lower]
-    options = {"maxiter": 300, "ftol": 1e-15, "gtol": 1e-10}
-    found = minimize(objective, p, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    assert found.fun >= value * (1 - 1e-7)
+    check_nothing_is_lower(model, objective, 300)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
