@@ -75,8 +75,9 @@ class ExplicitALS(ALS):
         biases they are None.
     settings_ : dict
         What was meant by the parameters that may be "auto": ``regularization``, ``regularization_scaling``, ``biases``,
-        ``bias_regularization``, ``tol``; of a fit with ``prior=`` also its ``prior_strength``. The model keeps to these
-        until the next ``fit``.
+        ``bias_regularization``, ``tol``. The model keeps to these until the next ``fit``.
+    prior_strength_ : (float, float) or None
+        How strongly ``fit`` drew users and items to ``prior``.
     loss_history_ : list of float
         The objective after each iteration; the last is that of the model.
     metrics_history_ : list of dict

@@ -63,7 +63,13 @@ class FactorModel(Recommender):
     @property
     def settings_(self) -> Settings:
         """What was meant by the parameters that may be "auto"."""
-        return dict(self.state_.settings)
+        return {name: value for name, value in self.state_.settings.items() if name != "prior_strength"}
+
+    @property
+    def prior_strength_(self) -> tuple[float, float] | None:
+        """How strongly ``fit`` drew users and items to ``prior``; None: there was none."""
+        strength: tuple[float, float] | None = self.state_.settings.get("prior_strength")
+        return strength
 
     @property
     def loss_history_(self) -> list[float]:

@@ -100,8 +100,9 @@ class ImplicitALS(ALS):
         A score is ``user_factors_[u] @ item_factors_[i]``. A user or an item without cells has zeros.
     settings_ : dict
         What was meant by the parameters that may be "auto": ``regularization``, ``regularization_scaling``,
-        ``unobserved_weight``, ``confidence``, ``tol``; of a fit with ``prior=`` also its ``prior_strength``. The model
-        keeps to these until the next ``fit``.
+        ``unobserved_weight``, ``confidence``, ``tol``. The model keeps to these until the next ``fit``.
+    prior_strength_ : (float, float) or None
+        How strongly ``fit`` drew users and items to ``prior``.
     loss_history_ : list of float
         The objective after each iteration: ``w0 sum_all s^2 + sum_stored [a s^2 - 2 b s + b^2 / (w0 + a)]`` plus the
         penalties, s the score, a = alpha |r|, b = 1 + alpha r where r > 0. With weights of users p and items q and c_i

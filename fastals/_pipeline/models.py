@@ -54,7 +54,7 @@ def model_facts(model: ALS) -> dict[str, Any]:
     return {
         "kind": type(model).__name__,
         "parameters": model.get_params(),
-        "settings": dict(model.settings_),
+        "settings": dict(model.state_.settings),
         "users": len(model.state_.users),
         "items": len(model.state_.items),
         "cells": model.state_.pairs.nnz,

@@ -173,7 +173,7 @@ class _Run:
             "trained", start, f"{model}: {model.n_iter_} iterations, loss {loss(model)}, {told_address(pipeline.out)}"
         )
         self.facts["model"] = model_facts(model) | {"out": pipeline.out}
-        settings = told(model.settings_)
+        settings = told(model.state_.settings)
         if not self.quiet:
             print(f"{'settings':9} {settings}", flush=True)
         if pipeline.by_default:

@@ -35,7 +35,7 @@ def command(arguments: argparse.Namespace) -> None:
     pairs = model.state_.pairs
     trained = f"{pairs.nnz:,} interactions" + ("" if pairs.known is None else f", {pairs.known.nnz:,} known pairs")
     if isinstance(model, ALS):
-        lines["settings"] = told(model.settings_)
+        lines["settings"] = told(model.state_.settings)
         lines["factors"] = f"{model.user_factors_.shape[1]}, {model.user_factors_.dtype}"
         trained += f", {model.n_iter_} iterations, loss {loss(model)}"
         if model.n_updates_:

@@ -130,7 +130,7 @@ def command(arguments: argparse.Namespace) -> None:
     if not arguments.quiet:
         print(f"read     {told_address(arguments.data)}: {count(data)}")
         print(f"trained  {model}: {model.n_iter_} iterations in {seconds:.1f} s, loss {loss(model)}")
-        print(f"settings {told(model.settings_)}")
+        print(f"settings {told(model.state_.settings)}")
         print(f"wrote    {told_address(arguments.out)}{size(arguments.out)}", flush=True)
         compared = check(model)
         for line in compared.lines() if compared.measured else ():

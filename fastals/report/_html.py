@@ -162,7 +162,7 @@ def _facts(model: Any) -> str:
         facts.append(["known pairs", state.pairs.known.nnz])
     if state.pairs.on_disk:
         facts.append(["data", f"in {state.pairs.on_disk}"])
-    if settings := getattr(model, "settings_", None):
+    if settings := getattr(state, "settings", None):
         facts.append(["settings", told(settings)])
     if scoring := getattr(model, "scoring_", None):
         facts.append(["scores", ", ".join(f"{name} {value}" for name, value in scoring.items())])

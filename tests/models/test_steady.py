@@ -100,7 +100,8 @@ def test_scipy_finds_no_lower_value_than_a_converged_fit(name: str) -> None:
     prior = type(model)(**model.get_params()).set_params(iterations=3)
     prior.fit(tuple(column[seen] for column in (*labels, values)))
     model.fit((*labels, values), sample_weight=weights, prior=prior, prior_strength=strength)
-    assert model.settings_["prior_strength"] == strength
+    assert model.prior_strength_ == strength
+    cls(**model.settings_)  # how much was drawn is no parameter
     objective = Drawn(model, prior, strength, users, items, values, weights)
     check_nothing_is_lower(model, objective, 300)
 
@@ -145,7 +146,7 @@ def test_it_starts_from_there_or_from_where_it_is_told_to(cls: Any) -> None:
     # strength 0: nothing but the start
     warm = cls(factors=8).fit(events, prior=before, prior_strength=0)
     assert warm.state_.priors == (None, None)
-    assert warm.settings_["prior_strength"] == (0, 0)
+    assert warm.prior_strength_ == (0, 0)
     given = np.ones((len(made.users_), 8)), np.ones((len(made.items_), 8))
     told = cls(factors=8, iterations=0).fit(events, prior=before, initial_factors=given)
     assert (told.user_factors_ == 1).all()

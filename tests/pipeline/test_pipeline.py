@@ -162,21 +162,21 @@ def test_vectors_are_drawn_to_those_of_the_night_before(directory, capfd):
     assert main(["run", pipeline]) == 0
     assert "vectors are drawn to none" in capfd.readouterr().err
     old = fastals.load(directory / "model", mmap=False)
-    assert "prior_strength" not in old.settings_
+    assert old.prior_strength_ is None
     pa.parquet.write_table(log(seed=1, prefix="a"), directory / "events" / "day=1" / "more.parquet")
     assert main(["run", pipeline, "--set", "train.prior_strength=[2.0, 3.0]"]) == 0
     assert "prior_strength=(2, 3)" in capfd.readouterr().out
     new = fastals.load(directory / "model", mmap=False)
-    assert new.settings_["prior_strength"] == (2, 3)
+    assert new.prior_strength_ == (2, 3)
     known = np.isin(new.users_, old.users_)
     assert 0 < known.sum() < len(known)
     np.testing.assert_array_equal(new.state_.priors[0].means[known], old.user_factors_)
     # a file of its own; and a night without
     (directory / "model").rename(directory / "first")
     assert main(["run", pipeline, "--quiet", "--set", 'train.prior="first"']) == 0
-    assert fastals.load(directory / "model").settings_["prior_strength"] == (1, 1)
+    assert fastals.load(directory / "model").prior_strength_ == (1, 1)
     assert main(["run", pipeline, "--quiet", "--set", "train.prior=false", "--set", "train.prior_strength=2"]) == 0
-    assert "prior_strength" not in fastals.load(directory / "model").settings_
+    assert fastals.load(directory / "model").prior_strength_ is None
     assert "[train] prior must be a model of the same factors" in fails(
         capfd, "run", pipeline, "--quiet", "--set", "train.factors=5"
     )
