@@ -1,7 +1,7 @@
 """fastals.spark beside Spark's own ALS: seconds of a fit, of all users' lists, bytes shuffled, memory of the driver.
 
     python bench/als_on_spark.py                       # ml-1m and 20 M cells, rank 16, 64, 128, both engines
-    python bench/als_on_spark.py --data 20m --factors 64 --lists   # also recommendForAllUsers(10), 138 k x 27 k
+    python bench/als_on_spark.py --data 20m --lists 64   # also recommendForAllUsers(10), 138 k x 27 k
     python bench/als_on_spark.py --bytes               # shuffled in an iteration, counted and by Spark's metrics
     python bench/als_on_spark.py --driver              # memory of the driver, 1 M and 20 M ratings
     python bench/als_on_spark.py --data ml-1m --factors 16 --rounds 1
@@ -264,7 +264,7 @@ def fits(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             found: dict[str, dict[str, Any]] = {}
             for contestant in contestants:
                 run = {"data": data, "factors": factors, "contestant": contestant, "threads": 2, "settings": {}}
-                run |= {"iterations": arguments.iterations, "lists": arguments.lists}
+                run |= {"iterations": arguments.iterations, "lists": factors in arguments.lists}
                 run["rounds"] = arguments.peer_rounds or arguments.rounds if contestant == "spark" else arguments.rounds
                 run["blocks"] = 2 if contestant == "blocks" else 0
                 found[contestant] = in_a_process(**run)
@@ -296,7 +296,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peer-rounds", type=int, help="rounds of Spark's own, where fewer must do")
     parser.add_argument("--iterations", type=int, default=10)
-    parser.add_argument("--lists", action="store_true", help="time recommendForAllUsers(10), too")
+    parser.add_argument("--lists", nargs="+", type=int, default=[], help="ranks at which lists of all are timed")
     parser.add_argument("--bytes", action="store_true", help="what is shuffled, instead of times")
     parser.add_argument("--driver", action="store_true", help="memory of the driver, instead of times")
     parser.add_argument("--quick", action="store_true", help="a minute, and nothing is recorded")
