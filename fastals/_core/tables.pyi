@@ -120,7 +120,6 @@ def linear_best(
     B: NDArray[Any],
     n: int,
     num_threads: int,
-    *,
     hidden: _Lists | None = None,
     open: NDArray[np.uint8] | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[Any]]: ...

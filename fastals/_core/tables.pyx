@@ -949,7 +949,7 @@ cdef const unsigned char *open_or_null(const unsigned char[::1] open, Py_ssize_t
 
 
 def linear_best(tuple rows not None, const real[::1] values not None, const real[:, ::1] B not None, Py_ssize_t n,
-                int num_threads, *, tuple hidden=None, open=None):
+                int num_threads, tuple hidden=None, open=None):
     """The n best columns (m, n) of rows of a sparse matrix times B (n_rows, n_columns), and their scores.
 
     ``rows`` and ``hidden`` (or None) are lists (first, last, items), the cells of row r ``items[first[r]:last[r]]`` with
