@@ -509,7 +509,7 @@ def test_metadata_is_checked(saved):
     refuse_with("Expecting value", metadata={"content": None})
     refuse_with("metadata are damaged", metadata={"content": "[]"})
     refuse_with("metadata are damaged", metadata={"content_crc32": None})
-    refuse_with("class 'Else', not ExplicitALS or .* or Model", content={"class": "Else"})
+    refuse_with("class 'Else', not EASE or .* or Model", content={"class": "Else"})
     refuse_with("'class'", content={"class": 3})
     refuse_with("'parameters'", content={"parameters": []})
     refuse_with("unexpected parameters", content={"parameters": {}})
