@@ -17,6 +17,7 @@ from .pieces import SCHEMA, TOLD, Piece, batches, this_task, told
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+    from pyspark.sql.types import DataType
 
 CHUNK_CELLS, CHUNK_BYTES = 1 << 20, 1 << 26
 """A chunk is made of so many ratings, or of rows of so many bytes, which may be long strings.
@@ -78,12 +79,14 @@ def packed(frame: DataFrame, columns: Columns, held: list[DataFrame]) -> Packed:
         There is no such column; ids that are no integers of 32 bits; ratings that are no numbers; no ratings at all.
     """
     from pyspark.sql import functions
+    from pyspark.sql.types import DecimalType, FloatType, StringType
     from pyspark.storagelevel import StorageLevel
 
-    user, user_is_text = column_of(frame, columns.user, text=True)
-    item, item_is_text = column_of(frame, columns.item, text=True)
-    rating = column_of(frame, columns.rating)[0] if columns.rating else functions.lit(1.0).cast("float")
-    text, token = (user_is_text, item_is_text), uuid4().hex
+    found = [column_of(frame, columns.user, text=True), column_of(frame, columns.item, text=True)]
+    text = isinstance(found[0][1], StringType), isinstance(found[1][1], StringType)
+    one = functions.lit(1.0).cast("float"), FloatType()
+    found.append(column_of(frame, columns.rating) if columns.rating else one)
+    token = uuid4().hex
 
     def pack(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         # Spark knows what it has persisted by its plan: were this the same in all fits, one of a path that has been
@@ -91,20 +94,58 @@ def packed(frame: DataFrame, columns: Columns, held: list[DataFrame]) -> Packed:
         assert token
         yield from batches(_chunks(rows, columns, text))
 
-    user, item, rating = (_without_decimals(frame, each) for each in (user, item, rating))
-    cells = frame.select(user.alias("user"), item.alias("item"), rating.alias("rating"))
+    # NumPy has no decimals
+    numbers = [column.cast("double") if isinstance(kind, DecimalType) else column for column, kind in found]
+    cells = frame.select(*(each.alias(name) for each, name in zip(numbers, ("user", "item", "rating"), strict=True)))
     # dropping a view lets go of what is persisted by the same plan, which no other has with this condition
     cells = cells.filter(functions.lit(token) == token)
     other = None if any(text) else _where_batches_are_not_measured(cells)
-    if other is None:
-        pieces = found = cells.mapInArrow(pack, SCHEMA)
-    else:
-        pieces = _seen_from(other, cells).mapInArrow(pack, SCHEMA)
-        found = _seen_from(frame.sparkSession, pieces)
-    pieces = pieces.persist(StorageLevel.MEMORY_AND_DISK)
-    held.append(pieces)
-    return summed_up(found, told(pieces), text)
+    pieces = (cells if other is None else _seen_from(other, cells)).mapInArrow(pack, SCHEMA)
+    here = pieces if other is None else _seen_from(frame.sparkSession, pieces)
+    held.append(pieces.persist(StorageLevel.MEMORY_AND_DISK))
+    return summed_up(here, told(held[-1]), text)
 
+
+def summed_up(frame: DataFrame, facts: list[Piece], text: tuple[bool, bool] = (False, False)) -> Packed:
+    """See what pieces have told."""
+    found = [piece.content for piece in facts]
+    errors = [each["error"] for each in found if "error" in each]
+    n_cells = sum(each.get("cells", 0) for each in found)
+    if errors or not n_cells:
+        raise errors[0] if errors else DataError("there are no ratings: the data frame has no rows")
+    if any(text):
+        none = np.empty(0, np.int32)
+        return Packed(frame, n_cells, none, none, 0, 0, text)
+    users, items = (np.sort(np.concatenate([each[side] for each in found])) for side in ("users", "items"))
+    n_users, n_items = (_number_of([each[side] for each in found]) for side in ("some_users", "some_items"))
+    return Packed(frame, n_cells, users, items, n_users, n_items)
+
+
+def column_of(frame: DataFrame, name: str, *, text: bool = False) -> tuple[Any, DataType]:
+    """A column of numbers, or with ``text`` of strings, and its type."""
+    from pyspark.sql.types import NumericType, StringType
+
+    same = columns_named(frame, name)
+    if len(same) != 1:
+        raise DataError(f"there must be one column {name!r}, got {', '.join(map(repr, frame.columns))}")
+    column = frame[f"`{same[0].replace('`', '``')}`"]
+    kind = frame.schema[same[0]].dataType
+    if text and isinstance(kind, StringType):
+        return column.cast("string"), StringType()  # of whatever collation
+    if not isinstance(kind, NumericType):
+        rule = "numbers or strings" if text else "numbers"
+        raise ArgumentTypeError(f"column {name!r} must hold {rule}, got {kind.simpleString()}")
+    return column, kind
+
+
+def columns_named(frame: DataFrame, name: str) -> list[str]:
+    """The columns that Spark would take for the one of this name."""
+    exactly = str(frame.sparkSession.conf.get("spark.sql.caseSensitive")) == "true"
+    return [each for each in frame.columns if each == name or (not exactly and each.lower() == name.lower())]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# a session apart
 
 BATCH_ROWS, BATCH_BYTES = (f"spark.sql.execution.arrow.max{what}PerBatch" for what in ("Records", "Bytes"))
 UNMEASURED = str((1 << 31) - 1)
@@ -121,15 +162,17 @@ def _where_batches_are_not_measured(frame: DataFrame) -> Any:
     """
     from pyspark.sql.utils import is_remote
 
-    spark = frame.sparkSession
-    if is_remote() or not 0 < int(spark.conf.get(BATCH_ROWS) or 0) <= FEW_ROWS:
-        return None  # a name that Spark Connect is told must stay as long as the frame
-    other, settings = spark.newSession(), spark.conf
+    spark, settings = frame.sparkSession, frame.sparkSession.conf
+    if is_remote():  # where a name must stay as long as a frame that was found by it
+        return None
+    if not 0 < int(settings.get(BATCH_ROWS) or 0) <= FEW_ROWS or PYTHON.search(_plan_of(frame)):
+        return None
+    other = spark.newSession()
     for name, value in settings.getAll.items():
         if settings.isModifiable(name):
             other.conf.set(name, value)
     other.conf.set(BATCH_BYTES, UNMEASURED)
-    return None if PYTHON.search(_plan_of(frame)) else other
+    return other
 
 
 def _plan_of(frame: DataFrame) -> str:
@@ -150,51 +193,6 @@ def _seen_from(spark: Any, frame: DataFrame) -> DataFrame:
         return found
     finally:
         spark.catalog.dropGlobalTempView(name)
-
-
-def column_of(frame: DataFrame, name: str, *, text: bool = False) -> tuple[Any, bool]:
-    """A column of numbers, or with ``text`` of strings, and whether it is that."""
-    from pyspark.sql.types import NumericType, StringType
-
-    same = columns_named(frame, name)
-    if len(same) != 1:
-        raise DataError(f"there must be one column {name!r}, got {', '.join(map(repr, frame.columns))}")
-    column = frame[f"`{same[0].replace('`', '``')}`"]
-    kind = frame.schema[same[0]].dataType
-    if text and isinstance(kind, StringType):
-        return column.cast("string"), True  # of whatever collation
-    if not isinstance(kind, NumericType):
-        rule = "numbers or strings" if text else "numbers"
-        raise ArgumentTypeError(f"column {name!r} must hold {rule}, got {kind.simpleString()}")
-    return column, False
-
-
-def columns_named(frame: DataFrame, name: str) -> list[str]:
-    """The columns that Spark would take for the one of this name."""
-    exactly = str(frame.sparkSession.conf.get("spark.sql.caseSensitive")) == "true"
-    return [each for each in frame.columns if each == name or (not exactly and each.lower() == name.lower())]
-
-
-def _without_decimals(frame: DataFrame, column: Any) -> Any:
-    """A column as NumPy can have it."""
-    from pyspark.sql.types import DecimalType
-
-    return column.cast("double") if isinstance(frame.select(column).schema[0].dataType, DecimalType) else column
-
-
-def summed_up(frame: DataFrame, facts: list[Piece], text: tuple[bool, bool] = (False, False)) -> Packed:
-    """See what pieces have told."""
-    found = [piece.content for piece in facts]
-    errors = [each["error"] for each in found if "error" in each]
-    n_cells = sum(each.get("cells", 0) for each in found)
-    if errors or not n_cells:
-        raise errors[0] if errors else DataError("there are no ratings: the data frame has no rows")
-    if any(text):
-        none = np.empty(0, np.int32)
-        return Packed(frame, n_cells, none, none, 0, 0, text)
-    users, items = (np.sort(np.concatenate([each[side] for each in found])) for side in ("users", "items"))
-    n_users, n_items = (_number_of([each[side] for each in found]) for side in ("some_users", "some_items"))
-    return Packed(frame, n_cells, users, items, n_users, n_items)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,21 +84,11 @@ class FittedState(FactorFitted):
             object.__setattr__(self, "biases", (read_only(users), read_only(items)))
         priors = (each and Prior(*map(read_only, each)) for each in self.priors)
         object.__setattr__(self, "priors", tuple(priors))
-        for name in ("parameters", "settings"):
-            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         object.__setattr__(self, "scoring", deepcopy(self.scoring))
-        self._begin()
+        super().__post_init__()
 
     def __repr__(self) -> str:
         return f"<FittedState: {len(self.users)} users x {len(self.items)} items, {self.equation.factors} factors>"
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return {**state, "parameters": dict(self.parameters), "settings": dict(self.settings)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.__post_init__()
 
     @property
     def duplicates(self) -> str:  # type: ignore[override]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,28 +27,11 @@ class CellsFitted(Fitted):
     ----------
     name : str
         Of the model, for messages.
-    parameters, settings : mappings
-        The constructor's parameters of the fit, and what those that may be "auto" stood for.
     """
 
     name: str
-    parameters: Mapping[str, Any]
-    settings: Mapping[str, Any]
     similar_are: ClassVar[str] = "neighbours"
     """What similar items are to the model, for messages."""
-
-    def __post_init__(self) -> None:
-        for name in ("parameters", "settings"):
-            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
-        self._begin()
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return {**state, "parameters": dict(self.parameters), "settings": dict(self.settings)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.__post_init__()
 
     @property
     @abstractmethod

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -38,6 +39,8 @@ class Fitted(ABC):
         Whether scores are ratings.
     duplicates : str
         What becomes of repeated cells in the data of a question.
+    parameters, settings : mappings
+        The constructor's parameters of the fit, and what those that may be "auto" stood for; read-only.
     """
 
     users: Labels
@@ -45,21 +48,26 @@ class Fitted(ABC):
     pairs: Interactions
     ratings: bool
     duplicates: str
+    parameters: Mapping[str, Any]
+    settings: Mapping[str, Any]
 
     _kept: ClassVar[tuple[str, ...]] = ("_derived", "_lock")
     """What is not part of the state."""
 
-    def _begin(self) -> None:
+    def __post_init__(self) -> None:
         """Make room for what is derived; the constructor's and unpickling's last step."""
+        for name in ("parameters", "settings"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         object.__setattr__(self, "_derived", {})
         object.__setattr__(self, "_lock", threading.RLock())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in self._kept}
+        state = {name: value for name, value in self.__dict__.items() if name not in self._kept}
+        return {**state, "parameters": dict(self.parameters), "settings": dict(self.settings)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._begin()
+        self.__post_init__()
 
     def derive(self, key: str, make: Callable[[], Made]) -> Made:
         """Make once what depends on the state alone; it lives and dies with it, and is as read-only."""

@@ -111,8 +111,8 @@ def ids_in(factors: DataFrame, frame: DataFrame, name: str) -> tuple[Column, Col
 
     Ids are of strings, or of numbers, as those of the model are.
     """
-    column, is_text = column_of(frame, name, text=True)
-    kind, own = factors.schema["id"].dataType, frame.select(column).schema[0].dataType
+    column, own = column_of(frame, name, text=True)
+    kind, is_text = factors.schema["id"].dataType, isinstance(own, StringType)
     if is_text != isinstance(kind, StringType):
         rule, got = ("numbers", "strings") if is_text else ("strings", "numbers")
         raise ArgumentTypeError(f"column {name!r} must hold {rule}, as in fit, got {got}: cast it")

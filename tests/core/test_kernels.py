@@ -31,19 +31,10 @@ from half_sweeps import (
     problem,
     sweep,
 )
-from threadpoolctl import threadpool_limits
 
 from fastals._core import kernels
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _serial_blas() -> Iterator[None]:
-    """LAPACK inside the parallel loop must not start threads of its own; nor need the twins' small products."""
-    kernels.bind_lapack()
-    with threadpool_limits(1, user_api="blas"):
-        yield
-
-
+pytestmark = pytest.mark.usefixtures("serial_blas")
 PART = kernels.PART_ROWS
 LENGTHS = (0, 1, 5, PART - 1, PART, PART + 1, 2 * PART + 3)
 """Numbers of rows on both sides of where a part of a sum ends."""

@@ -1,6 +1,5 @@
 """Rows drawn to means, which may have shares of the common term: every solver against float64, in the full product."""
 
-from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -20,17 +19,10 @@ from half_sweeps import (
     problem,
     sweep,
 )
-from threadpoolctl import threadpool_limits
 
 from fastals._core import kernels
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _serial_blas() -> Iterator[None]:
-    """LAPACK inside the parallel loop must not start threads of its own; nor need the twins' small products."""
-    kernels.bind_lapack()
-    with threadpool_limits(1, user_api="blas"):
-        yield
+pytestmark = pytest.mark.usefixtures("serial_blas")
 
 
 def drawn(p: Problem, k: int, *, biased: bool = False, least: float = 0) -> tuple[Problem, tuple[Any, ...]]:

@@ -1,6 +1,5 @@
 """Rows drawn to means: what a side says and solves, and the iterations of a fit."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,18 +7,13 @@ import pytest
 import reference
 from test_descent import ALL, DTYPES, descent_of, objective, off, ratings, sides
 from test_sweep import EVENTS, N_OTHERS, RATINGS, SIDES, K, cut, factors_of, rows_of, side_of, stored, told
-from threadpoolctl import threadpool_limits
 
 from fastals._equation.descent import Descent
 from fastals._equation.rows import Prior
 from fastals._equation.side import ArraySide
 from fastals._inspect.explain import contributions, row_system
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _serial() -> Iterator[None]:
-    with threadpool_limits(1, user_api="blas"):
-        yield
+pytestmark = pytest.mark.usefixtures("serial_blas")
 
 
 def prior_of(n: int, columns: int, dtype: Any, seed: int = 4) -> Prior:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import reference
-from threadpoolctl import threadpool_limits
 
 import fastals
 from fastals._core import kernels
@@ -29,10 +28,7 @@ K = 40
 N_OTHERS = 6000
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _serial() -> Any:
-    with threadpool_limits(1, user_api="blas"):
-        yield
+pytestmark = pytest.mark.usefixtures("serial_blas")
 
 
 def rows_of(n: int, dtype: Any, *, weighted: bool = False, n_others: int = N_OTHERS, seed: int = 0) -> Rows:

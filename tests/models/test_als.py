@@ -1,5 +1,4 @@
 import tracemalloc
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ from scipy import sparse
 
 import fastals
 from fastals import ExplicitALS, ImplicitALS
-from fastals._core import kernels
 from fastals._equation.presets import IMPLICIT
 from fastals._equation.rows import Rows
 from fastals._equation.side import ArraySide
@@ -26,14 +24,6 @@ PLAIN: dict[Any, dict[str, Any]] = {
     ImplicitALS: {"regularization": 0.01},
 }
 """The row equation by itself: a constant lambda, values as they are, no biases."""
-
-
-@pytest.fixture(params=kernels.available_isas())
-def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = kernels.active_isa()
-    assert kernels.use_isa(request.param)
-    yield request.param
-    kernels.use_isa(before)
 
 
 def random_matrix(n_users: int = 60, n_items: int = 40, density: float = 0.15, seed: int = 0) -> sparse.csr_array:

@@ -22,14 +22,6 @@ M, N_ITEMS = 13, 400
 DTYPES = [np.float32, np.float64]
 
 
-@pytest.fixture(params=kernels.available_isas())
-def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = kernels.active_isa()
-    assert kernels.use_isa(request.param)
-    yield request.param
-    kernels.use_isa(before)
-
-
 def tables(dtype: Any, k: int) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
     """Queries and items whose scores have both signs, one sign, or are equal; the first query is zero."""
     rng = np.random.default_rng(k)

@@ -40,7 +40,8 @@ class State(FactorFitted):
         cells = csr_array(shape) if seen is None else csr_array(seen)
         arrays = cells.indptr.astype(np.int64), cells.indices.astype(np.int32), cells.data
         self.pairs = Interactions._canonical(arrays, None, self.users, self.items)
-        self._begin()
+        self.parameters = self.settings = {}
+        self.__post_init__()
 
 
 class Model(Recommender):

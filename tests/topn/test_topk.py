@@ -16,14 +16,6 @@ N_ITEMS = 130
 DTYPES = [np.float32, np.float64]
 
 
-@pytest.fixture(params=kernels.available_isas())
-def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = kernels.active_isa()
-    assert kernels.use_isa(request.param)
-    yield request.param
-    kernels.use_isa(before)
-
-
 def all_scores(X: NDArray, Y: NDArray) -> NDArray:
     """Every score as the compiled core gives a single pair, held against float64."""
     users, items = np.divmod(np.arange(len(X) * len(Y), dtype=np.int32), np.int32(len(Y)))
